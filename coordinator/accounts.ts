@@ -1,0 +1,153 @@
+/**
+ * Accounts: who may call the management plane, and each one's quota. Tokens are kept as SHA-256 of
+ * their bytes and compared in constant time; the secret key is kept, because signatures are checked
+ * against it. Rows: account/ID.
+ */
+
+import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import Type, { type Static } from 'typebox'
+import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import { createParser } from '../protocol/schema.ts'
+import type { Account, Accounts, Credentials } from './ports.ts'
+import { del, type Operation, put, type Store } from './store.ts'
+
+const AccountRowSchema = Type.Object({
+  id: Type.String(),
+  name: Type.String(),
+  quota: Type.Integer({ minimum: 0 }),
+  operator: Type.Boolean(),
+  accessKey: Type.String(),
+  secretKey: Type.String(),
+  tokenHash: Type.String(),
+  created: Type.String(),
+})
+type AccountRow = Static<typeof AccountRowSchema>
+const parseRow = createParser(AccountRowSchema, 'STATE_DAMAGED', 'stored account')
+
+const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
+
+const hash = (token: string): string => createHash('sha256').update(token).digest('hex')
+const secret = (): string => randomBytes(limits.tokenBytes).toString('base64url')
+
+const isSameHash = (a: string, b: string): boolean =>
+  a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
+
+interface Deps {
+  readonly store: Pick<Store, 'range'>
+  readonly write: (operations: readonly Operation[]) => Promise<void>
+  /** Tells the ledger. */
+  readonly onQuota: (accountId: string, quota: number) => void
+  readonly onAdded: (accountId: string, quota: number) => void
+  readonly onRemoved: (accountId: string) => void
+  readonly hasFuncs: (accountId: string) => boolean
+}
+
+export interface AccountBook extends Accounts {
+  byName(name: string): Account | null
+  /** Makes an account with operator's rights: the default one. */
+  createOperator(name: string, quota: number): Promise<Credentials>
+}
+
+const view = (row: AccountRow): Account => ({
+  id: row.id,
+  name: row.name,
+  quota: row.quota,
+  operator: row.operator,
+  accessKey: row.accessKey,
+  created: row.created,
+})
+
+const checkQuota = (quota: number): void => {
+  if (!Number.isSafeInteger(quota) || quota < 0 || quota > limits.quotaMax) {
+    throw new HyperError('BAD_PARAMETER', `not a quota: ${quota} (0 to ${limits.quotaMax})`)
+  }
+}
+
+export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
+  const rows = new Map<string, AccountRow>()
+  const byHash = new Map<string, AccountRow>()
+  const enter = (row: AccountRow): void => {
+    const former = rows.get(row.id)
+    if (former !== undefined) byHash.delete(former.tokenHash)
+    rows.set(row.id, row)
+    byHash.set(row.tokenHash, row)
+  }
+  for await (const [, value] of deps.store.range('account')) enter(parseRow(value))
+
+  const find = (name: string): AccountRow | undefined =>
+    [...rows.values()].find((row) => row.name === name)
+  const mustFind = (name: string): AccountRow => {
+    const row = find(name)
+    if (row === undefined) throw new HyperError('ACCOUNT_NOT_FOUND', `no such account: ${name}`)
+    return row
+  }
+  const save = async (row: AccountRow): Promise<void> => {
+    enter(row)
+    await deps.write([put('account', row.id, row)])
+  }
+  const add = async (name: string, quota: number, operator: boolean): Promise<Credentials> => {
+    checkQuota(quota)
+    if (!NAME.test(name)) {
+      throw new HyperError(
+        'BAD_PARAMETER',
+        `not an account name: ${JSON.stringify(name.slice(0, 80))}`,
+      )
+    }
+    if (find(name) !== undefined) throw new HyperError('NAME_TAKEN', `account ${name} exists`)
+    const token = secret()
+    const row: AccountRow = {
+      id: randomUUID(),
+      name,
+      quota,
+      operator,
+      accessKey: randomBytes(16).toString('hex').toUpperCase(),
+      secretKey: secret(),
+      tokenHash: hash(token),
+      created: new Date().toISOString(),
+    }
+    deps.onAdded(row.id, quota)
+    await save(row)
+    return { name, token, accessKey: row.accessKey, secretKey: row.secretKey, quota }
+  }
+
+  return {
+    byToken(token) {
+      const expected = hash(token)
+      const row = byHash.get(expected)
+      return row !== undefined && isSameHash(row.tokenHash, expected) ? view(row) : null
+    },
+    list: () => [...rows.values()].map(view),
+    byName(name) {
+      const row = find(name)
+      return row === undefined ? null : view(row)
+    },
+    create: (name, quota) => add(name, quota, false),
+    createOperator: (name, quota) => add(name, quota, true),
+    async setQuota(name, quota) {
+      checkQuota(quota)
+      const row = { ...mustFind(name), quota }
+      await save(row)
+      deps.onQuota(row.id, quota)
+      return view(row)
+    },
+    async rotate(name) {
+      const token = secret()
+      const row = { ...mustFind(name), tokenHash: hash(token), secretKey: secret() }
+      await save(row)
+      const { accessKey, secretKey, quota } = row
+      return { name, token, accessKey, secretKey, quota }
+    },
+    async remove(name) {
+      const row = mustFind(name)
+      if (row.operator) throw new HyperError('FORBIDDEN', `${name} is the operator’s account`)
+      if (deps.hasFuncs(row.id)) {
+        throw new HyperError('FUNC_BUSY', `account ${name} still has functions`)
+      }
+      rows.delete(row.id)
+      byHash.delete(row.tokenHash)
+      deps.onRemoved(row.id)
+      await deps.write([del('account', row.id)])
+    },
+  }
+}

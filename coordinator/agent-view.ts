@@ -1,0 +1,85 @@
+/** The operator's view of the agents: the members, what they said last, what the ledger gave them. */
+
+import { createInvitation } from '../protocol/mesh/identity.ts'
+import { encodeTicket } from '../protocol/mesh/ticket.ts'
+import type { Agent, Ledger, LedgerEvent } from './ledger/state.ts'
+import type { Member, Membership } from './membership.ts'
+import type { Agents, AgentView } from './ports.ts'
+import type { Roster } from './roster.ts'
+
+interface Deps {
+  readonly ledger: Ledger
+  readonly membership: Membership
+  readonly roster: Roster
+  readonly apply: (event: LedgerEvent) => void
+  readonly coordinator: string
+  readonly addresses: () => readonly string[]
+  /** Ends what a removed member still has open. */
+  readonly disconnect: (peerId: string) => void
+}
+
+const stateOf = (agent: Agent | undefined): AgentView['state'] => {
+  if (agent === undefined || agent.session === 0) return 'away'
+  if (agent.draining) return 'draining'
+  return agent.advert?.engineUp === false ? 'no engine' : 'ready'
+}
+
+const viewOf = (member: Member, agent: Agent | undefined, seen: string | null): AgentView => {
+  const facts = agent?.hello ?? member.facts
+  const slots = facts?.slots ?? 0
+  const memoryBytes = facts?.memoryBytes ?? 0
+  return {
+    agent: member.name === '' ? member.peerId : member.name,
+    peerId: member.peerId,
+    state: stateOf(agent),
+    slots,
+    free: Math.max(0, slots - (agent?.slotsUsed ?? 0)),
+    running: agent?.slotsUsed ?? 0,
+    ready: agent?.advert?.ready ?? 0,
+    memoryBytes,
+    memoryFreeBytes: Math.max(0, memoryBytes - (agent?.memoryUsedBytes ?? 0)),
+    images: agent?.images.size ?? 0,
+    version: facts?.version ?? '',
+    platform: facts?.platform ?? '',
+    labels: facts?.labels ?? {},
+    seen,
+    reason: '',
+  }
+}
+
+export const createAgents = (deps: Deps): Agents => {
+  const { ledger, membership, roster, apply } = deps
+  return {
+    list: () =>
+      membership
+        .members()
+        .map((member) =>
+          viewOf(member, ledger.agents.get(member.peerId), roster.seen(member.peerId)),
+        ),
+    async drain(name, draining) {
+      const { peerId } = membership.find(name)
+      const session = ledger.agents.get(peerId)?.session ?? 0
+      apply({ type: 'draining', agentId: peerId, draining })
+      roster.send(peerId, { type: 'drain', session, draining })
+    },
+    async remove(name) {
+      const { peerId } = membership.find(name)
+      await membership.remove(peerId)
+      roster.disconnect(peerId)
+      apply({ type: 'forget', agentId: peerId })
+      deps.disconnect(peerId)
+    },
+    async invite(uses, expiresMs) {
+      const { peerId, key } = await createInvitation()
+      const expires = Date.now() + expiresMs
+      await membership.addInvite(peerId, uses, expires)
+      const ticket = encodeTicket({
+        addresses: deps.addresses(),
+        coordinator: deps.coordinator,
+        invitation: key,
+        expires,
+      })
+      return { ticket, peerId, expires: new Date(expires).toISOString(), uses }
+    },
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The way out of a call: who waits for its end, its final answer, and its delivery.
+ *
+ * A synchronous call's body is held here while it is on the way to its client, and for the grace
+ * after it (the oldest go first where memory would not hold them); an asynchronous one's comes from
+ * the cache. Nothing here is durable: what is owed at a crash is still in the agent's outbox.
+ */
+
+import type { Outcome } from '../protocol/call.ts'
+import { ERRORS, HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import type { Caches } from './caches.ts'
+import type { Ledger, LedgerEvent } from './ledger/state.ts'
+import type { FinalAnswer } from './ports.ts'
+import { type HistoryRow, parseCallIdRow, parseHistoryRow, rowKey } from './rows.ts'
+import type { Operation, Store } from './store.ts'
+
+type Waiter = (answer: FinalAnswer) => void
+
+export interface Answers {
+  /** From the ledger, after the commit. */
+  final(callId: string, attempt: number, outcome: Outcome, body: Uint8Array): void
+  /** The history row of an ended call, else null. */
+  historyOf(callId: string): Promise<HistoryRow | null>
+  /** The final answer of an ended call, else null. */
+  read(funcId: string, callId: string): Promise<FinalAnswer | null>
+  /** Resolves at the end of a live call. Rejects with the signal's reason. */
+  wait(callId: string, signal: AbortSignal | null): Promise<FinalAnswer>
+  delivered(callId: string): void
+  undelivered(callId: string): void
+  expire(): void
+}
+
+interface Deps {
+  readonly ledger: Ledger
+  readonly caches: Caches
+  readonly store: Pick<Store, 'get'>
+  readonly apply: (event: LedgerEvent) => void
+  readonly write: (operations: readonly Operation[]) => Promise<void>
+  readonly settled: () => Promise<void>
+  readonly nowMs: () => number
+}
+
+const empty = new Uint8Array()
+
+export const httpStatusOf = (outcome: Outcome): number => {
+  if (outcome.state === 'finished') return 200
+  return outcome.code === 'CALL_TIMED_OUT' || outcome.code === 'OUTPUT_TOO_LARGE'
+    ? ERRORS[outcome.code].http
+    : 500
+}
+
+/** Bodies of synchronous calls after their delivery, for the grace. */
+const createRecent = (nowMs: () => number) => {
+  const recent = new Map<string, { answer: FinalAnswer; untilMs: number }>()
+  let bytes = 0
+  const drop = (callId: string): void => {
+    const entry = recent.get(callId)
+    if (entry === undefined) return
+    recent.delete(callId)
+    bytes -= entry.answer.body.byteLength
+  }
+  const expire = (): void => {
+    for (const [callId, { untilMs }] of recent) {
+      if (untilMs > nowMs() && bytes <= limits.recentBytesMax) return
+      drop(callId)
+    }
+  }
+  return {
+    expire,
+    get: (callId: string): FinalAnswer | undefined => recent.get(callId)?.answer,
+    keep(answer: FinalAnswer): void {
+      recent.set(answer.callId, { answer, untilMs: nowMs() + limits.deliveredGraceMs })
+      bytes += answer.body.byteLength
+      expire()
+    },
+  }
+}
+
+export const createAnswers = (deps: Deps): Answers => {
+  const { ledger, caches, store, apply } = deps
+  const waiters = new Map<string, Set<Waiter>>()
+  const owedAnswers = new Map<string, FinalAnswer>()
+  /** Synchronous clients that went away between the decision and its commit. */
+  const abandoned = new Set<string>()
+  /** Where the bodies that are being delivered stand in the cache. */
+  const delivering = new Map<string, { funcId: string; seq: number }>()
+  const recent = createRecent(deps.nowMs)
+
+  const historyOf = async (callId: string): Promise<HistoryRow | null> => {
+    // An end that is decided but not yet written is about to be there.
+    await deps.settled()
+    const pointer = await store.get('callid', callId)
+    if (pointer === undefined) return null
+    const { funcId, seq } = parseCallIdRow(pointer)
+    const row = await store.get('history', rowKey(funcId, seq))
+    return row === undefined ? null : parseHistoryRow(row)
+  }
+
+  const readBody = async (row: HistoryRow): Promise<Uint8Array | null> => {
+    if (!caches.hasOutput(row.funcId, row.seq)) return null
+    const body = await store.get('output', rowKey(row.funcId, row.seq))
+    return body instanceof Uint8Array ? body : null
+  }
+
+  const abandon = (answer: FinalAnswer): void => {
+    owedAnswers.delete(answer.callId)
+    apply({ type: 'undelivered', callId: answer.callId, body: answer.body })
+  }
+
+  return {
+    historyOf,
+    final(callId, attempt, outcome, body) {
+      const answer: FinalAnswer = {
+        callId,
+        attempt,
+        outcome,
+        httpStatus: httpStatusOf(outcome),
+        body,
+      }
+      if (ledger.owed.has(callId)) {
+        if (abandoned.delete(callId)) abandon(answer)
+        else owedAnswers.set(callId, answer)
+      }
+      const waiting = waiters.get(callId)
+      waiters.delete(callId)
+      for (const resolve of waiting ?? []) resolve(answer)
+    },
+    async read(funcId, callId) {
+      const row = await historyOf(callId)
+      if (row === null || row.funcId !== funcId) return null
+      const held = owedAnswers.get(callId) ?? recent.get(callId)
+      if (held !== undefined) return held
+      const body = await readBody(row)
+      const { attempt, outcome } = row
+      if (body === null) return { callId, attempt, outcome, httpStatus: 410, body: empty }
+      delivering.set(callId, { funcId, seq: row.seq })
+      return { callId, attempt, outcome, httpStatus: httpStatusOf(outcome), body }
+    },
+    wait(callId, signal) {
+      return new Promise((resolve, reject) => {
+        const set = waiters.get(callId) ?? new Set()
+        waiters.set(callId, set)
+        const onAbort = (): void => {
+          set.delete(onEnd)
+          if (set.size === 0 && waiters.get(callId) === set) waiters.delete(callId)
+          reject(signal?.reason ?? new HyperError('STOPPING', 'the wait was given up'))
+        }
+        const onEnd: Waiter = (answer) => {
+          signal?.removeEventListener('abort', onAbort)
+          resolve(answer)
+        }
+        set.add(onEnd)
+        if (signal?.aborted) onAbort()
+        else signal?.addEventListener('abort', onAbort, { once: true })
+      })
+    },
+    delivered(callId) {
+      const owed = owedAnswers.get(callId)
+      if (owed !== undefined) {
+        owedAnswers.delete(callId)
+        recent.keep(owed)
+        apply({ type: 'delivered', callId })
+        return
+      }
+      const place = delivering.get(callId)
+      delivering.delete(callId)
+      if (place === undefined) return
+      const operations = caches.markDelivered(place.funcId, place.seq, deps.nowMs())
+      // A mark that is lost in a crash costs a second delivery of the same body, never a wrong one.
+      if (operations.length > 0) deps.write(operations).catch(() => undefined)
+    },
+    undelivered(callId) {
+      delivering.delete(callId)
+      const owed = owedAnswers.get(callId)
+      if (owed !== undefined) abandon(owed)
+      else if (ledger.owed.has(callId)) abandoned.add(callId)
+      else apply({ type: 'undelivered', callId, body: empty })
+    },
+    expire: () => recent.expire(),
+  }
+}

@@ -1,0 +1,97 @@
+/**
+ * The one commit loop (decision 10): all transitions of a tick become one synced batch, one batch
+ * in flight; what must not be said before it is true (answers, acknowledgements, assignments) is
+ * said after it resolved, in the order of the transitions.
+ *
+ * A transition changes memory at once and the disk a moment later. So a batch that fails cannot be
+ * taken back: `onFailure` ends the process, which starts again from what is committed; nobody was
+ * told of the rest.
+ *
+ * The exception for latency: `isSettled` says whether every earlier transition is committed, so a
+ * synchronous call's assignment may leave beside the write of its own acceptance.
+ */
+
+import { limits } from '../protocol/limits.ts'
+import type { Operation, Store } from './store.ts'
+
+export interface CommitLoop {
+  /** Adds a transition: its writes, and what happens once they are durable. */
+  add(operations: readonly Operation[], afterwards: () => void): void
+  /** No transition waits or is being written. */
+  isSettled(): boolean
+  /** Resolves when all that was added before is durable. */
+  settled(): Promise<void>
+}
+
+interface Transition {
+  readonly operations: readonly Operation[]
+  readonly bytes: number
+  readonly afterwards: () => void
+}
+
+/** A measure, not an exact size: it bounds a batch, and only bodies are large. */
+const bytesOf = (operations: readonly Operation[]): number => {
+  let bytes = 0
+  for (const operation of operations) {
+    bytes += 512
+    if (operation.type === 'put' && operation.value instanceof Uint8Array) {
+      bytes += operation.value.byteLength
+    }
+  }
+  return bytes
+}
+
+export const createCommitLoop = (
+  store: Pick<Store, 'commit'>,
+  onFailure: (error: unknown) => void,
+): CommitLoop => {
+  let waiting: Transition[] = []
+  let isBusy = false
+  let hasFailed = false
+
+  const takeBatch = (): Transition[] => {
+    let bytes = 0
+    let count = 0
+    for (const transition of waiting) {
+      if (count > 0 && bytes + transition.bytes > limits.commitBytesMax) break
+      bytes += transition.bytes
+      count += 1
+    }
+    const batch = waiting.slice(0, count)
+    waiting = waiting.slice(count)
+    return batch
+  }
+
+  const run = async (): Promise<void> => {
+    while (waiting.length > 0) {
+      const batch = takeBatch()
+      const operations = batch.flatMap((transition) => transition.operations)
+      if (operations.length > 0) await store.commit(operations)
+      for (const transition of batch) transition.afterwards()
+    }
+    isBusy = false
+  }
+
+  const start = (): void => {
+    isBusy = true
+    // One turn later, so that all transitions of this tick share the batch.
+    queueMicrotask(() => {
+      run().catch((error: unknown) => {
+        hasFailed = true
+        onFailure(error)
+      })
+    })
+  }
+
+  return {
+    add(operations, afterwards) {
+      if (hasFailed) return
+      waiting.push({ operations, bytes: bytesOf(operations), afterwards })
+      if (!isBusy) start()
+    },
+    isSettled: () => !isBusy && waiting.length === 0,
+    settled() {
+      return new Promise((resolve) => this.add([], resolve))
+    },
+  }
+}

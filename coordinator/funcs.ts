@@ -1,0 +1,199 @@
+/**
+ * Functions: their definitions by account and name, and every revision that a call still needs.
+ *
+ * Rows: func/ACCOUNT/FUNC/REVISION. The newest revision is the function; older ones stay while a
+ * call that was accepted with them is live. Keys hold ids: a name can be removed and given again.
+ */
+
+import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
+import Type from 'typebox'
+import { HyperError } from '../protocol/errors.ts'
+import { type Func, FuncSchema, type FuncSpec, SIZES } from '../protocol/func.ts'
+import { type ImageRecord, ImageRecordSchema } from '../protocol/image.ts'
+import { limits } from '../protocol/limits.ts'
+import { createParser } from '../protocol/schema.ts'
+import type { Terms } from './ledger/state.ts'
+import type { Account, Funcs, StoredFunc } from './ports.ts'
+import { del, numberKey, type Operation, put, type Store } from './store.ts'
+
+const parseRow = createParser(
+  Type.Object({
+    id: Type.String(),
+    accountId: Type.String(),
+    func: FuncSchema,
+    image: ImageRecordSchema,
+  }),
+  'STATE_DAMAGED',
+  'stored function',
+)
+
+const keyOf = (stored: StoredFunc): string =>
+  `${stored.accountId}/${stored.id}/${numberKey(stored.func.Revision)}`
+
+const hash = (text: string): Buffer => createHash('sha256').update(text).digest()
+
+export const termsOf = (stored: StoredFunc): Terms => ({
+  accountId: stored.accountId,
+  funcId: stored.id,
+  revision: stored.func.Revision,
+  memoryBytes: SIZES[stored.func.ContainerSize].memoryBytes,
+  maxAttempts: stored.func.MaxAttempts,
+  atMostOnce: stored.func.AtMostOnce,
+  retryOnExit: stored.func.RetryOnExit,
+  queueTimeoutMs: stored.func.QueueTimeout * 1000,
+  image: {
+    reference: stored.image.reference,
+    digest: stored.image.digest,
+    id: stored.image.id,
+  },
+  platform: stored.image.platform,
+  runtime: stored.func.Runtime,
+  constraints: stored.func.Constraints,
+})
+
+interface Deps {
+  readonly store: Pick<Store, 'range'>
+  readonly write: (operations: readonly Operation[]) => Promise<void>
+  /** The account's record of an image, pulled where there is none. */
+  readonly pinImage: (account: Account, reference: string) => Promise<ImageRecord>
+  /** Calls of a function that are not final. */
+  readonly liveCalls: (funcId: string) => number
+  /** Cancels the function's calls in the ledger. */
+  readonly cancelCalls: (funcId: string) => void
+  /** Removes its caches; the operations belong to the removal's batch. */
+  readonly removeCaches: (funcId: string) => Operation[]
+}
+
+export interface FuncBook extends Funcs {
+  /** Any stored revision. */
+  revision(funcId: string, revision: number): StoredFunc | null
+  /** The terms of a stored revision, one object for all its calls. */
+  terms(stored: StoredFunc): Terms
+  hasFuncs(accountId: string): boolean
+}
+
+interface Entry {
+  current: StoredFunc
+  readonly revisions: Map<number, { readonly stored: StoredFunc; readonly terms: Terms }>
+}
+
+export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
+  const entries = new Map<string, Entry>()
+  /** For the call plane: names are unique within an account only. */
+  const byName = new Map<string, Set<string>>()
+  const creating = new Set<string>()
+
+  const enter = (stored: StoredFunc): void => {
+    const entry = entries.get(stored.id) ?? { current: stored, revisions: new Map() }
+    if (stored.func.Revision >= entry.current.func.Revision) entry.current = stored
+    entry.revisions.set(stored.func.Revision, { stored, terms: termsOf(stored) })
+    entries.set(stored.id, entry)
+    const ids = byName.get(stored.func.Name) ?? new Set()
+    byName.set(stored.func.Name, ids.add(stored.id))
+  }
+  for await (const [, value] of deps.store.range('func')) enter(parseRow(value))
+
+  const named = (name: string): StoredFunc[] =>
+    [...(byName.get(name) ?? [])].flatMap((id) => entries.get(id)?.current ?? [])
+  const get = (account: Account, name: string): StoredFunc | null =>
+    named(name).find((stored) => stored.accountId === account.id) ?? null
+  const mustGet = (account: Account, name: string): StoredFunc => {
+    const stored = get(account, name)
+    if (stored === null) throw new HyperError('FUNC_NOT_FOUND', `no such function: ${name}`)
+    return stored
+  }
+  const list = (account: Account): StoredFunc[] =>
+    [...entries.values()].flatMap(({ current }) =>
+      current.accountId === account.id ? [current] : [],
+    )
+
+  /** Older revisions that no live call needs any more. */
+  const pruneRevisions = (funcId: string): Operation[] => {
+    const entry = entries.get(funcId)
+    if (entry === undefined || deps.liveCalls(funcId) > 0) return []
+    const old = [...entry.revisions.values()].filter(({ stored }) => stored !== entry.current)
+    for (const { stored } of old) entry.revisions.delete(stored.func.Revision)
+    return old.map(({ stored }) => del('func', keyOf(stored)))
+  }
+
+  const saveRevision = async (stored: StoredFunc): Promise<StoredFunc> => {
+    enter(stored)
+    await deps.write([put('func', keyOf(stored), stored), ...pruneRevisions(stored.id)])
+    return stored
+  }
+
+  const createNew = async (account: Account, spec: FuncSpec): Promise<StoredFunc> => {
+    if (get(account, spec.Name) !== null) {
+      throw new HyperError('NAME_TAKEN', `function ${spec.Name} exists`)
+    }
+    if (list(account).length >= limits.functionsPerAccountMax) {
+      throw new HyperError('TOO_MANY', `${limits.functionsPerAccountMax} functions exist already`)
+    }
+    const image = await deps.pinImage(account, spec.Config.Image)
+    const func: Func = {
+      ...spec,
+      UUID: randomUUID(),
+      Created: new Date().toISOString(),
+      Revision: 1,
+    }
+    return saveRevision({ id: randomUUID(), accountId: account.id, func, image })
+  }
+
+  return {
+    async create(account, spec) {
+      const slot = `${account.id}/${spec.Name}`
+      // Pulling the image takes a while: the name is taken meanwhile.
+      if (creating.has(slot)) throw new HyperError('NAME_TAKEN', `${spec.Name} is being created`)
+      creating.add(slot)
+      return createNew(account, spec).finally(() => creating.delete(slot))
+    },
+    async update(account, name, update) {
+      const stored = mustGet(account, name)
+      const { func } = stored
+      return saveRevision({
+        ...stored,
+        func: {
+          ...func,
+          ContainerSize: update.ContainerSize ?? func.ContainerSize,
+          Timeout: update.Timeout ?? func.Timeout,
+          UUID: update.Refresh === true ? randomUUID() : func.UUID,
+          Config: { ...func.Config, Env: [...(update.Env ?? func.Config.Env)] },
+          Revision: func.Revision + 1,
+        },
+      })
+    },
+    list: (account) => list(account).sort((a, b) => (a.func.Created < b.func.Created ? 1 : -1)),
+    get,
+    byUrl(name, uuid) {
+      const wanted = hash(uuid)
+      // The same work whether the name or the secret is wrong.
+      const candidates = named(name)
+      const hashes = candidates.length > 0 ? candidates : [null]
+      const found = hashes.filter((stored) =>
+        timingSafeEqual(hash(stored?.func.UUID ?? ''), wanted),
+      )
+      return found[0] ?? null
+    },
+    byId: (funcId) => entries.get(funcId)?.current ?? null,
+    revision: (funcId, revision) => entries.get(funcId)?.revisions.get(revision)?.stored ?? null,
+    terms: (stored) =>
+      entries.get(stored.id)?.revisions.get(stored.func.Revision)?.terms ?? termsOf(stored),
+    hasFuncs: (accountId) =>
+      [...entries.values()].some(({ current }) => current.accountId === accountId),
+    async remove(account, name, force) {
+      const stored = mustGet(account, name)
+      const live = deps.liveCalls(stored.id)
+      if (live > 0 && !force) {
+        throw new HyperError('FUNC_BUSY', `${live} calls of ${name} wait or run`)
+      }
+      if (live > 0) deps.cancelCalls(stored.id)
+      const entry = entries.get(stored.id)
+      entries.delete(stored.id)
+      byName.get(name)?.delete(stored.id)
+      await deps.write([
+        ...[...(entry?.revisions.values() ?? [])].map((one) => del('func', keyOf(one.stored))),
+        ...deps.removeCaches(stored.id),
+      ])
+    },
+  }
+}

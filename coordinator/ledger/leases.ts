@@ -1,0 +1,106 @@
+/**
+ * Leases: granting, renewing, ending. A lease takes one of the account's quota and one slot and the
+ * memory of its agent, from the grant until it ends, whatever becomes of the call meanwhile.
+ *
+ *   granted ─► renewed … ─► ended: its result came, its container is gone, it was never started,
+ *                            or it was lost (D + 10 % + 5 s of silence)
+ *
+ * D, the length of a renewal, is how long the attempt has run, at least 15 s and at most 10 min.
+ */
+
+import { assert } from '../../protocol/assert.ts'
+import { type AttemptKey, attemptName } from '../../protocol/call.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { LeaseRow } from '../rows.ts'
+import { del, put } from '../store.ts'
+import type { Account, Agent, Effect, Lease, Ledger, Terms } from './state.ts'
+
+export const leaseLengthMs = (heldMs: number): number =>
+  Math.min(Math.max(heldMs, limits.leaseMsMin), limits.leaseMsMax)
+
+/** When a lease that is not renewed any more counts as lost. */
+export const leaseEndMs = (lease: Pick<Lease, 'renewedMs' | 'lengthMs'>): number =>
+  lease.renewedMs + lease.lengthMs * (1 + limits.leaseMarginRatio) + limits.leaseMarginMs
+
+const rowOf = (lease: Lease): LeaseRow => ({
+  key: lease.key,
+  agentId: lease.agentId,
+  storeId: lease.storeId,
+  ...lease.terms,
+})
+
+/** Enters a lease into the books of account and agent. */
+export const bookLease = (ledger: Ledger, lease: Lease, account: Account): void => {
+  assert(!ledger.leases.has(attemptName(lease.key)), 'an attempt is leased once')
+  ledger.leases.set(attemptName(lease.key), lease)
+  account.leases += 1
+  const agent = ledger.agents.get(lease.agentId)
+  if (agent !== undefined) takeSlot(agent, lease)
+}
+
+export const takeSlot = (agent: Agent, lease: Lease): void => {
+  if (agent.leases.has(lease)) return
+  agent.leases.add(lease)
+  agent.slotsUsed += 1
+  agent.memoryUsedBytes += lease.terms.memoryBytes
+}
+
+const writeLease = (lease: Lease, effects: Effect[]): void => {
+  effects.push({ type: 'write', operation: put('lease', attemptName(lease.key), rowOf(lease)) })
+}
+
+/** Grants an attempt to an agent; the caller has seen that quota, slots and memory allow it. */
+export const grantLease = (
+  ledger: Ledger,
+  account: Account,
+  agent: Agent,
+  key: AttemptKey,
+  terms: Terms,
+  nowMs: number,
+  effects: Effect[],
+): void => {
+  assert(account.leases < account.quota, 'no lease beyond the quota')
+  const lease: Lease = {
+    key,
+    agentId: agent.id,
+    storeId: agent.hello.storeId,
+    terms: {
+      accountId: terms.accountId,
+      memoryBytes: terms.memoryBytes,
+      atMostOnce: terms.atMostOnce,
+    },
+    grantedMs: nowMs,
+    renewedMs: nowMs,
+    lengthMs: limits.leaseMsMin,
+    isOver: false,
+    silentSinceMs: null,
+    isInherited: false,
+  }
+  bookLease(ledger, lease, account)
+  writeLease(lease, effects)
+}
+
+export const renewLease = (lease: Lease, nowMs: number): void => {
+  lease.renewedMs = nowMs
+  lease.lengthMs = leaseLengthMs(nowMs - lease.grantedMs)
+  lease.silentSinceMs = null
+  lease.isInherited = false
+}
+
+export const endLease = (ledger: Ledger, lease: Lease, effects: Effect[]): void => {
+  const name = attemptName(lease.key)
+  if (!ledger.leases.delete(name)) return
+  const account = ledger.accounts.get(lease.terms.accountId)
+  if (account !== undefined) account.leases -= 1
+  const agent = ledger.agents.get(lease.agentId)
+  if (agent?.leases.delete(lease)) {
+    agent.slotsUsed -= 1
+    agent.memoryUsedBytes -= lease.terms.memoryBytes
+  }
+  effects.push({ type: 'write', operation: del('lease', name) })
+}
+
+export const leaseOf = (ledger: Ledger, key: AttemptKey, agentId: string): Lease | undefined => {
+  const lease = ledger.leases.get(attemptName(key))
+  return lease?.agentId === agentId ? lease : undefined
+}

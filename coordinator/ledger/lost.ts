@@ -1,0 +1,69 @@
+/**
+ * Attempts that fell silent. A lease that was not renewed within D + 10 % + 5 s is lost: the call
+ * goes back to its place, with one attempt used up; an at-most-once call keeps lease and quota and
+ * waits for its agent, for `lostAfter`, then it has failed. Silence that was the coordinator's own
+ * (it was away, or has just started) uses up nothing.
+ */
+
+import { limits } from '../../protocol/limits.ts'
+import { endCall, endingWithout, returnToQueue, writeCall } from './calls.ts'
+import { endLease, leaseEndMs } from './leases.ts'
+import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
+
+const agentName = (ledger: Ledger, lease: Lease): string =>
+  ledger.agents.get(lease.agentId)?.name ?? lease.agentId
+
+/** The attempt is given up: its call is run again, or has failed. Its result still counts (P5). */
+export const loseAttempt = (
+  ledger: Ledger,
+  lease: Lease,
+  call: Call,
+  now: Now,
+  effects: Effect[],
+): void => {
+  const name = agentName(ledger, lease)
+  endLease(ledger, lease, effects)
+  if (call.state !== 'leased' && call.state !== 'running') return
+  if (!lease.isInherited) call.attemptsLost += 1
+  if (call.terms.atMostOnce || call.attemptsLost >= call.terms.maxAttempts) {
+    const tries = `${call.attemptsLost} of ${call.terms.maxAttempts} attempts lost`
+    endCall(
+      ledger,
+      call,
+      endingWithout(call, 'AGENT_LOST', `agent lost: ${name} (${tries})`),
+      now,
+      effects,
+    )
+    return
+  }
+  writeCall(call, effects)
+  returnToQueue(ledger, call, `agent ${name} was lost`)
+}
+
+const expire = (ledger: Ledger, lease: Lease, now: Now, effects: Effect[]): void => {
+  const call = ledger.calls.get(lease.key.call)
+  if (lease.isOver || call === undefined) {
+    endLease(ledger, lease, effects)
+    return
+  }
+  if (!lease.terms.atMostOnce) {
+    loseAttempt(ledger, lease, call, now, effects)
+    return
+  }
+  lease.silentSinceMs ??= now.ms
+  if (now.ms - lease.silentSinceMs >= limits.lostAfterMs) {
+    loseAttempt(ledger, lease, call, now, effects)
+  }
+}
+
+/** Looks at every lease: there are as many as slots in use, not as many as calls. */
+export const expireLeases = (ledger: Ledger, now: Now, effects: Effect[]): void => {
+  for (const lease of [...ledger.leases.values()]) {
+    if (now.ms > leaseEndMs(lease)) expire(ledger, lease, now, effects)
+  }
+}
+
+/** The coordinator itself was away: no agent could reach it, so no silence counts. */
+export const forgiveSilence = (ledger: Ledger, nowMs: number): void => {
+  for (const lease of ledger.leases.values()) lease.renewedMs = nowMs
+}

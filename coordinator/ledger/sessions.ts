@@ -1,0 +1,186 @@
+/**
+ * What agents say of themselves: connecting with a report, heartbeats, leaving.
+ *
+ * An agent that connects is answered for each attempt it holds: keep (its lease is renewed or
+ * restored, or the call waits for it), cancel (the call has ended or gone on without it), and for
+ * each result in its outbox: commit (send it, it counts) or drop. A leased attempt that the report
+ * does not name is settled at once: an agent with the same store writes a note before anything
+ * starts, so what it does not name never started; with another store it is lost.
+ */
+
+import { type AttemptKey, attemptName } from '../../protocol/call.ts'
+import type { Hello, Verdict } from '../../protocol/messages.ts'
+import { returnToQueue, setState, writeCall } from './calls.ts'
+import { endLease, leaseOf, renewLease, takeSlot } from './leases.ts'
+import { loseAttempt } from './lost.ts'
+import type { Agent, Call, Effect, Lease, Ledger, LedgerEvent, Now } from './state.ts'
+
+export const wasGranted = (call: Call, key: AttemptKey, agentId: string): boolean =>
+  call.granted.some(
+    (grant) =>
+      grant.attempt === key.attempt && grant.epoch === key.epoch && grant.agentId === agentId,
+  )
+
+/** A member as its last hello described it, while it is away. */
+export const rememberAgent = (
+  ledger: Ledger,
+  id: string,
+  name: string,
+  hello: Agent['hello'],
+  nowMs: number,
+): Agent => {
+  const agent: Agent = {
+    id,
+    name,
+    session: 0,
+    hello,
+    draining: hello.draining,
+    advert: null,
+    images: new Set(),
+    slotsUsed: 0,
+    memoryUsedBytes: 0,
+    leases: new Set(),
+    heardMs: nowMs,
+    pausedUntilMs: 0,
+    pauseMs: 0,
+  }
+  ledger.agents.set(id, agent)
+  return agent
+}
+
+const agentFrom = (
+  ledger: Ledger,
+  event: Extract<LedgerEvent, { type: 'connect' }>,
+  nowMs: number,
+): Agent => {
+  const { type: _type, attempts: _attempts, outbox: _outbox, ...hello } = event.hello
+  const agent =
+    ledger.agents.get(event.agentId) ??
+    rememberAgent(ledger, event.agentId, event.name, hello, nowMs)
+  agent.name = event.name
+  agent.session = event.session
+  agent.hello = hello
+  agent.draining = hello.draining
+  // Its adverts are numbered anew; which images it holds it still holds.
+  agent.advert = null
+  agent.heardMs = nowMs
+  agent.pausedUntilMs = 0
+  agent.pauseMs = 0
+  return agent
+}
+
+/** What an attempt that its agent holds is told. */
+const judgeHeld = (
+  ledger: Ledger,
+  agent: Agent,
+  key: AttemptKey,
+  isRunning: boolean,
+  nowMs: number,
+): 'keep' | 'cancel' => {
+  const call = ledger.calls.get(key.call)
+  const lease = leaseOf(ledger, key, agent.id)
+  if (lease !== undefined) renewLease(lease, nowMs)
+  if (call === undefined || !wasGranted(call, key, agent.id)) return 'cancel'
+  if (lease !== undefined) {
+    if (isRunning && call.state === 'leased') setState(ledger, call, 'running')
+    return 'keep'
+  }
+  // Its lease was lost. A newer attempt goes first; else the call waits for this one.
+  if (call.state === 'leased' || call.state === 'running') return 'cancel'
+  call.heard = { key, agentId: agent.id, session: agent.session }
+  if (call.state === 'aside') returnToQueue(ledger, call, 'its attempt was heard of again')
+  return 'keep'
+}
+
+const judgeResult = (ledger: Ledger, agentId: string, key: AttemptKey): 'commit' | 'drop' => {
+  const call = ledger.calls.get(key.call)
+  if (call !== undefined) return wasGranted(call, key, agentId) ? 'commit' : 'drop'
+  const owed = ledger.owed.get(key.call)
+  return owed?.agentId === agentId && attemptName(owed.key) === attemptName(key) ? 'commit' : 'drop'
+}
+
+/** Leases on the agent that its report does not name. */
+const settleUnnamed = (
+  ledger: Ledger,
+  agent: Agent,
+  hello: Hello,
+  now: Now,
+  effects: Effect[],
+): void => {
+  const named = new Set(
+    [...hello.attempts.map(({ key }) => key), ...hello.outbox].map((key) => attemptName(key)),
+  )
+  for (const lease of [...agent.leases]) {
+    if (named.has(attemptName(lease.key))) continue
+    const call = ledger.calls.get(lease.key.call)
+    if (lease.isOver || call === undefined) endLease(ledger, lease, effects)
+    else if (lease.storeId === hello.storeId) neverStarted(ledger, lease, call, effects)
+    else loseAttempt(ledger, lease, call, now, effects)
+  }
+}
+
+/** Proven: it counts for nothing, and its name is forgotten. */
+export const neverStarted = (ledger: Ledger, lease: Lease, call: Call, effects: Effect[]): void => {
+  endLease(ledger, lease, effects)
+  call.granted = call.granted.filter((grant) => grant.attempt !== lease.key.attempt)
+  writeCall(call, effects)
+  returnToQueue(ledger, call, 'its attempt never started')
+}
+
+export const connectAgent = (
+  ledger: Ledger,
+  event: Extract<LedgerEvent, { type: 'connect' }>,
+  now: Now,
+  effects: Effect[],
+): void => {
+  const { hello } = event
+  const agent = agentFrom(ledger, event, now.ms)
+  for (const lease of ledger.leases.values()) {
+    if (lease.agentId === agent.id) takeSlot(agent, lease)
+  }
+  const verdicts: Verdict[] = []
+  for (const { key, running } of hello.attempts) {
+    verdicts.push({ key, verdict: judgeHeld(ledger, agent, key, running, now.ms) })
+  }
+  for (const key of hello.outbox) {
+    const verdict = judgeResult(ledger, agent.id, key)
+    verdicts.push({ key, verdict })
+    const lease = leaseOf(ledger, key, agent.id)
+    if (lease === undefined) continue
+    if (verdict === 'commit') renewLease(lease, now.ms)
+    else endLease(ledger, lease, effects)
+  }
+  settleUnnamed(ledger, agent, hello, now, effects)
+  effects.push({ type: 'welcome', agentId: agent.id, session: event.session, verdicts })
+}
+
+export const disconnectAgent = (ledger: Ledger, agentId: string, session: number): void => {
+  const agent = ledger.agents.get(agentId)
+  // A call that waits for an attempt of this session goes on without it (dispatch.ts).
+  if (agent?.session === session) agent.session = 0
+}
+
+export const heartbeat = (
+  ledger: Ledger,
+  agentId: string,
+  keys: readonly AttemptKey[],
+  nowMs: number,
+  effects: Effect[],
+): void => {
+  const agent = ledger.agents.get(agentId)
+  if (agent === undefined || agent.session === 0) return
+  agent.heardMs = nowMs
+  for (const key of keys) {
+    const lease = leaseOf(ledger, key, agentId)
+    if (lease === undefined && judgeHeld(ledger, agent, key, true, nowMs) === 'cancel') {
+      effects.push({
+        type: 'send',
+        agentId,
+        order: { type: 'cancel', session: agent.session, key },
+      })
+    } else if (lease !== undefined) {
+      renewLease(lease, nowMs)
+    }
+  }
+  effects.push({ type: 'send', agentId, order: { type: 'renewed', session: agent.session } })
+}

@@ -1,0 +1,247 @@
+/**
+ * The ledger's memory and the words of its transitions.
+ *
+ * The state is changed in place, by step() alone, because a copy of a million calls a transition
+ * would cost more than the transition. Times are milliseconds of one clock that counts suspended
+ * time; `wall` is for people only and decides nothing.
+ */
+
+import type { Advert } from '../../protocol/advert.ts'
+import type { AttemptKey, AttemptResult, Outcome } from '../../protocol/call.ts'
+import type { ImagePin } from '../../protocol/image.ts'
+import type { LogLine } from '../../protocol/log-line.ts'
+import type { CoordinatorOrder, Hello, Verdict } from '../../protocol/messages.ts'
+import type { HistoryRow } from '../rows.ts'
+import type { Operation } from '../store.ts'
+import type { Heap } from './heap.ts'
+import type { Queue } from './queue.ts'
+
+/** What one revision of a function asks of queue, placement and retries; shared by its calls. */
+export interface Terms {
+  readonly accountId: string
+  readonly funcId: string
+  readonly revision: number
+  readonly memoryBytes: number
+  readonly maxAttempts: number
+  readonly atMostOnce: boolean
+  readonly retryOnExit: number
+  readonly queueTimeoutMs: number
+  readonly image: ImagePin
+  readonly platform: string
+  readonly runtime: string
+  readonly constraints: Readonly<Record<string, string>>
+}
+
+export interface Grant {
+  readonly attempt: number
+  readonly epoch: number
+  readonly agentId: string
+}
+
+/**
+ * queued   waits in its account's queue
+ * aside    out of the queue with a reason: in back-off, or no member could ever run it
+ * leased   an attempt was granted and has not said that it started
+ * running  an attempt has started
+ */
+export type LiveState = 'queued' | 'aside' | 'leased' | 'running'
+
+export interface Call {
+  readonly id: string
+  readonly seq: number
+  readonly terms: Terms
+  readonly accepted: string
+  readonly payloadBytes: number
+  state: LiveState
+  /** A client waits on the call's own request: its output is owed to it, not to the cache. */
+  sync: boolean
+  /** Every attempt that may still report a result (P5). */
+  granted: Grant[]
+  lastAttempt: number
+  /** Attempts used up: those that started and were lost. */
+  attemptsLost: number
+  exitRetries: number
+  /** Since when the platform failed it, for the bound on retries; null while it does not. */
+  failingSinceMs: number | null
+  pauseMs: number
+  asideSinceMs: number
+  asideUntilMs: number
+  /** How long it was head with quota free, or aside: what queueTimeout counts. */
+  waitedMs: number
+  /** A lost attempt that was heard of again: it is not started elsewhere meanwhile. */
+  heard: { key: AttemptKey; agentId: string; session: number } | null
+  /** Why it waits, for people. */
+  reason: string
+}
+
+export interface Lease {
+  readonly key: AttemptKey
+  readonly agentId: string
+  readonly storeId: string
+  readonly terms: Pick<Terms, 'accountId' | 'memoryBytes' | 'atMostOnce'>
+  grantedMs: number
+  renewedMs: number
+  lengthMs: number
+  /** The call is final; the lease stands until the container is known to be gone. */
+  isOver: boolean
+  /** Set when an at-most-once attempt fell silent: its agent is waited for. */
+  silentSinceMs: number | null
+  /** Granted before this coordinator started, and not heard of since. */
+  isInherited: boolean
+}
+
+/** What placement knows of a member; kept from its last hello while it is away. */
+export interface Agent {
+  readonly id: string
+  name: string
+  /** 0 while it is away. */
+  session: number
+  hello: Omit<Hello, 'type' | 'attempts' | 'outbox'>
+  draining: boolean
+  advert: Advert | null
+  images: ReadonlySet<string>
+  slotsUsed: number
+  memoryUsedBytes: number
+  readonly leases: Set<Lease>
+  heardMs: number
+  /** After a refusal it is offered nothing until then; the pause doubles. */
+  pausedUntilMs: number
+  pauseMs: number
+}
+
+export interface Account {
+  readonly id: string
+  quota: number
+  leases: number
+  /** Calls that are not final and hold no lease, and their payloads. */
+  waiting: number
+  waitingBytes: number
+  readonly queue: Queue<Call>
+}
+
+/** An output whose delivery to a synchronous client is under way. */
+export interface Owed {
+  readonly key: AttemptKey
+  readonly agentId: string
+  readonly row: HistoryRow
+}
+
+/** A call set aside until then; outdated where the call's own time differs. */
+export interface Aside {
+  readonly call: Call
+  readonly untilMs: number
+}
+
+export interface FuncCounts {
+  pending: number
+  running: number
+}
+
+export interface Ledger {
+  readonly epoch: number
+  nextSeq: number
+  lastTickMs: number
+  readonly accounts: Map<string, Account>
+  readonly calls: Map<string, Call>
+  readonly leases: Map<string, Lease>
+  readonly agents: Map<string, Agent>
+  readonly owed: Map<string, Owed>
+  readonly counts: Map<string, FuncCounts>
+  readonly aside: Heap<Aside>
+}
+
+export interface Now {
+  readonly ms: number
+  readonly wall: string
+}
+
+export type LedgerEvent =
+  | {
+      readonly type: 'accept'
+      readonly id: string
+      readonly terms: Terms
+      readonly sync: boolean
+      readonly payload: Uint8Array
+      readonly environment: readonly string[]
+      readonly note: string
+    }
+  | { readonly type: 'cancel'; readonly callId: string }
+  /** The synchronous client has its body; or will never have it. */
+  | { readonly type: 'delivered'; readonly callId: string }
+  | { readonly type: 'undelivered'; readonly callId: string; readonly body: Uint8Array }
+  | { readonly type: 'quota'; readonly accountId: string; readonly quota: number }
+  | { readonly type: 'remove-account'; readonly accountId: string }
+  | { readonly type: 'remove-func'; readonly funcId: string }
+  | {
+      readonly type: 'connect'
+      readonly agentId: string
+      readonly name: string
+      readonly session: number
+      readonly hello: Hello
+    }
+  | { readonly type: 'disconnect'; readonly agentId: string; readonly session: number }
+  | { readonly type: 'forget'; readonly agentId: string }
+  | { readonly type: 'advert'; readonly agentId: string; readonly advert: Advert }
+  | { readonly type: 'draining'; readonly agentId: string; readonly draining: boolean }
+  | { readonly type: 'heartbeat'; readonly agentId: string; readonly keys: readonly AttemptKey[] }
+  | { readonly type: 'started'; readonly agentId: string; readonly key: AttemptKey }
+  | {
+      readonly type: 'refused'
+      readonly agentId: string
+      readonly key: AttemptKey
+      readonly message: string
+    }
+  | { readonly type: 'gone'; readonly agentId: string; readonly key: AttemptKey }
+  | {
+      readonly type: 'result'
+      readonly agentId: string
+      readonly key: AttemptKey
+      readonly result: AttemptResult
+    }
+  /** The assignment could not be made: the stored payload is damaged. */
+  | { readonly type: 'unassignable'; readonly key: AttemptKey; readonly message: string }
+  | { readonly type: 'tick' }
+
+export type Effect =
+  | { readonly type: 'write'; readonly operation: Operation }
+  | { readonly type: 'log'; readonly funcId: string; readonly line: Omit<LogLine, 'Seq' | 'Time'> }
+  /** A call ended: its history row begins; `body` goes to the cache, unless it is owed. */
+  | {
+      readonly type: 'ended'
+      readonly row: HistoryRow
+      readonly body: Uint8Array
+      readonly isOwed: boolean
+    }
+  /** An owed body goes to the cache after all. */
+  | { readonly type: 'keep-output'; readonly row: HistoryRow; readonly body: Uint8Array }
+  /** An owed body has been delivered: nothing of it is kept. */
+  | { readonly type: 'output-gone'; readonly row: HistoryRow }
+  | { readonly type: 'accepted'; readonly callId: string }
+  | {
+      readonly type: 'final'
+      readonly callId: string
+      readonly attempt: number
+      readonly outcome: Outcome
+      readonly body: Uint8Array
+    }
+  | {
+      readonly type: 'assign'
+      readonly agentId: string
+      readonly key: AttemptKey
+      readonly terms: Terms
+      readonly seq: number
+    }
+  | {
+      readonly type: 'welcome'
+      readonly agentId: string
+      readonly session: number
+      readonly verdicts: Verdict[]
+    }
+  | { readonly type: 'send'; readonly agentId: string; readonly order: Order }
+
+/** An order without session and epoch: the roster adds those of the moment it was decided. */
+export type Order = CoordinatorOrder extends infer O
+  ? O extends CoordinatorOrder
+    ? Omit<O, 'session' | 'epoch'> & { readonly session: number }
+    : never
+  : never

@@ -1,0 +1,144 @@
+/**
+ * Who belongs to the mesh: members by the peer ids of their keys, and invitations, each a key of its
+ * own that may enrol a number of others for a time (decision 3). Rows: member/PEER, invite/PEER.
+ *
+ * What a member last said of itself is kept with it, so that placement knows of an absent one what
+ * it could run. An invitation's time is told by this host's own clock and by no other.
+ */
+
+import Type, { type Static } from 'typebox'
+import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import { HelloSchema } from '../protocol/messages.ts'
+import { createParser } from '../protocol/schema.ts'
+import { del, type Operation, put, type Store } from './store.ts'
+
+export const FactsSchema = Type.Omit(HelloSchema, ['type', 'attempts', 'outbox'])
+
+const MemberRowSchema = Type.Object({
+  peerId: Type.String(),
+  /** The host's name, made unique; given at its first hello. '' until then. */
+  name: Type.String(),
+  joined: Type.String(),
+  facts: Type.Union([FactsSchema, Type.Null()]),
+})
+export type Member = Static<typeof MemberRowSchema>
+
+const InviteRowSchema = Type.Object({
+  peerId: Type.String(),
+  usesLeft: Type.Integer({ minimum: 0 }),
+  expiresMs: Type.Integer(),
+})
+type InviteRow = Static<typeof InviteRowSchema>
+
+const parseMember = createParser(MemberRowSchema, 'STATE_DAMAGED', 'stored member')
+const parseInvite = createParser(InviteRowSchema, 'STATE_DAMAGED', 'stored invitation')
+
+export interface Membership {
+  isMember(peerId: string): boolean
+  /** On the list for enrolling, with uses and time left. */
+  isInvitation(peerId: string): boolean
+  members(): readonly Member[]
+  get(peerId: string): Member | null
+  /** By name, peer id or unique prefix of it. AGENT_NOT_FOUND */
+  find(agent: string): Member
+  /** Spends one use. TICKET_SPENT, TOO_MANY. A key that is a member already spends nothing. */
+  admit(invitation: string, peerId: string): Promise<void>
+  addInvite(peerId: string, uses: number, expiresMs: number): Promise<void>
+  /** What a member said in its hello; its name, given at the first one. */
+  introduce(peerId: string, facts: Static<typeof FactsSchema>): Member
+  remove(peerId: string): Promise<void>
+  /** Invitations whose time has ended. */
+  expire(): void
+}
+
+interface Deps {
+  readonly store: Pick<Store, 'range'>
+  readonly write: (operations: readonly Operation[]) => Promise<void>
+  readonly wallMs: () => number
+}
+
+export const loadMembership = async (deps: Deps): Promise<Membership> => {
+  const { store, write, wallMs } = deps
+  const members = new Map<string, Member>()
+  const invites = new Map<string, InviteRow>()
+  for await (const [key, value] of store.range('member')) members.set(key, parseMember(value))
+  for await (const [key, value] of store.range('invite')) invites.set(key, parseInvite(value))
+
+  const isOpen = (invite: InviteRow | undefined): invite is InviteRow =>
+    invite !== undefined && invite.usesLeft > 0 && invite.expiresMs > wallMs()
+
+  const freeName = (host: string): string => {
+    const taken = new Set([...members.values()].map((member) => member.name))
+    const base = host === '' ? 'agent' : host
+    if (!taken.has(base)) return base
+    for (let number = 2; ; number += 1) {
+      if (!taken.has(`${base}-${number}`)) return `${base}-${number}`
+    }
+  }
+
+  return {
+    isMember: (peerId) => members.has(peerId),
+    isInvitation: (peerId) => isOpen(invites.get(peerId)),
+    members: () => [...members.values()],
+    get: (peerId) => members.get(peerId) ?? null,
+    find(agent) {
+      const all = [...members.values()]
+      const exact = all.find((member) => member.name === agent || member.peerId === agent)
+      const prefixed = all.filter((member) => agent !== '' && member.peerId.startsWith(agent))
+      const found = exact ?? (prefixed.length === 1 ? prefixed[0] : undefined)
+      if (found === undefined) throw new HyperError('AGENT_NOT_FOUND', `no such agent: ${agent}`)
+      return found
+    },
+    async admit(invitation, peerId) {
+      if (members.has(peerId)) return
+      const invite = invites.get(invitation)
+      if (!isOpen(invite))
+        throw new HyperError('TICKET_SPENT', 'the ticket is spent or has expired')
+      if (members.size >= limits.membersMax) {
+        throw new HyperError('TOO_MANY', `the mesh has ${limits.membersMax} members already`)
+      }
+      const spent = { ...invite, usesLeft: invite.usesLeft - 1 }
+      const member: Member = {
+        peerId,
+        name: '',
+        joined: new Date(wallMs()).toISOString(),
+        facts: null,
+      }
+      invites.set(invitation, spent)
+      members.set(peerId, member)
+      await write([
+        put('member', peerId, member),
+        spent.usesLeft > 0 ? put('invite', invitation, spent) : del('invite', invitation),
+      ])
+    },
+    async addInvite(peerId, uses, expiresMs) {
+      const row = { peerId, usesLeft: uses, expiresMs }
+      invites.set(peerId, row)
+      await write([put('invite', peerId, row)])
+    },
+    introduce(peerId, facts) {
+      const known = members.get(peerId)
+      if (known === undefined) throw new HyperError('NOT_A_MEMBER', `${peerId} is not a member`)
+      const member: Member = {
+        ...known,
+        name: known.name === '' ? freeName(facts.host) : known.name,
+        facts,
+      }
+      members.set(peerId, member)
+      // Not awaited: a member's facts are told again at every hello.
+      write([put('member', peerId, member)]).catch(() => undefined)
+      return member
+    },
+    async remove(peerId) {
+      members.delete(peerId)
+      await write([del('member', peerId)])
+    },
+    expire() {
+      const ended = [...invites.values()].filter((invite) => !isOpen(invite))
+      if (ended.length === 0) return
+      for (const { peerId } of ended) invites.delete(peerId)
+      write(ended.map(({ peerId }) => del('invite', peerId))).catch(() => undefined)
+    },
+  }
+}

@@ -1,0 +1,288 @@
+/**
+ * The agents that are connected, and the conversation with each (protocol/messages.ts).
+ *
+ *   channel opened ─► hello read ─► session given ─► welcome sent ─► messages … ─► closed
+ *
+ * A session is one connection of one agent. What it says is told to the ledger; orders go to the
+ * session they were decided for, or nowhere. A second connection of an agent replaces its first. A
+ * channel that is silent for too long, or breaks the protocol, is closed: the agent dials again.
+ */
+
+import type { Log } from '../daemon/log.ts'
+import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
+import type { ImageRecord } from '../protocol/image.ts'
+import { limits } from '../protocol/limits.ts'
+import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
+import {
+  type AgentMessage,
+  type Assignment,
+  type Hello,
+  PROTOCOL_VERSION,
+  type Verdict,
+} from '../protocol/messages.ts'
+import type { LedgerEvent, Order } from './ledger/state.ts'
+import type { Membership } from './membership.ts'
+
+interface Pull {
+  readonly onProgress: (line: string) => void
+  readonly resolve: (record: ImageRecord) => void
+  readonly reject: (error: Error) => void
+}
+
+interface Session {
+  readonly number: number
+  readonly agentId: string
+  readonly channel: MemberChannel
+  readonly pulls: Map<number, Pull>
+}
+
+export interface Roster {
+  /** Takes a channel that an agent has just opened, and owns it from then on. */
+  take(channel: MemberChannel): void
+  send(agentId: string, order: Order): void
+  welcome(agentId: string, session: number, verdicts: Verdict[]): void
+  assign(agentId: string, assignment: Assignment): void
+  pull(
+    agentId: string,
+    reference: string,
+    auth: string,
+    onProgress: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<ImageRecord>
+  isConnected(agentId: string): boolean
+  /** When an agent was last heard, as a wall clock's time; null for never. */
+  seen(agentId: string): string | null
+  disconnect(agentId: string): void
+  close(): Promise<void>
+}
+
+interface Deps {
+  readonly epoch: number
+  readonly version: string
+  readonly membership: Membership
+  readonly apply: (event: LedgerEvent) => void
+  /** An agent asked to leave the mesh for good. */
+  readonly onLeave: (agentId: string) => void
+  readonly log: Log
+}
+
+const readHello = async (channel: MemberChannel): Promise<Hello> => {
+  const timer = setTimeout(
+    () => channel.abort(new HyperError('BAD_PARAMETER', 'no hello came')),
+    limits.helloMs,
+  )
+  try {
+    const first = await channel.messages.next()
+    if (first.done === true || first.value.type !== 'hello') {
+      throw new HyperError('BAD_PARAMETER', 'the first message was no hello')
+    }
+    return first.value
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+export const createRoster = (deps: Deps): Roster => {
+  const { epoch, version, membership, apply, log } = deps
+  const sessions = new Map<string, Session>()
+  const seen = new Map<string, string>()
+  const open = new Set<MemberChannel>()
+  let lastSession = 0
+  let lastPull = 0
+
+  const sendTo = (session: Session, message: Parameters<MemberChannel['send']>[0]): void => {
+    session.channel.send(message).catch((error: unknown) => {
+      session.channel.abort(toHyperError(error))
+    })
+  }
+
+  const checkHello = (hello: Hello): void => {
+    if (hello.protocol !== PROTOCOL_VERSION) {
+      throw new HyperError(
+        'VERSION_MISMATCH',
+        `the agent speaks version ${hello.protocol} of the protocol (hyper ${hello.version}), this coordinator ${PROTOCOL_VERSION} (hyper ${version})`,
+      )
+    }
+    if (hello.epochSeen > epoch) {
+      throw new HyperError(
+        'EPOCH_AHEAD',
+        `the agent has obeyed epoch ${hello.epochSeen}, this is ${epoch}`,
+      )
+    }
+  }
+
+  const hear = (session: Session, message: AgentMessage): void => {
+    const { agentId } = session
+    if (message.type === 'hello') throw new HyperError('BAD_PARAMETER', 'a second hello')
+    if (message.session !== session.number) return
+    seen.set(agentId, new Date().toISOString())
+    switch (message.type) {
+      case 'heartbeat':
+        apply({ type: 'heartbeat', agentId, keys: message.attempts })
+        break
+      case 'draining':
+        apply({ type: 'draining', agentId, draining: message.draining })
+        break
+      case 'leave':
+        deps.onLeave(agentId)
+        break
+      case 'pull-progress':
+        session.pulls.get(message.pull)?.onProgress(message.line)
+        break
+      case 'pull-end':
+        endPull(session, message)
+        break
+      case 'result':
+        apply({ type: 'result', agentId, key: message.key, result: message.result })
+        break
+      case 'refused':
+        apply({ type: 'refused', agentId, key: message.key, message: message.message })
+        break
+      default:
+        apply({ type: message.type, agentId, key: message.key })
+    }
+  }
+
+  const endPull = (
+    session: Session,
+    message: Extract<AgentMessage, { type: 'pull-end' }>,
+  ): void => {
+    const pull = session.pulls.get(message.pull)
+    session.pulls.delete(message.pull)
+    if (message.record !== null) pull?.resolve(message.record)
+    else pull?.reject(new HyperError(message.code, message.message))
+  }
+
+  const begin = (channel: MemberChannel, hello: Hello): Session => {
+    const agentId = channel.remotePeer
+    const former = sessions.get(agentId)
+    if (former !== undefined) end(former, new HyperError('STOPPING', 'the agent connected again'))
+    lastSession += 1
+    const session: Session = { number: lastSession, agentId, channel, pulls: new Map() }
+    sessions.set(agentId, session)
+    seen.set(agentId, new Date().toISOString())
+    const { type: _type, attempts: _attempts, outbox: _outbox, ...facts } = hello
+    const { name } = membership.introduce(agentId, facts)
+    apply({ type: 'connect', agentId, name, session: session.number, hello })
+    log.info({ agent: name, peer: agentId, slots: hello.slots }, 'agent connected')
+    return session
+  }
+
+  const end = (session: Session, reason: Error): void => {
+    if (sessions.get(session.agentId) !== session) return
+    sessions.delete(session.agentId)
+    session.channel.abort(reason)
+    for (const pull of session.pulls.values()) {
+      pull.reject(
+        new HyperError('PULL_FAILED', 'the agent that pulled went away', { cause: reason }),
+      )
+    }
+    session.pulls.clear()
+    apply({ type: 'disconnect', agentId: session.agentId, session: session.number })
+    log.info({ peer: session.agentId, reason: messageOf(reason) }, 'agent disconnected')
+  }
+
+  /** Each message resets the silence; the timer closes a channel nobody speaks on. */
+  const converse = async (session: Session): Promise<void> => {
+    const silence = setTimeout(
+      () => session.channel.abort(new HyperError('UNREACHABLE', 'the agent fell silent')),
+      limits.heartbeatSilenceMs,
+    )
+    try {
+      for await (const message of session.channel.messages) {
+        silence.refresh()
+        hear(session, message)
+      }
+      end(session, new HyperError('UNREACHABLE', 'the agent closed the channel'))
+    } catch (error) {
+      end(session, toHyperError(error))
+    } finally {
+      clearTimeout(silence)
+    }
+  }
+
+  const refuse = async (channel: MemberChannel, error: unknown): Promise<void> => {
+    const { code, line } = toHyperError(error)
+    log.warn({ peer: channel.remotePeer, code, reason: line }, 'hello refused')
+    await channel.send({ type: 'goodbye', code, message: line }).catch(() => undefined)
+    await channel.close().catch(() => undefined)
+  }
+
+  const host = async (channel: MemberChannel): Promise<void> => {
+    let hello: Hello
+    try {
+      hello = await readHello(channel)
+      checkHello(hello)
+    } catch (error) {
+      await refuse(channel, error)
+      return
+    }
+    await converse(begin(channel, hello))
+  }
+
+  return {
+    take(channel) {
+      open.add(channel)
+      host(channel)
+        .catch((error: unknown) => channel.abort(toHyperError(error)))
+        .finally(() => open.delete(channel))
+        .catch((error: unknown) => log.error({ err: error }, 'channel failed'))
+    },
+    send(agentId, order) {
+      const session = sessions.get(agentId)
+      if (session?.number === order.session) sendTo(session, { ...order, epoch })
+    },
+    welcome(agentId, number, verdicts) {
+      const session = sessions.get(agentId)
+      if (session?.number !== number) return
+      const name = membership.get(agentId)?.name ?? ''
+      sendTo(session, { type: 'welcome', session: number, epoch, version, name, verdicts })
+    },
+    assign(agentId, assignment) {
+      const session = sessions.get(agentId)
+      // Without a session it is settled as never started at the next hello.
+      if (session === undefined) return
+      sendTo(session, { type: 'assign', session: session.number, epoch, assignment })
+    },
+    pull(agentId, reference, auth, onProgress, signal) {
+      const session = sessions.get(agentId)
+      if (session === undefined) {
+        return Promise.reject(new HyperError('NO_AGENT', 'no agent is connected'))
+      }
+      lastPull += 1
+      const pull = lastPull
+      return new Promise((resolve, reject) => {
+        const onAbort = (): void => {
+          session.pulls.delete(pull)
+          reject(new HyperError('PULL_FAILED', 'the pull was given up'))
+        }
+        signal.addEventListener('abort', onAbort, { once: true })
+        const done = (): void => signal.removeEventListener('abort', onAbort)
+        session.pulls.set(pull, {
+          onProgress,
+          resolve(record) {
+            done()
+            resolve(record)
+          },
+          reject(error) {
+            done()
+            reject(error)
+          },
+        })
+        sendTo(session, { type: 'pull', session: session.number, epoch, pull, reference, auth })
+      })
+    },
+    isConnected: (agentId) => sessions.has(agentId),
+    seen: (agentId) => seen.get(agentId) ?? null,
+    disconnect(agentId) {
+      const session = sessions.get(agentId)
+      if (session !== undefined) end(session, new HyperError('NOT_A_MEMBER', 'removed'))
+    },
+    async close() {
+      const reason = new HyperError('STOPPING', 'the coordinator is stopping')
+      for (const session of [...sessions.values()]) end(session, reason)
+      for (const channel of open) channel.abort(reason)
+      await Promise.allSettled([...open].map((channel) => channel.closed))
+    },
+  }
+}

@@ -1,0 +1,88 @@
+/**
+ * The rows on the coordinator's disk, beside those of registry.ts and membership.ts: their keys and
+ * schemas. Keys hold ids, never names; numbers in keys are padded (store.ts).
+ *
+ *   call/SEQ                 a call that is not final
+ *   payload/SEQ              its payload and environment
+ *   lease/CALL.N.EPOCH       a lease that stands
+ *   history/FUNC/SEQ         what became of a call
+ *   callid/CALL              where its history row is
+ *   owed/CALL                its body is on the way to a synchronous client
+ *   output/FUNC/SEQ          a body in the cache
+ *   fetched/FUNC/SEQ         that body was delivered once, and goes a while after
+ *   log/FUNC/SEQ             a line of a function's log
+ *   meta/…                   schema, epoch, sequence
+ */
+
+import Type, { type Static } from 'typebox'
+import { AttemptKeySchema, OutcomeSchema } from '../protocol/call.ts'
+import { createParser } from '../protocol/schema.ts'
+import { numberKey } from './store.ts'
+
+const Count = Type.Integer({ minimum: 0 })
+
+export const CallRowSchema = Type.Object({
+  id: Type.String(),
+  seq: Count,
+  accountId: Type.String(),
+  funcId: Type.String(),
+  revision: Count,
+  accepted: Type.String(),
+  payloadBytes: Count,
+  granted: Type.Array(Type.Object({ attempt: Count, epoch: Count, agentId: Type.String() })),
+  lastAttempt: Count,
+  attemptsLost: Count,
+  exitRetries: Count,
+})
+export type CallRow = Static<typeof CallRowSchema>
+
+export const PayloadRowSchema = Type.Object({
+  payload: Type.Unsafe<Uint8Array>({}),
+  environment: Type.Array(Type.String()),
+})
+
+export const LeaseRowSchema = Type.Object({
+  key: AttemptKeySchema,
+  agentId: Type.String(),
+  storeId: Type.String(),
+  accountId: Type.String(),
+  memoryBytes: Count,
+  atMostOnce: Type.Boolean(),
+})
+export type LeaseRow = Static<typeof LeaseRowSchema>
+
+/** What became of a call; never changed. Its body stands in `output` while the cache has it. */
+export const HistoryRowSchema = Type.Object({
+  id: Type.String(),
+  seq: Count,
+  funcId: Type.String(),
+  accountId: Type.String(),
+  accepted: Type.String(),
+  ended: Type.String(),
+  attempt: Count,
+  outcome: OutcomeSchema,
+})
+export type HistoryRow = Static<typeof HistoryRowSchema>
+
+/** A body on its way to a synchronous client; the agent keeps it until it is delivered or written. */
+export const OwedRowSchema = Type.Object({
+  funcId: Type.String(),
+  seq: Count,
+  key: AttemptKeySchema,
+  agentId: Type.String(),
+})
+export type OwedRow = Static<typeof OwedRowSchema>
+
+export const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
+
+const damaged = <S extends Parameters<typeof createParser>[0]>(schema: S, what: string) =>
+  createParser<S>(schema, 'STATE_DAMAGED', what)
+
+export const parseCallRow = damaged(CallRowSchema, 'stored call')
+export const parsePayloadRow = damaged(PayloadRowSchema, 'stored payload')
+export const parseLeaseRow = damaged(LeaseRowSchema, 'stored lease')
+export const parseHistoryRow = damaged(HistoryRowSchema, 'stored history row')
+export const parseOwedRow = damaged(OwedRowSchema, 'stored debt')
+export const parseCallIdRow = damaged(CallIdRowSchema, 'stored call id')
+
+export const rowKey = (funcId: string, seq: number): string => `${funcId}/${numberKey(seq)}`

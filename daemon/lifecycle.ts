@@ -1,0 +1,101 @@
+/**
+ * The life of a daemon's process: configured by its parent, started, drained, stopped.
+ *
+ *   starting ─► serving ─► draining ─► stopped (exit 0)
+ *      └─ failed (exit 1)      └─ a second signal, ≥ 1 s after the first: exit at once (1)
+ *
+ * Draining begins at SIGTERM, SIGINT, or when the parent's channel closes. What is thrown and not
+ * caught is a bug: it is logged and the process exits at once; its parent starts it again and it
+ * recovers from what it committed. It does not decide how to drain: `stop` does.
+ */
+
+import type { DaemonReady, DaemonReport } from '../protocol/daemon.ts'
+import { parseConfigure } from '../protocol/daemon.ts'
+import { toHyperError } from '../protocol/errors.ts'
+import type { Log } from './log.ts'
+
+export interface Running {
+  readonly ready: Omit<DaemonReady, 'type'>
+  readonly log: Log
+  /** Resolves when the daemon ended by its own decision (`hyper join` told to leave). */
+  readonly ended: Promise<void>
+  /** Drains, then closes everything. Called once. */
+  readonly stop: () => Promise<void>
+}
+
+type Start<C> = (config: C, progress: (message: string) => void) => Promise<Running>
+
+const secondSignalMs = 1000
+const channelMs = 10_000
+
+/** Reports to the parent; a parent that is gone is not worth an error. */
+const report = (message: DaemonReport): Promise<void> =>
+  new Promise((resolve) => {
+    if (process.send === undefined || !process.connected) return resolve()
+    process.send(message, undefined, undefined, () => resolve())
+  })
+
+const receiveConfig = <C>(parse: (value: unknown) => C): Promise<C> =>
+  new Promise((resolve, reject) => {
+    if (process.send === undefined) {
+      return reject(
+        new Error('a daemon is started by `hyper coordinator`, `hyper agent` or `hyper up`'),
+      )
+    }
+    const timer = setTimeout(() => reject(new Error('no configuration came')), channelMs)
+    process.once('message', (message) => {
+      clearTimeout(timer)
+      try {
+        resolve(parse(parseConfigure(message).config))
+      } catch (error) {
+        reject(error)
+      }
+    })
+  })
+
+/** Resolves at the first reason to stop; a second signal ends the process. */
+const stopRequested = (): Promise<string> =>
+  new Promise((resolve) => {
+    let firstAt: number | undefined
+    const onSignal = (signal: NodeJS.Signals): void => {
+      if (firstAt !== undefined && performance.now() - firstAt >= secondSignalMs) process.exit(1)
+      firstAt ??= performance.now()
+      resolve(signal)
+    }
+    process.on('SIGTERM', onSignal)
+    process.on('SIGINT', onSignal)
+    process.once('disconnect', () => resolve('parent gone'))
+  })
+
+/** Runs a daemon from configuration to exit. Never returns control to a caller that would go on. */
+export const runDaemon = async <C>(
+  parse: (value: unknown) => C,
+  start: Start<C>,
+): Promise<void> => {
+  const stopReason = stopRequested()
+  let running: Running
+  try {
+    const config = await receiveConfig(parse)
+    running = await start(config, (message) => {
+      report({ type: 'progress', message }).catch(() => undefined)
+    })
+  } catch (error) {
+    const { code, line } = toHyperError(error)
+    if (code === 'INTERNAL') console.error(error)
+    await report({ type: 'failed', code, message: line })
+    process.exit(1)
+  }
+  const { log } = running
+  const crash = (error: unknown): void => {
+    log.fatal({ err: error }, 'stopped by a fault of its own')
+    log.flush(() => process.exit(70))
+  }
+  process.on('uncaughtException', crash)
+  process.on('unhandledRejection', crash)
+  await report({ type: 'ready', ...running.ready })
+  const reason = await Promise.race([stopReason, running.ended.then(() => 'ended')])
+  log.info({ reason }, 'draining')
+  await running.stop()
+  log.info('stopped')
+  log.flush(() => process.exit(0))
+}

@@ -1,0 +1,32 @@
+/**
+ * A slot advertisement: what an agent gossips of itself. Soft state (decision 2): it may be late,
+ * lost or wrong, and no correctness rests on it; the coordinator knows slots from its own leases.
+ */
+
+import * as cbor from '@ipld/dag-cbor'
+import Type, { type Static } from 'typebox'
+import { limits } from './limits.ts'
+import { createParser } from './schema.ts'
+
+const Count = Type.Integer({ minimum: 0 })
+
+export const AdvertSchema = Type.Object({
+  /** Grows with every advert of one agent process; an older one is ignored. */
+  sequence: Count,
+  slotsFree: Count,
+  memoryFreeBytes: Count,
+  diskFreeBytes: Count,
+  /** Whether its engine answers. Without one it takes no calls. */
+  engineUp: Type.Boolean(),
+  draining: Type.Boolean(),
+  /** Image keys (see image.ts) that its engine holds, newest first. */
+  images: Type.Array(Type.String({ maxLength: 128 }), { maxItems: limits.advertImagesMax }),
+  /** Containers that stand ready. */
+  ready: Count,
+})
+export type Advert = Static<typeof AdvertSchema>
+
+const parse = createParser(AdvertSchema, 'BAD_PARAMETER', 'advert')
+
+export const encodeAdvert = (advert: Advert): Uint8Array => cbor.encode(advert)
+export const decodeAdvert = (bytes: Uint8Array): Advert => parse(cbor.decode(bytes))

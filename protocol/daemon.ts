@@ -1,0 +1,93 @@
+/**
+ * What a daemon and the process that started it say to each other.
+ *
+ * A daemon (coordinator/main.ts, agent/main.ts) is always a process of its own, started with an
+ * IPC channel: the parent sends one `configure`, the daemon answers `ready` or `failed` (and then
+ * exits), and reports `progress` in between. A closed channel means that the parent is gone: the
+ * daemon drains and stops. Configuration travels here and not in arguments or environment, because
+ * a ticket is a secret.
+ */
+
+import Type, { type Static } from 'typebox'
+import { ErrorCodeSchema } from './call.ts'
+import { limits } from './limits.ts'
+import { createParser } from './schema.ts'
+
+const LogFormat = Type.Union([Type.Literal('json'), Type.Literal('pretty')])
+const Milliseconds = Type.Integer({ minimum: 0 })
+
+export const CoordinatorConfigSchema = Type.Object({
+  /** Its state folder, `$HYPER_HOME/coordinator`. Made 0700 where it is missing. */
+  home: Type.String(),
+  /** Where the default account's endpoint and token are left for the CLI: `client.json`. */
+  clientConfigPath: Type.String(),
+  listenHost: Type.String(),
+  /** 0 takes a free one. */
+  listenPort: Type.Integer({ minimum: 0, maximum: 65_535 }),
+  /** Allows plain HTTP off loopback. */
+  insecure: Type.Boolean(),
+  tls: Type.Union([Type.Object({ certPath: Type.String(), keyPath: Type.String() }), Type.Null()]),
+  publicUrl: Type.Union([Type.String(), Type.Null()]),
+  /** Multiaddrs to listen on, and those to tell others (empty: what it listens on). */
+  mesh: Type.Array(Type.String()),
+  announce: Type.Array(Type.String()),
+  /** Quota of the default account when it is made. */
+  quota: Type.Integer({ minimum: 0, maximum: limits.quotaMax }),
+  drainMs: Milliseconds,
+  logFormat: LogFormat,
+})
+export type CoordinatorConfig = Static<typeof CoordinatorConfigSchema>
+
+export const AgentConfigSchema = Type.Object({
+  /** Its state folder, `$HYPER_HOME/agent-N`. */
+  home: Type.String(),
+  /** Folder with `hyper-init` and `hello`, built. */
+  initDir: Type.String(),
+  /** Spent only where the agent is not yet a member of the ticket's coordinator. */
+  ticket: Type.Union([Type.String(), Type.Null()]),
+  /** Leaves the mesh when it stops, and forgets its membership (`hyper join`). */
+  adHoc: Type.Boolean(),
+  /** Null: the default of protocol/limits.ts for this host. */
+  slots: Type.Union([Type.Integer({ minimum: 1, maximum: limits.slotsMax }), Type.Null()]),
+  memoryBytes: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]),
+  labels: Type.Record(Type.String(), Type.String()),
+  /** As DOCKER_HOST: `unix:///var/run/docker.sock`, `tcp://…`. */
+  dockerHost: Type.String(),
+  drainMs: Milliseconds,
+  logFormat: LogFormat,
+})
+export type AgentConfig = Static<typeof AgentConfigSchema>
+
+const FromDaemon = Type.Union([
+  Type.Object({ type: Type.Literal('progress'), message: Type.String() }),
+  Type.Object({
+    type: Type.Literal('ready'),
+    /** coordinator: its gateway's public URL; agent: '' */
+    url: Type.String(),
+    /** Its own peer id. */
+    peerId: Type.String(),
+    /** coordinator: what it listens on, ports resolved (`HOST:PORT` and multiaddrs). */
+    listen: Type.String(),
+    mesh: Type.Array(Type.String()),
+  }),
+  Type.Object({ type: Type.Literal('failed'), code: ErrorCodeSchema, message: Type.String() }),
+])
+export type DaemonReport = Static<typeof FromDaemon>
+export type DaemonReady = Extract<DaemonReport, { type: 'ready' }>
+
+export const parseDaemonReport = createParser(FromDaemon, 'INTERNAL', 'report of a daemon')
+export const parseConfigure = createParser(
+  Type.Object({ type: Type.Literal('configure'), config: Type.Unknown() }),
+  'INTERNAL',
+  'message to a daemon',
+)
+export const parseCoordinatorConfig = createParser(
+  CoordinatorConfigSchema,
+  'BAD_PARAMETER',
+  'configuration of the coordinator',
+)
+export const parseAgentConfig = createParser(
+  AgentConfigSchema,
+  'BAD_PARAMETER',
+  'configuration of the agent',
+)

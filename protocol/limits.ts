@@ -1,0 +1,245 @@
+/**
+ * Every bound in the system: its number, its unit (last in the name) and the reason for it.
+ * Nothing else in the code writes such a number down.
+ */
+
+const KiB = 1024
+const MiB = 1024 * KiB
+const GiB = 1024 * MiB
+const second = 1000
+const minute = 60 * second
+const hour = 60 * minute
+
+export const limits = {
+  // ── Calls, as the original service promised them ────────────────────────────────────────────
+  /** STDIN of one call. The original's bound. */
+  payloadBytesMax: MiB,
+  /** STDOUT of one call; more is answered 509. The original's bound. */
+  stdoutBytesMax: MiB,
+  /** STDERR kept of one call: enough for a stack trace, small enough to travel with every result. */
+  stderrBytesMax: 64 * KiB,
+  /** What logs show of STDIN, STDOUT and STDERR. The original's bound. */
+  shortBytesMax: 255,
+  /** How much of STDERR a failed call's answer quotes. */
+  failureQuoteBytesMax: 4 * KiB,
+  /** Cache of outputs of one function, and cache of its logs. The original's bound. */
+  cacheBytesMax: 50 * MiB,
+  /** What an entry of a cache counts at the least, so that empty ones cannot pile up. */
+  cacheEntryBytesMin: KiB,
+  /** How long a delivered output can be fetched again, for a client that broke at the last byte. */
+  deliveredGraceMs: minute,
+  /** History rows of one function. */
+  historyRowsMax: 10_000,
+  /** How long a history row outlives its output. */
+  historyMs: 24 * hour,
+  /** Calls a listing returns at the most. */
+  listCallsMax: 1000,
+
+  // ── Functions ──────────────────────────────────────────────────────────────────────────────
+  funcNameCharsMax: 255,
+  timeoutSecondsDefault: 300,
+  timeoutSecondsMax: 86_400,
+  maxAttemptsDefault: 3,
+  maxAttemptsMax: 100,
+  retryOnExitMax: 100,
+  queueTimeoutSecondsDefault: 86_400,
+  queueTimeoutSecondsMax: 7 * 86_400,
+  /** Whole environment of one call; above it the kernel's own refusal would look like the function's. */
+  environmentBytesMax: 64 * KiB,
+  /** All request headers together (Node's own bound, too). */
+  headerBytesMax: 16 * KiB,
+  /** Arguments of a function's command, all together. */
+  commandBytesMax: 64 * KiB,
+  /** Functions of one account: keeps every listing one page of memory. */
+  functionsPerAccountMax: 10_000,
+  /** A management request's JSON. A function is its environment and command, and little more. */
+  managementBodyBytesMax: 256 * KiB,
+
+  // ── Queue and quota ────────────────────────────────────────────────────────────────────────
+  quotaDefault: 10,
+  quotaMax: 1_000_000,
+  /** Calls of one account that wait: bounds memory and disk; over it callers get 429. */
+  queuedCallsMax: 1_000_000,
+  /** Payload bytes of one account that wait. */
+  queuedBytesMax: 4 * GiB,
+  /** How long platform failures of a call are retried before it fails. */
+  platformRetryMs: 5 * minute,
+  /** Back-off of platform failures: first pause, doubled each time up to the second number. */
+  retryPauseMsMin: 250,
+  retryPauseMsMax: 30 * second,
+
+  // ── Leases (see the guarantees in ARCHITECTURE.md) ─────────────────────────────────────────
+  leaseMsMin: 15 * second,
+  leaseMsMax: 10 * minute,
+  /** A lease counts as lost this much later than its length, in parts and flat. */
+  leaseMarginRatio: 0.1,
+  leaseMarginMs: 5 * second,
+  /** How long an at-most-once call waits for its agent after its lease was lost. */
+  lostAfterMs: 10 * minute,
+  heartbeatBusyMs: second,
+  heartbeatIdleMs: 5 * second,
+  /** A silent agent's connection is closed after this. Longer than any pause a healthy one takes. */
+  heartbeatSilenceMs: 20 * second,
+
+  // ── Agent ──────────────────────────────────────────────────────────────────────────────────
+  slotsPerCore: 4,
+  slotsMax: 10_000,
+  /** Share of the host's memory an agent gives to calls unless told otherwise: people's machines. */
+  memoryShareDefault: 0.75,
+  /** Stop signal, this long, then kill. */
+  stopGraceMs: 10 * second,
+  /** The agent ends a container itself only this long after hyper-init should have. */
+  timeoutMarginMs: 15 * second,
+  /** Create and start of one container; an engine slower than this has failed the attempt. */
+  startMsMax: 60 * second,
+  /** Processes of one function container, hyper-init among them. */
+  pidsMax: 128,
+  openFilesSoft: 1024,
+  openFilesHard: 4096,
+  /** Command and environment in the frame for hyper-init: above the bounds of both together. */
+  frameBodyBytesMax: 2 * MiB,
+  /** The dead man's switch is turned this often; hyper-init gives up after 10 min without a turn. */
+  switchTurnMs: 5 * second,
+  /** Log of one container at the engine: its whole STDOUT and STDERR with frames fit in one file. */
+  containerLogBytesMax: 4 * MiB,
+  /** Results not yet acknowledged; above it an agent takes no new calls. */
+  outboxResultsMax: 10_000,
+  /** Pulls of images side by side. */
+  pullsMax: 3,
+  /** One pull. Large images on slow lines take long; a hung registry must end nevertheless. */
+  pullMsMax: hour,
+  /** How long a stopping daemon lets running calls end. */
+  drainMs: 30 * second,
+  /** An engine that does not answer this long is taken for absent. */
+  engineAnswerMs: 10 * second,
+  enginePauseMsMin: 500,
+  enginePauseMsMax: 15 * second,
+
+  // ── Mesh ───────────────────────────────────────────────────────────────────────────────────
+  /** One frame: payload, environment and a margin. Stays under the stream's own 4 MiB buffer. */
+  messageBytesMax: 3 * MiB,
+  /** Bytes that wait to be sent on one channel; above it the sender waits. */
+  channelBytesMax: 8 * MiB,
+  /** Small messages are written together up to this: one frame of the encryption holds no more. */
+  channelBatchBytesMax: 64 * KiB,
+  /** Messages received but not taken; above it the stream is paused, which slows the sender down. */
+  channelInboxBytesMax: MiB,
+  /** What a paused stream may still receive: under its buffer of 4 MiB, past which it is reset. */
+  streamWindowBytesMax: 2 * MiB,
+  /** A closing channel waits this long for the other side's end; a frozen one must not hold us up. */
+  channelCloseMs: 2 * second,
+  /** Enrolment and hello messages are small; a stranger gets no more buffer than this. */
+  enrolmentBytesMax: 16 * KiB,
+  /** An invitation's whole connection. */
+  enrolmentMs: 30 * second,
+  /** Longest wait for one answer of the other side (hello, enrolment). */
+  helloMs: 10 * second,
+  dialMs: 10 * second,
+  /** One address of several: a dead one must leave time for the others. */
+  addressDialMs: 3 * second,
+  /** Pause between attempts to reach the coordinator again. */
+  redialMsMin: 250,
+  redialMsMax: 5 * second,
+  connectionsMax: 5000,
+  /** Connections that have not shown their key yet. All agents return at once after a restart. */
+  connectionsPendingMax: 1000,
+  advertBytesMax: 64 * KiB,
+  /** One gossip frame. A longer one silences its sender for good, so this is generous. */
+  gossipFrameBytesMax: 256 * KiB,
+  /** What strangers and damaged adverts can make us log: one line of a kind in this time. */
+  dropLogMs: 10 * second,
+  /** A ticket with dozens of addresses fits; longer text is not even decoded. */
+  ticketCharsMax: 8 * KiB,
+  ticketAddressesMax: 32,
+  /** Advertisements are sent on change, at most this often … */
+  advertPauseMs: 500,
+  /** … and as a heartbeat this often. */
+  advertMs: 15 * second,
+  /** Images named in an advertisement. */
+  advertImagesMax: 500,
+  inviteUsesMax: 1000,
+  inviteMsDefault: hour,
+  inviteMsMax: 30 * 24 * hour,
+  membersMax: 5000,
+
+  // ── Bodies in memory ───────────────────────────────────────────────────────────────────────
+  /** Payloads kept at hand for their assignment; others are read from the store. */
+  payloadCacheBytesMax: 128 * MiB,
+  /** Bodies of synchronous calls kept for their grace; the oldest go first. */
+  recentBytesMax: 64 * MiB,
+  /** How often history rows are looked at for their age. */
+  historySweepMs: minute,
+
+  // ── Coordinator ────────────────────────────────────────────────────────────────────────────
+  /** Bytes of one synced batch: bounds the longest pause a commit causes. */
+  commitBytesMax: 8 * MiB,
+  /** A timer of Node overflows at 24.8 days; longer waits are taken in steps of this. */
+  timerMsMax: 2 ** 31 - 1,
+  /** The ledger looks at its clocks this often. */
+  tickMs: second / 4,
+  /** Slow senders of headers and bodies are cut off. */
+  headersMs: 10 * second,
+  requestMs: 2 * minute,
+  /** Bytes that wait for a slow reader of logs; above it its stream is closed, `since` resumes it. */
+  logFollowBytesMax: MiB,
+  /** … unless the reader catches up within this. */
+  logStallMs: 30 * second,
+  /** Bodies that the gateway holds, of all requests and answers together; over it 503. */
+  bytesInFlightMax: 256 * MiB,
+  /** Connections of clients, many of them waiting for hours. */
+  gatewayConnectionsMax: 10_000,
+  /** The gateway looks for slow senders this often. */
+  slowSenderCheckMs: second,
+  /** An unused connection is kept this long; longer than the minute of most proxies. */
+  connectionIdleMs: 72 * second,
+  /** TCP probes of silent connections: finds clients that vanished during a wait of hours. */
+  connectionProbeMs: minute,
+  /** A reader of an answer that takes no byte for this long is cut off. */
+  answerStallMs: 2 * minute,
+  /** A refused body is still read away this long: a reset would destroy the answer on its way. */
+  lingerMs: 5 * second,
+  /** Between the head of a 101 and the first line: the original client drops what comes with it. */
+  upgradePauseMs: 50,
+  /** How long a stopping gateway lets running answers end, and then how long it lets them flush. */
+  gatewayCloseMs: 5 * second,
+  gatewayFlushMs: second,
+  /** Value of Retry-After. */
+  retryAfterSeconds: 2,
+  /** An account's token, key and secret, in random bytes. */
+  tokenBytes: 32,
+
+  // ── Client and CLI ─────────────────────────────────────────────────────────────────────────
+  /** From a request to its open connection; what waits after it has no bound of ours. */
+  clientConnectMs: 10 * second,
+  /** Answer of a short management request. Calls, pulls and creations wait as long as it takes. */
+  clientAnswerMs: minute,
+  /** TCP keep-alive of waits: shorter than the usual NAT forgets (5 min), so that a cut is noticed. */
+  clientKeepAliveMs: 30 * second,
+  /** JSON of one answer: a full listing of functions, and far below what a process can hold. */
+  clientAnswerBytesMax: 64 * MiB,
+  /** One line of a log or of a pull's progress. */
+  clientLineBytesMax: MiB,
+  /** How long a followed log is looked for again after its connection broke. */
+  followResumeMs: minute,
+  followPauseMs: second,
+  /** Back-off of `hyper up` when a daemon of its own died; served this long, it starts anew. */
+  restartPauseMsMin: 200,
+  restartPauseMsMax: 5 * second,
+  restartForgetMs: 30 * second,
+  /** A daemon that was told to stop is killed this long after its drain should have ended. */
+  stopMarginMs: 30 * second,
+  /** `hyper up` waits this long for an agent before it says that there is no `hello` yet. */
+  firstAgentMs: 30 * second,
+  /** Agents that `hyper up` starts on one machine. */
+  agentsMax: 64,
+  /** A token that is read from a terminal or from STDIN. */
+  tokenCharsMax: 4096,
+
+  // ── Set-up ─────────────────────────────────────────────────────────────────────────────────
+  /** From the engine's start to its first answer; a first start on a slow disk takes long. */
+  engineStartMs: minute,
+  /** One run of apt-get: a download over a slow line, and other runs that hold its lock. */
+  packagesMs: 15 * minute,
+  /** What is kept of a quiet program's output, to be shown when it fails. */
+  setupOutputCharsMax: 4000,
+} as const

@@ -1,0 +1,28 @@
+/** One line of a function's log, as stored and as sent: the original's fields and our `Seq`. */
+
+import Type, { type Static } from 'typebox'
+import { limits } from './limits.ts'
+
+export const LogLineSchema = Type.Object({
+  Seq: Type.Integer({ minimum: 1 }),
+  Time: Type.String(),
+  Event: Type.Union([
+    Type.Literal('CALL'),
+    Type.Literal('PENDING'),
+    Type.Literal('RUNNING'),
+    Type.Literal('FINISHED'),
+    Type.Literal('FAILED'),
+  ]),
+  CallId: Type.String(),
+  ShortStdin: Type.String(),
+  ShortStdout: Type.String(),
+  ShortStderr: Type.String(),
+  Message: Type.String(),
+})
+export type LogLine = Static<typeof LogLineSchema>
+
+const utf8 = new TextDecoder('utf-8')
+
+/** The first 255 bytes as text; bytes that are not UTF-8 become U+FFFD. */
+export const shortText = (bytes: Uint8Array): string =>
+  utf8.decode(bytes.subarray(0, limits.shortBytesMax))

@@ -1,0 +1,204 @@
+/**
+ * The two kinds of libp2p nodes. The coordinator listens, lets in whom its list names and
+ * subscribes to adverts; an agent dials its coordinator only, listens nowhere and publishes.
+ * The list itself (members, invitations) is the coordinator's and is handed in.
+ *
+ * Settings that differ from libp2p's own, and why:
+ * - no connection monitor: one late ping would end a connection with all that runs over it; the
+ *   channel has a heartbeat of its own;
+ * - no bound of connections from one address but the whole: agents stand behind one NAT, and all
+ *   return at once after a restart;
+ * - gossip scores nobody by address, for the same reason (it drops silently from 15 peers on);
+ * - a stream's window stays under its buffer, so that a paused reader is never reset.
+ */
+
+import { type GossipSub, gossipsub } from '@chainsafe/libp2p-gossipsub'
+import { type Identify, identify } from '@libp2p/identify'
+import type { Libp2p, PeerId, PrivateKey } from '@libp2p/interface'
+import { peerIdFromString } from '@libp2p/peer-id'
+import { tcp } from '@libp2p/tcp'
+import { tls } from '@libp2p/tls'
+import { yamux } from '@libp2p/yamux'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import { createLibp2p, type Libp2pOptions } from 'libp2p'
+import type { Logger as Log } from 'pino'
+import { HyperError, messageOf } from '../errors.ts'
+import { limits } from '../limits.ts'
+import { ADVERT_TOPIC } from '../messages.ts'
+import { type AgentGate, createAgentGate, createCoordinatorGate } from './gate.ts'
+import { createLibp2pLog } from './libp2p-log.ts'
+import { createLogLimit } from './log-limit.ts'
+
+type GossipServices = { identify: Identify; gossip: GossipSub }
+
+interface MeshNode {
+  readonly peerId: string
+  readonly log: Log
+  readonly stop: () => Promise<void>
+}
+
+/** A node that can reach one coordinator and nothing else. */
+export interface Dialler extends MeshNode {
+  readonly libp2p: Libp2p
+  readonly coordinator: PeerId
+  /** With the coordinator's peer id. */
+  readonly addresses: readonly Multiaddr[]
+  readonly timesProven: AgentGate['timesProven']
+}
+
+export interface AgentNode extends Dialler {
+  readonly libp2p: Libp2p<GossipServices>
+}
+
+export interface CoordinatorNode extends MeshNode {
+  readonly libp2p: Libp2p<GossipServices>
+  readonly isMember: (peerId: string) => boolean
+  readonly isInvitation: (peerId: string) => boolean
+  /** Where it can be reached, without its peer id; as in a ticket. */
+  readonly addresses: () => string[]
+  /** Ends every connection of a peer: one that is taken off the list is not thrown out by that. */
+  readonly disconnect: (peerId: string) => void
+}
+
+export interface CoordinatorNodeOptions {
+  readonly key: PrivateKey
+  /** Multiaddrs to listen on, and those to tell others (none: what it listens on). */
+  readonly listen: readonly string[]
+  readonly announce: readonly string[]
+  /** Asked at every connection, stream and advert: must be quick. */
+  readonly isMember: (peerId: string) => boolean
+  readonly isInvitation: (peerId: string) => boolean
+  readonly log: Log
+}
+
+export interface DiallerOptions {
+  readonly key: PrivateKey
+  readonly coordinator: string
+  /** Multiaddrs without the peer id, as in a ticket. */
+  readonly addresses: readonly string[]
+  readonly log: Log
+}
+
+export const startCoordinatorNode = async (
+  options: CoordinatorNodeOptions,
+): Promise<CoordinatorNode> => {
+  const { key, listen, announce, isMember, isInvitation, log } = options
+  const refusals = createLogLimit(limits.dropLogMs, performance.now.bind(performance))
+  const libp2p = await createLibp2p({
+    ...commonSettings(key, log),
+    ...gossipSettings(),
+    start: false,
+    addresses: { listen: [...listen], announce: [...announce] },
+    connectionGater: createCoordinatorGate({
+      isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
+      onRefused: (peer, address) =>
+        refusals.line((leftOut) => log.info({ peer, address, leftOut }, 'stranger refused')),
+    }),
+    connectionManager: {
+      maxConnections: limits.connectionsMax,
+      inboundConnectionThreshold: limits.connectionsMax,
+      maxIncomingPendingConnections: limits.connectionsPendingMax,
+      inboundUpgradeTimeout: limits.dialMs,
+    },
+  })
+  await startListening(libp2p, listen)
+  libp2p.services.gossip.subscribe(ADVERT_TOPIC)
+  return {
+    libp2p,
+    peerId: libp2p.peerId.toString(),
+    log,
+    isMember,
+    isInvitation,
+    addresses: () => libp2p.getMultiaddrs().map(withoutPeerId),
+    disconnect: (peerId) => {
+      for (const connection of libp2p.getConnections(peerIdFromString(peerId))) {
+        connection.abort(new HyperError('NOT_A_MEMBER', 'no longer a member'))
+      }
+    },
+    stop: async () => libp2p.stop(),
+  }
+}
+
+export const startAgentNode = async (options: DiallerOptions): Promise<AgentNode> => {
+  const gate = createAgentGate(options.coordinator)
+  const libp2p = await createLibp2p({
+    ...commonSettings(options.key, options.log),
+    ...gossipSettings(),
+    ...dialSettings(gate),
+  })
+  return { ...diallerOf(libp2p, gate, options), libp2p }
+}
+
+/** A node without gossip, for the one errand of enrolling. */
+export const startDialler = async (options: DiallerOptions): Promise<Dialler> => {
+  const gate = createAgentGate(options.coordinator)
+  const libp2p = await createLibp2p({
+    ...commonSettings(options.key, options.log),
+    ...dialSettings(gate),
+  })
+  return diallerOf(libp2p, gate, options)
+}
+
+const diallerOf = (libp2p: Libp2p, gate: AgentGate, options: DiallerOptions): Dialler => ({
+  libp2p,
+  peerId: libp2p.peerId.toString(),
+  log: options.log,
+  coordinator: peerIdFromString(options.coordinator),
+  addresses: options.addresses.map((text) => multiaddr(`${text}/p2p/${options.coordinator}`)),
+  timesProven: gate.timesProven,
+  stop: async () => libp2p.stop(),
+})
+
+const commonSettings = (key: PrivateKey, log: Log) =>
+  ({
+    privateKey: key,
+    logger: createLibp2pLog(log),
+    nodeInfo: { name: 'hyper-func', userAgent: 'hyper-func' },
+    transports: [tcp()],
+    connectionEncrypters: [tls()],
+    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax } })],
+    connectionMonitor: { enabled: false },
+  }) satisfies Libp2pOptions
+
+const dialSettings = (gate: AgentGate) =>
+  ({
+    addresses: { listen: [] },
+    connectionGater: gate.gater,
+    connectionManager: {
+      dialTimeout: limits.dialMs,
+      addressDialTimeout: limits.addressDialMs,
+      maxPeerAddrsToDial: limits.ticketAddressesMax,
+    },
+  }) satisfies Libp2pOptions
+
+const gossipSettings = () => ({
+  services: {
+    identify: identify(),
+    gossip: gossipsub({
+      fallbackToFloodsub: false,
+      allowPublishToZeroTopicPeers: true,
+      allowedTopics: [ADVERT_TOPIC],
+      tagMeshPeers: false,
+      maxInboundDataLength: limits.gossipFrameBytesMax,
+      scoreParams: { IPColocationFactorWeight: 0 },
+    }),
+  },
+})
+
+const startListening = async (libp2p: Libp2p, listen: readonly string[]): Promise<void> => {
+  try {
+    await libp2p.start()
+  } catch (error) {
+    await libp2p.stop()
+    const reason = messageOf(error)
+    const isTaken = reason.includes('EADDRINUSE')
+    throw new HyperError(
+      isTaken ? 'ADDRESS_IN_USE' : 'BAD_PARAMETER',
+      `the mesh cannot listen on ${listen.join(', ')}${isTaken ? ': already in use' : `: ${reason}`}`,
+      { cause: error },
+    )
+  }
+}
+
+const withoutPeerId = (address: Multiaddr): string =>
+  address.toString().replace(/\/p2p\/[^/]+$/, '')

@@ -1,0 +1,192 @@
+/**
+ * What coordinator and agent say to each other on their one long-lived stream (decision 3), one
+ * dag-cbor value a frame. The agent dials and opens with `hello`; the coordinator answers with
+ * `welcome`, which opens a *session*; every later message carries the session's number, and those
+ * of an earlier session are ignored. Every order carries the coordinator's epoch.
+ */
+
+import * as cbor from '@ipld/dag-cbor'
+import Type, { type Static } from 'typebox'
+import { AttemptKeySchema, AttemptResultSchema, ErrorCodeSchema } from './call.ts'
+import { NetworkSchema, ProfileSchema } from './func.ts'
+import { ImagePinSchema, ImageRecordSchema } from './image.ts'
+import { limits } from './limits.ts'
+import { Bytes, createParser } from './schema.ts'
+
+/** Raised whenever a message changes so that the former version would misread it. */
+export const PROTOCOL_VERSION = 1
+export const AGENT_PROTOCOL = '/hyper-func/agent/1'
+export const ENROL_PROTOCOL = '/hyper-func/enrol/1'
+export const ADVERT_TOPIC = 'hyper-func/adverts/1'
+
+const Labels = Type.Record(Type.String(), Type.String())
+const Words = Type.Array(Type.String())
+const Count = Type.Integer({ minimum: 0 })
+
+/** Everything an agent needs to run one attempt. */
+export const AssignmentSchema = Type.Object({
+  key: AttemptKeySchema,
+  func: Type.Object({ id: Type.String(), name: Type.String(), revision: Count }),
+  image: ImagePinSchema,
+  entrypoint: Type.Union([Words, Type.Null()]),
+  cmd: Type.Union([Words, Type.Null()]),
+  /** In order, later wins; the image's own Env comes before these. */
+  environment: Words,
+  workingDir: Type.String(),
+  user: Type.String(),
+  stopSignal: Type.String(),
+  network: NetworkSchema,
+  runtime: Type.String(),
+  profile: ProfileSchema,
+  memoryBytes: Count,
+  cpus: Count,
+  /** 0 is no limit. */
+  timeoutMs: Count,
+  atMostOnce: Type.Boolean(),
+  payload: Bytes(limits.payloadBytesMax),
+})
+export type Assignment = Static<typeof AssignmentSchema>
+
+/** What the agent is and holds, told at every connection. */
+export const HelloSchema = Type.Object({
+  type: Type.Literal('hello'),
+  protocol: Count,
+  version: Type.String({ maxLength: 64 }),
+  /** Changes when the agent's store was lost: what it does not know then proves nothing. */
+  storeId: Type.String({ maxLength: 64 }),
+  /** Highest epoch the agent has obeyed. */
+  epochSeen: Count,
+  host: Type.String({ maxLength: 255 }),
+  slots: Count,
+  memoryBytes: Count,
+  platform: Type.String({ maxLength: 64 }),
+  runtimes: Words,
+  labels: Labels,
+  draining: Type.Boolean(),
+  /** Attempts it holds: being prepared or running. */
+  attempts: Type.Array(Type.Object({ key: AttemptKeySchema, running: Type.Boolean() })),
+  /** Attempts whose results wait for an acknowledgement; the results follow as messages. */
+  outbox: Type.Array(AttemptKeySchema),
+})
+export type Hello = Static<typeof HelloSchema>
+
+const ToAgent = Type.Union([
+  /** Each reported attempt is answered; `report` ones are answered once their result came. */
+  Type.Object({
+    type: Type.Literal('welcome'),
+    session: Count,
+    epoch: Count,
+    version: Type.String({ maxLength: 64 }),
+    name: Type.String(),
+    verdicts: Type.Array(
+      Type.Object({
+        key: AttemptKeySchema,
+        verdict: Type.Union([
+          Type.Literal('keep'),
+          Type.Literal('cancel'),
+          Type.Literal('drop'),
+          Type.Literal('commit'),
+        ]),
+      }),
+    ),
+  }),
+  /** The hello is refused; the connection ends. */
+  Type.Object({ type: Type.Literal('goodbye'), code: ErrorCodeSchema, message: Type.String() }),
+  Type.Object({
+    type: Type.Literal('assign'),
+    session: Count,
+    epoch: Count,
+    assignment: AssignmentSchema,
+  }),
+  Type.Object({
+    type: Type.Literal('cancel'),
+    session: Count,
+    epoch: Count,
+    key: AttemptKeySchema,
+  }),
+  /** The result is committed (or of no use any more): the outbox entry can go. */
+  Type.Object({
+    type: Type.Literal('acknowledge'),
+    session: Count,
+    epoch: Count,
+    key: AttemptKeySchema,
+  }),
+  Type.Object({ type: Type.Literal('renewed'), session: Count, epoch: Count }),
+  Type.Object({
+    type: Type.Literal('drain'),
+    session: Count,
+    epoch: Count,
+    draining: Type.Boolean(),
+  }),
+  Type.Object({
+    type: Type.Literal('pull'),
+    session: Count,
+    epoch: Count,
+    pull: Count,
+    reference: Type.String(),
+    /** Value of Docker's X-Registry-Auth, padded base64; '' for none. Never stored by the agent. */
+    auth: Type.String({ maxLength: 16384 }),
+  }),
+])
+
+const ToCoordinator = Type.Union([
+  HelloSchema,
+  /** Renews the leases of the attempts it names; all that the agent holds. */
+  Type.Object({
+    type: Type.Literal('heartbeat'),
+    session: Count,
+    attempts: Type.Array(AttemptKeySchema),
+  }),
+  /** The function's process was started. */
+  Type.Object({ type: Type.Literal('started'), session: Count, key: AttemptKeySchema }),
+  /** Proven never to have started: no room, draining, or not possible here. */
+  Type.Object({
+    type: Type.Literal('refused'),
+    session: Count,
+    key: AttemptKeySchema,
+    message: Type.String(),
+  }),
+  Type.Object({
+    type: Type.Literal('result'),
+    session: Count,
+    key: AttemptKeySchema,
+    result: AttemptResultSchema,
+  }),
+  /** A cancelled attempt's container is gone. */
+  Type.Object({ type: Type.Literal('gone'), session: Count, key: AttemptKeySchema }),
+  Type.Object({ type: Type.Literal('draining'), session: Count, draining: Type.Boolean() }),
+  /** The agent leaves for good when its calls have ended; it takes no more. */
+  Type.Object({ type: Type.Literal('leave'), session: Count }),
+  /** One line of Docker's pull progress, as the engine wrote it. */
+  Type.Object({
+    type: Type.Literal('pull-progress'),
+    session: Count,
+    pull: Count,
+    line: Type.String({ maxLength: 4096 }),
+  }),
+  Type.Object({
+    type: Type.Literal('pull-end'),
+    session: Count,
+    pull: Count,
+    record: Type.Union([ImageRecordSchema, Type.Null()]),
+    /** Where record is null: IMAGE_NOT_FOUND, REGISTRY_UNAUTHORIZED, PULL_FAILED … */
+    code: ErrorCodeSchema,
+    message: Type.String(),
+  }),
+])
+
+export type AgentMessage = Static<typeof ToCoordinator>
+export type CoordinatorMessage = Static<typeof ToAgent>
+export type CoordinatorOrder = Exclude<CoordinatorMessage, { type: 'welcome' | 'goodbye' }>
+export type Welcome = Extract<CoordinatorMessage, { type: 'welcome' }>
+export type Verdict = Welcome['verdicts'][number]
+
+const parseFromAgent = createParser(ToCoordinator, 'BAD_PARAMETER', 'message of an agent')
+const parseFromCoordinator = createParser(ToAgent, 'BAD_PARAMETER', 'message of the coordinator')
+
+export const encodeMessage = (message: AgentMessage | CoordinatorMessage): Uint8Array =>
+  cbor.encode(message)
+export const decodeAgentMessage = (bytes: Uint8Array): AgentMessage =>
+  parseFromAgent(cbor.decode(bytes))
+export const decodeCoordinatorMessage = (bytes: Uint8Array): CoordinatorMessage =>
+  parseFromCoordinator(cbor.decode(bytes))
