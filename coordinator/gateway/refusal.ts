@@ -72,7 +72,12 @@ const mustClose = ({ raw }: FastifyRequest): boolean =>
   contentLengthOf(raw) > limits.payloadBytesMax ||
   expectsContinue(raw)
 
-const sendAndLinger = (request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void => {
+const sendAndLinger = (
+  gateway: Gateway,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  refusal: Refusal,
+): void => {
   reply.hijack()
   const { raw } = request
   const response = reply.raw
@@ -80,9 +85,11 @@ const sendAndLinger = (request: FastifyRequest, reply: FastifyReply, refusal: Re
   response.write(refusal.body)
   const finish = (): void => {
     clearTimeout(timer)
+    gateway.closed.removeEventListener('abort', finish)
     response.end()
   }
   const timer = setTimeout(finish, limits.lingerMs)
+  gateway.closed.addEventListener('abort', finish, { once: true })
   raw.once('end', finish).once('close', finish).resume()
 }
 
@@ -107,7 +114,7 @@ export const sendRefusal = (
   const refusal = refusalOf(error, request.headers.accept)
   const isBodyComing = hasBody(request.raw) && !request.raw.complete
   if (isBodyComing && mustClose(request)) {
-    sendAndLinger(request, reply, refusal)
+    sendAndLinger(gateway, request, reply, refusal)
     return
   }
   if (isBodyComing) request.raw.resume()

@@ -11,7 +11,7 @@ import { type ErrorCode, HyperError, messageOf } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Dialler } from './node.ts'
 
-export interface Opened {
+interface Opened {
   readonly stream: Stream
   readonly connection: Connection
 }

@@ -47,7 +47,7 @@ const OutcomeSchema = Type.Union([
 type Outcome = Static<typeof OutcomeSchema>
 const parseOutcome = createParser(OutcomeSchema, 'BAD_PARAMETER', 'outcome of the enrolment')
 
-export interface Admission {
+interface Admission {
   /** Puts the new key on the list, durably, or says why not (TICKET_SPENT, TOO_MANY …). */
   readonly admit: (
     invitationPeerId: string,
@@ -139,7 +139,7 @@ const verify = async (
   }
 }
 
-export interface EnrolOptions {
+interface EnrolOptions {
   readonly ticket: Ticket
   /** The key to be enrolled. */
   readonly key: PrivateKey

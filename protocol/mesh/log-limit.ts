@@ -1,6 +1,6 @@
 /** Bounds what strangers can make us log: one line in an interval, which counts those left out. */
 
-export interface LogLimit {
+interface LogLimit {
   /** Calls `write` with the number of lines left out since the last one, or leaves this one out. */
   readonly line: (write: (leftOut: number) => void) => void
 }

@@ -60,7 +60,7 @@ export interface CoordinatorNode extends MeshNode {
   readonly disconnect: (peerId: string) => void
 }
 
-export interface CoordinatorNodeOptions {
+interface CoordinatorNodeOptions {
   readonly key: PrivateKey
   /** Multiaddrs to listen on, and those to tell others (none: what it listens on). */
   readonly listen: readonly string[]
@@ -71,7 +71,7 @@ export interface CoordinatorNodeOptions {
   readonly log: Log
 }
 
-export interface DiallerOptions {
+interface DiallerOptions {
   readonly key: PrivateKey
   readonly coordinator: string
   /** Multiaddrs without the peer id, as in a ticket. */
@@ -88,7 +88,7 @@ export const startCoordinatorNode = async (
     ...commonSettings(key, log),
     ...gossipSettings(),
     start: false,
-    addresses: { listen: [...listen], announce: [...announce] },
+    addresses: { listen: listen.map(checkAddress), announce: announce.map(checkAddress) },
     connectionGater: createCoordinatorGate({
       isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
       onRefused: (peer, address) =>
@@ -190,13 +190,22 @@ const startListening = async (libp2p: Libp2p, listen: readonly string[]): Promis
     await libp2p.start()
   } catch (error) {
     await libp2p.stop()
-    const reason = messageOf(error)
-    const isTaken = reason.includes('EADDRINUSE')
-    throw new HyperError(
-      isTaken ? 'ADDRESS_IN_USE' : 'BAD_PARAMETER',
-      `the mesh cannot listen on ${listen.join(', ')}${isTaken ? ': already in use' : `: ${reason}`}`,
-      { cause: error },
-    )
+    const whole = messageOf(error)
+    const code = whole.includes('EADDRINUSE') ? 'ADDRESS_IN_USE' : 'BAD_PARAMETER'
+    // Libp2p lists the errors of all addresses, with their stacks.
+    const reason = /Error: (listen .*)/.exec(whole)?.[1] ?? whole
+    const message = `the mesh cannot listen on ${listen.join(', ')}: ${reason}`
+    throw new HyperError(code, message, { cause: error })
+  }
+}
+
+/** Libp2p reads addresses late, where a wrong one would end the process. */
+const checkAddress = (text: string): string => {
+  try {
+    return multiaddr(text).toString()
+  } catch (error) {
+    const message = `${text} is no multiaddr: ${messageOf(error)}`
+    throw new HyperError('BAD_PARAMETER', message, { cause: error })
   }
 }
 

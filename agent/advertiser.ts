@@ -1,0 +1,100 @@
+/**
+ * Says what is free here: on every change, but not more often than the pause allows, and as a slow
+ * heartbeat. Adverts are soft: one that nobody heard is said again a moment later.
+ */
+
+import { statfs } from 'node:fs/promises'
+import type { Log } from '../daemon/log.ts'
+import type { Advert } from '../protocol/advert.ts'
+import { messageOf } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import type { Attempts } from './attempts.ts'
+import type { Engine } from './engine.ts'
+import type { Images } from './images.ts'
+
+export interface Advertiser {
+  /** Something that an advert tells has changed. */
+  changed(): void
+  close(): Promise<void>
+}
+
+export interface AdvertiserDeps {
+  readonly attempts: Pick<Attempts, 'free' | 'isDraining'>
+  readonly engine: Pick<Engine, 'isUp' | 'facts'>
+  readonly images: Pick<Images, 'keys'>
+  readonly home: string
+  /** False: there was nobody to hear it. */
+  readonly publish: (advert: Advert) => Promise<boolean>
+  readonly log: Log
+}
+
+/** Room on the disk that the engine's containers write to; that of our home where it is hidden. */
+const diskFreeBytes = async (paths: readonly string[]): Promise<number> => {
+  for (const path of paths) {
+    try {
+      const { bavail, bsize } = await statfs(path)
+      return bavail * bsize
+    } catch {
+      // The engine's folder may not be ours to see: the next path tells.
+    }
+  }
+  return 0
+}
+
+export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
+  const { attempts, engine, log } = deps
+  const closing = new AbortController()
+  let sequence = 0
+  let images: readonly string[] = []
+  let timer: NodeJS.Timeout | undefined
+  let nextAt = 0
+  let saying: Promise<void> = Promise.resolve()
+
+  const make = async (): Promise<Advert> => {
+    const engineUp = engine.isUp()
+    if (engineUp) images = await deps.images.keys(closing.signal).catch(() => images)
+    const free = attempts.free()
+    const rootDir = engine.facts()?.rootDir
+    sequence += 1
+    return {
+      sequence,
+      slotsFree: engineUp ? free.slots : 0,
+      memoryFreeBytes: engineUp ? free.memoryBytes : 0,
+      diskFreeBytes: await diskFreeBytes([...(rootDir === undefined ? [] : [rootDir]), deps.home]),
+      engineUp,
+      draining: attempts.isDraining(),
+      images: [...images],
+      ready: 0,
+    }
+  }
+
+  const say = async (): Promise<void> => {
+    const isHeard = await deps.publish(await make()).catch((error: unknown) => {
+      log.debug({ reason: messageOf(error) }, 'advert not published')
+      return false
+    })
+    plan(isHeard ? limits.advertMs : limits.advertPauseMs)
+  }
+
+  const plan = (delayMs: number): void => {
+    const at = performance.now() + delayMs
+    if (closing.signal.aborted || (timer !== undefined && nextAt <= at)) return
+    clearTimeout(timer)
+    nextAt = at
+    timer = setTimeout(() => {
+      timer = undefined
+      saying = say()
+    }, delayMs)
+    timer.unref()
+  }
+
+  plan(0)
+  return {
+    changed: () => plan(limits.advertPauseMs),
+    async close() {
+      closing.abort()
+      clearTimeout(timer)
+      await saying
+    },
+  }
+}

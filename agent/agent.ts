@@ -1,0 +1,159 @@
+/**
+ * Composition root of the agent: builds its parts from a configuration, in the order in which they
+ * need each other, and takes them down in the reverse one.
+ *
+ * It starts without an engine as well, says so, and takes calls once one answers. `stop` drains:
+ * no new calls; those that run end within the drain time, else they are stopped and handed back.
+ */
+
+import { mkdir } from 'node:fs/promises'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import type { Running } from '../daemon/lifecycle.ts'
+import { createLog, type Log } from '../daemon/log.ts'
+import type { AgentConfig } from '../protocol/daemon.ts'
+import { messageOf } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import { publishAdvert } from '../protocol/mesh/adverts.ts'
+import { openAgentChannel } from '../protocol/mesh/agent-channel.ts'
+import { loadOrCreateIdentity } from '../protocol/mesh/identity.ts'
+import { startAgentNode } from '../protocol/mesh/node.ts'
+import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
+import { VERSION } from '../protocol/version.ts'
+import { type Advertiser, startAdvertiser } from './advertiser.ts'
+import { type Connection, startConnection } from './connection.ts'
+import { forgetMembership, settleMembership } from './membership.ts'
+import { openPremises, type Premises } from './premises.ts'
+import { performPull } from './pull-orders.ts'
+
+/** How long a start waits for the first welcome before it lets the redialling go on by itself. */
+const FIRST_WELCOME_MS = limits.dialMs + limits.helloMs
+
+const describe = (premises: Premises, config: AgentConfig): Hello => {
+  const { attempts, outbox, room, engine } = premises
+  const facts = engine.facts()
+  return {
+    type: 'hello',
+    protocol: PROTOCOL_VERSION,
+    version: VERSION,
+    storeId: outbox.storeId,
+    host: hostname(),
+    slots: room.slots,
+    memoryBytes: room.memoryBytes,
+    platform: facts?.platform ?? '',
+    runtimes: [...(facts?.runtimes ?? [])],
+    labels: config.labels,
+    ...attempts.hello(),
+  }
+}
+
+/** Lets running calls end, stops the others, and waits for the last words to be taken. */
+const drain = async (premises: Premises, drainMs: number, log: Log): Promise<void> => {
+  const { attempts } = premises
+  attempts.drain(true)
+  const isQuiet = (): boolean => attempts.isQuiet()
+  try {
+    await attempts.until(isQuiet, AbortSignal.timeout(drainMs))
+  } catch {
+    log.warn('calls did not end within the drain time: they are stopped and handed back')
+    attempts.leave()
+    await attempts.until(isQuiet, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
+  }
+  const isTaken = (): boolean => attempts.unacknowledged() === 0
+  await attempts.until(isTaken, AbortSignal.timeout(limits.helloMs)).catch(() => {
+    log.warn('results stay in the outbox until the next start')
+  })
+}
+
+type Key = Awaited<ReturnType<typeof loadOrCreateIdentity>>
+
+const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: Log) => {
+  const { attempts, images, engine } = premises
+  const membership = await settleMembership({ ...config, key, log })
+  const node = await startAgentNode({ key, ...membership, log })
+  const advertiser: Advertiser = startAdvertiser({
+    ...{ attempts, engine, images, log, home: config.home },
+    publish: (advert) => publishAdvert(node, advert),
+  })
+  premises.setOnChange(advertiser.changed)
+  const connection: Connection = startConnection({
+    ...{ attempts, log },
+    open: (signal) => openAgentChannel(node, signal),
+    hello: () => describe(premises, config),
+    pull: async (order, send, signal) => {
+      await performPull({ images, log }, order, send, signal)
+      advertiser.changed()
+    },
+    onWelcome: advertiser.changed,
+  })
+  return {
+    node,
+    connection,
+    async close() {
+      await connection.close()
+      await advertiser.close()
+      await node.stop()
+    },
+  }
+}
+
+type Mesh = Awaited<ReturnType<typeof joinMesh>>
+
+const untilWelcomed = async (
+  { connection }: Mesh,
+  progress: (message: string) => void,
+): Promise<void> => {
+  const late = pause(FIRST_WELCOME_MS, 'late' as const, { ref: false })
+  const first = await Promise.race([connection.welcomed, connection.ended, late])
+  if (first === 'late') progress('The coordinator does not answer yet; trying on.')
+}
+
+const stopAgent = async (
+  premises: Premises,
+  mesh: Mesh,
+  config: AgentConfig,
+  log: Log,
+): Promise<void> => {
+  await drain(premises, config.drainMs, log)
+  if (config.adHoc) {
+    await mesh.connection.leave()
+    await forgetMembership(config.home)
+  }
+  await mesh.close()
+  await premises.close()
+}
+
+export const startAgent = async (
+  config: AgentConfig,
+  progress: (message: string) => void,
+): Promise<Running> => {
+  const log = createLog('agent', config.logFormat)
+  await mkdir(config.home, { recursive: true, mode: 0o700 })
+  const key = await loadOrCreateIdentity(join(config.home, 'identity'))
+  const agentId = peerIdFromPrivateKey(key).toString()
+  const premises = await openPremises({ ...config, agentId }, log, progress)
+  let mesh: Mesh
+  try {
+    mesh = await joinMesh(premises, config, key, log)
+  } catch (error) {
+    await premises.close()
+    throw error
+  }
+  try {
+    await untilWelcomed(mesh, progress)
+  } catch (error) {
+    await mesh.close()
+    await premises.close()
+    throw error
+  }
+  return {
+    ready: { url: '', peerId: mesh.node.peerId, listen: '', mesh: [] },
+    log,
+    ended: mesh.connection.ended.catch((error: unknown) => {
+      log.error({ reason: messageOf(error) }, 'the coordinator sent this agent away')
+    }),
+    stop: () => stopAgent(premises, mesh, config, log),
+  }
+}

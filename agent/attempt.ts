@@ -1,0 +1,246 @@
+/**
+ * What an agent does with its attempts: `step(state, event) → {state, effects}`. Pure; attempts.ts
+ * performs the effects and tells what came of them.
+ *
+ *   (none)    assign ─► starting, or refused: draining, no room, not possible here
+ *   starting  a container is being started for it
+ *   running   the function's process runs
+ *     both:   ended ─► ended;  cancel ─► its container is killed
+ *   ended     with a result: write it, report it meanwhile; written ─► remove the container;
+ *             acknowledged and written ─► delete the entry. Without one (cancelled): remove.
+ *   (none)    once the container is removed and nothing is owed: `gone` to a cancel, the
+ *             acknowledgement of a result
+ *
+ * A container is removed only after its result is in the outbox. A slot is free once the container
+ * ended. Orders of another session or of a lower epoch than any seen are ignored. Nothing ends
+ * because the coordinator is away: the next welcome says what to keep, cancel, drop or commit.
+ */
+
+import { assertNever } from '../protocol/assert.ts'
+import { type AttemptKey, type AttemptResult, attemptName } from '../protocol/call.ts'
+import { limits } from '../protocol/limits.ts'
+import type { AgentMessage, Assignment, CoordinatorOrder, Verdict } from '../protocol/messages.ts'
+import {
+  type AgentState,
+  type Attempt,
+  all,
+  FRESH,
+  freeRoom,
+  isHeld,
+  isUnacknowledged,
+} from './agent-state.ts'
+import { fits } from './slots.ts'
+
+export type AgentEvent =
+  | { type: 'welcomed'; session: number; epoch: number; verdicts: readonly Verdict[] }
+  | { type: 'disconnected' }
+  /** `unfit`: why this agent can run none of this kind now; '' where it can. */
+  | { type: 'order'; order: CoordinatorOrder; unfit: string }
+  | { type: 'started'; key: AttemptKey }
+  /** Null: it was cancelled before it had a result. */
+  | { type: 'ended'; key: AttemptKey; result: AttemptResult | null }
+  | { type: 'written'; key: AttemptKey }
+  | { type: 'removed'; key: AttemptKey }
+  | { type: 'drain'; draining: boolean }
+  /** The time to drain is over: what runs is stopped and handed back. */
+  | { type: 'leave' }
+
+export type AgentEffect =
+  | { type: 'run'; assignment: Assignment }
+  | { type: 'stop'; key: AttemptKey; reason: 'cancel' | 'leaving' }
+  | { type: 'write'; key: AttemptKey; result: AttemptResult }
+  /** Send the result, which was or is being written. */
+  | { type: 'report'; key: AttemptKey; session: number }
+  | { type: 'remove'; key: AttemptKey }
+  | { type: 'delete'; key: AttemptKey }
+  | { type: 'send'; message: Exclude<AgentMessage, { type: 'hello' }> }
+  | { type: 'pull'; order: Extract<CoordinatorOrder, { type: 'pull' }> }
+  | { type: 'raiseEpoch'; epoch: number }
+  | { type: 'disconnect' }
+
+export interface Step {
+  readonly state: AgentState
+  readonly effects: readonly AgentEffect[]
+}
+
+const only = (state: AgentState, ...effects: AgentEffect[]): Step => ({ state, effects })
+
+const withAttempt = (state: AgentState, attempt: Attempt): AgentState => {
+  const attempts = new Map(state.attempts)
+  const isDone =
+    attempt.phase === 'ended' &&
+    attempt.isRemoved &&
+    (!attempt.hasResult || (attempt.isWritten && attempt.isAcknowledged))
+  if (isDone) attempts.delete(attemptName(attempt.key))
+  else attempts.set(attemptName(attempt.key), attempt)
+  return { ...state, attempts }
+}
+
+/** Messages of no session are not sent: the next hello tells the same. */
+const inSession = (
+  state: AgentState,
+  make: (session: number) => AgentEffect,
+): readonly AgentEffect[] => (state.session === null ? [] : [make(state.session)])
+
+const sendGone = (state: AgentState, key: AttemptKey): readonly AgentEffect[] =>
+  inSession(state, (session) => ({ type: 'send', message: { type: 'gone', session, key } }))
+
+const report = (state: AgentState, key: AttemptKey): readonly AgentEffect[] =>
+  inSession(state, (session) => ({ type: 'report', key, session }))
+
+const whyRefused = (state: AgentState, assignment: Assignment, unfit: string): string => {
+  if (state.draining) return 'the agent is draining'
+  if (unfit !== '') return unfit
+  if (!fits(freeRoom(state), assignment.memoryBytes)) return 'no room'
+  const unacknowledged = all(state).filter(isUnacknowledged).length
+  return unacknowledged >= limits.outboxResultsMax ? 'too many results wait to be acknowledged' : ''
+}
+
+const assign = (state: AgentState, assignment: Assignment, unfit: string): Step => {
+  const { key, memoryBytes } = assignment
+  if (state.attempts.has(attemptName(key))) return only(state)
+  const message = whyRefused(state, assignment, unfit)
+  if (message !== '') {
+    const refuse = (session: number): AgentEffect => ({
+      type: 'send',
+      message: { type: 'refused', session, key, message },
+    })
+    return only(state, ...inSession(state, refuse))
+  }
+  const attempt: Attempt = { ...FRESH, key, memoryBytes, phase: 'starting' }
+  return only(withAttempt(state, attempt), { type: 'run', assignment })
+}
+
+const cancel = (state: AgentState, key: AttemptKey): Step => {
+  const attempt = state.attempts.get(attemptName(key))
+  if (attempt === undefined || attempt.isRemoved) return only(state, ...sendGone(state, key))
+  const owing = withAttempt(state, { ...attempt, owesGone: true })
+  return attempt.phase === 'ended' || attempt.owesGone
+    ? only(owing)
+    : only(owing, { type: 'stop', key, reason: 'cancel' })
+}
+
+const acknowledge = (state: AgentState, key: AttemptKey): Step => {
+  const attempt = state.attempts.get(attemptName(key))
+  if (attempt === undefined || !isUnacknowledged(attempt)) return only(state)
+  const next = withAttempt(state, { ...attempt, isAcknowledged: true })
+  return attempt.isWritten ? only(next, { type: 'delete', key }) : only(next)
+}
+
+const started = (state: AgentState, key: AttemptKey): Step => {
+  const attempt = state.attempts.get(attemptName(key))
+  if (attempt?.phase !== 'starting') return only(state)
+  const tell = (session: number): AgentEffect => ({
+    type: 'send',
+    message: { type: 'started', session, key },
+  })
+  return only(withAttempt(state, { ...attempt, phase: 'running' }), ...inSession(state, tell))
+}
+
+const ended = (state: AgentState, key: AttemptKey, result: AttemptResult | null): Step => {
+  const attempt = state.attempts.get(attemptName(key))
+  if (attempt === undefined || attempt.phase === 'ended') return only(state)
+  const next = withAttempt(state, { ...attempt, phase: 'ended', hasResult: result !== null })
+  if (result === null) return only(next, { type: 'remove', key })
+  return only(next, { type: 'write', key, result }, ...report(state, key))
+}
+
+const written = (state: AgentState, key: AttemptKey): Step => {
+  const attempt = state.attempts.get(attemptName(key))
+  if (attempt === undefined || !attempt.hasResult || attempt.isWritten) return only(state)
+  const next = withAttempt(state, { ...attempt, isWritten: true })
+  const remove = { type: 'remove', key } as const
+  return attempt.isAcknowledged ? only(next, { type: 'delete', key }, remove) : only(next, remove)
+}
+
+const removed = (state: AgentState, key: AttemptKey): Step => {
+  const attempt = state.attempts.get(attemptName(key))
+  if (attempt === undefined) return only(state)
+  const next = withAttempt(state, { ...attempt, isRemoved: true, owesGone: false })
+  const forget: readonly AgentEffect[] = attempt.hasResult ? [] : [{ type: 'delete', key }]
+  return only(next, ...forget, ...(attempt.owesGone ? sendGone(state, key) : []))
+}
+
+/** Verdicts in order; then every result that is not of the past is reported. */
+const welcome = (state: AgentState, verdicts: readonly Verdict[]): Step => {
+  const effects: AgentEffect[] = []
+  let next = state
+  for (const { key, verdict } of verdicts) {
+    const attempt = next.attempts.get(attemptName(key))
+    if (attempt === undefined || verdict === 'keep' || verdict === 'commit') continue
+    const isDropped = verdict === 'drop' && attempt.hasResult
+    const step = isDropped ? acknowledge(next, key) : cancel(next, key)
+    next = step.state
+    effects.push(...step.effects)
+  }
+  for (const attempt of all(next).filter(isUnacknowledged))
+    effects.push(...report(next, attempt.key))
+  return { state: next, effects }
+}
+
+const welcomed = (state: AgentState, event: Extract<AgentEvent, { type: 'welcomed' }>): Step => {
+  if (event.epoch < state.epoch) return only({ ...state, session: null }, { type: 'disconnect' })
+  const { session, epoch } = event
+  const step = welcome({ ...state, session, epoch }, event.verdicts)
+  return epoch === state.epoch
+    ? step
+    : { ...step, effects: [{ type: 'raiseEpoch', epoch }, ...step.effects] }
+}
+
+const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step => {
+  if (order.session !== state.session || order.epoch < state.epoch) return only(state)
+  switch (order.type) {
+    case 'assign':
+      return assign(state, order.assignment, unfit)
+    case 'cancel':
+      return cancel(state, order.key)
+    case 'acknowledge':
+      return acknowledge(state, order.key)
+    case 'drain':
+      return only({ ...state, draining: order.draining })
+    case 'pull':
+      return only(state, { type: 'pull', order })
+    case 'renewed':
+      return only(state)
+    default:
+      return assertNever(order)
+  }
+}
+
+const drain = (state: AgentState, draining: boolean): Step => {
+  const tell = (session: number): AgentEffect => ({
+    type: 'send',
+    message: { type: 'draining', session, draining },
+  })
+  return only({ ...state, draining }, ...inSession(state, tell))
+}
+
+export const step = (state: AgentState, event: AgentEvent): Step => {
+  switch (event.type) {
+    case 'welcomed':
+      return welcomed(state, event)
+    case 'disconnected':
+      return only({ ...state, session: null })
+    case 'order':
+      return obey(state, event.order, event.unfit)
+    case 'started':
+      return started(state, event.key)
+    case 'ended':
+      return ended(state, event.key, event.result)
+    case 'written':
+      return written(state, event.key)
+    case 'removed':
+      return removed(state, event.key)
+    case 'drain':
+      return drain(state, event.draining)
+    case 'leave':
+      return only(
+        { ...state, draining: true },
+        ...all(state)
+          .filter((attempt) => isHeld(attempt) && !attempt.owesGone)
+          .map(({ key }) => ({ type: 'stop', key, reason: 'leaving' }) as const),
+      )
+    default:
+      return assertNever(event)
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * The agent's attempts, alive: holds the state of attempt.ts and takes events through it one after
+ * the other. It knows no mesh: what it has to say goes to the session's `send`, what it is told
+ * comes by `receive`. Containers that no attempt needs are swept whenever the engine comes up.
+ */
+
+import type { AttemptKey } from '../protocol/call.ts'
+import type { CoordinatorOrder, Hello, Welcome } from '../protocol/messages.ts'
+import { createActs } from './acts.ts'
+import {
+  type AgentState,
+  freeRoom,
+  initialState,
+  isQuiet,
+  renewable,
+  reportOf,
+} from './agent-state.ts'
+import { type AgentEvent, step } from './attempt.ts'
+import { createEffects, type EffectsDeps, type Session } from './effects.ts'
+import type { Kept } from './outbox.ts'
+import { sweep } from './recovery.ts'
+import type { Room } from './slots.ts'
+
+export interface AttemptsDeps extends EffectsDeps {
+  readonly room: Room
+  readonly kept: Kept
+  /** Called after every change of what an advert tells. */
+  readonly onChange: () => void
+}
+
+export interface Attempts {
+  hello(): Pick<Hello, 'attempts' | 'outbox' | 'epochSeen' | 'draining'>
+  /** What the next heartbeat renews. */
+  renewable(): readonly AttemptKey[]
+  free(): Room
+  isDraining(): boolean
+  /** Results that wait for an acknowledgement. */
+  unacknowledged(): number
+  connected(welcome: Welcome, session: Session): void
+  disconnected(): void
+  receive(order: CoordinatorOrder): void
+  drain(isDraining: boolean): void
+  /** Stops what runs; it is handed back as lost. */
+  leave(): void
+  /** Resolves as soon as the condition holds after an event. */
+  until(condition: () => boolean, signal: AbortSignal): Promise<void>
+  /** No container is left and every result is written. */
+  isQuiet(): boolean
+  /** Lets go: containers that run are left to the next process of this agent. */
+  close(): Promise<void>
+}
+
+export const createAttempts = (deps: AttemptsDeps): Attempts => {
+  const { engine, outbox, log } = deps
+  const acts = createActs(log)
+  const waiters = new Set<() => void>()
+  const events: AgentEvent[] = []
+  let isStepping = false
+  let state: AgentState = initialState({
+    room: deps.room,
+    epoch: outbox.epoch(),
+    adopted: deps.kept.notes,
+    outbox: deps.kept.results,
+  })
+
+  /** An event that an effect causes at once waits for the other effects of its step. */
+  const dispatch = (event: AgentEvent): void => {
+    events.push(event)
+    if (isStepping) return
+    isStepping = true
+    for (let next = events.shift(); next !== undefined; next = events.shift()) {
+      const stepped = step(state, next)
+      state = stepped.state
+      for (const effect of stepped.effects) effects.perform(effect)
+    }
+    isStepping = false
+    effects.forget((name) => !state.attempts.has(name))
+    for (const waiter of waiters) waiter()
+    deps.onChange()
+  }
+  const effects = createEffects(deps, acts, dispatch)
+
+  const isNeeded = (name: string): boolean => state.attempts.get(name)?.isRemoved === false
+  const sweepPast = async (): Promise<void> => {
+    const removed = await sweep(deps, isNeeded, acts.signal)
+    if (removed > 0) log.info({ removed }, 'containers of the past removed')
+  }
+  const onEngine = (isUp: boolean): void => {
+    if (isUp) acts.start(acts.insist('containers could not be swept', sweepPast))
+  }
+
+  const unfit = (order: CoordinatorOrder): string => {
+    if (order.type !== 'assign') return ''
+    if (!engine.isUp()) return 'the Docker engine does not answer'
+    const { runtime } = order.assignment
+    const isThere = runtime === '' || (engine.facts()?.runtimes.includes(runtime) ?? false)
+    return isThere ? '' : `the Docker engine has no runtime ${runtime}`
+  }
+
+  const forgetEngine = engine.onChange((isUp) => {
+    onEngine(isUp)
+    deps.onChange()
+  })
+  onEngine(engine.isUp())
+  for (const row of deps.kept.damaged) log.error({ row }, 'stored row is damaged')
+  for (const note of deps.kept.notes) effects.resume(note)
+
+  return {
+    hello: () => ({ ...reportOf(state), epochSeen: state.epoch, draining: state.draining }),
+    renewable: () => renewable(state),
+    free: () => freeRoom(state),
+    isDraining: () => state.draining,
+    isQuiet: () => isQuiet(state),
+    unacknowledged: () => reportOf(state).outbox.length,
+    connected(welcome, session) {
+      effects.setSession(session)
+      dispatch({ ...welcome, type: 'welcomed' })
+    },
+    disconnected() {
+      effects.setSession(null)
+      dispatch({ type: 'disconnected' })
+    },
+    receive: (order) => dispatch({ type: 'order', order, unfit: unfit(order) }),
+    drain: (draining) => dispatch({ type: 'drain', draining }),
+    leave: () => dispatch({ type: 'leave' }),
+    until: (condition, signal) =>
+      new Promise((resolve, reject) => {
+        const look = (): void => {
+          if (!condition() && !signal.aborted) return
+          waiters.delete(look)
+          signal.removeEventListener('abort', look)
+          if (condition()) resolve()
+          else reject(signal.reason)
+        }
+        waiters.add(look)
+        signal.addEventListener('abort', look)
+        look()
+      }),
+    async close() {
+      forgetEngine()
+      effects.setSession(null)
+      const closed = acts.close()
+      effects.abandon()
+      await closed
+    },
+  }
+}

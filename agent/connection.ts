@@ -1,0 +1,162 @@
+/**
+ * The agent's way to its coordinator, kept up for as long as the agent lives.
+ *
+ *   dialling ─► greeting   the channel is open, our hello is sent
+ *   greeting ─► welcomed   the session begins: orders come, heartbeats go
+ *   any ─► pausing         the channel ended, or the coordinator fell silent; longer each time
+ *   pausing ─► dialling
+ *   any ─► ended           told that we are no member, or of another version; or closed
+ *
+ * It decides nothing about attempts: what it hears goes to them.
+ */
+
+import { setTimeout as pause } from 'node:timers/promises'
+import type { Log } from '../daemon/log.ts'
+import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import type { AgentChannel } from '../protocol/mesh/agent-channel.ts'
+import type { CoordinatorMessage, CoordinatorOrder, Hello, Welcome } from '../protocol/messages.ts'
+import type { Attempts } from './attempts.ts'
+import { type Heartbeat, startHeartbeat } from './heartbeat.ts'
+
+type PullOrder = Extract<CoordinatorOrder, { type: 'pull' }>
+
+export interface ConnectionDeps {
+  readonly open: (signal: AbortSignal) => Promise<AgentChannel>
+  readonly hello: () => Hello
+  readonly attempts: Attempts
+  readonly pull: (
+    order: PullOrder,
+    send: AgentChannel['send'],
+    signal: AbortSignal,
+  ) => Promise<void>
+  readonly onWelcome: (welcome: Welcome) => void
+  readonly log: Log
+}
+
+export interface Connection {
+  /** Resolves at the first welcome. */
+  readonly welcomed: Promise<void>
+  /** Rejects with what ends the agent: NOT_A_MEMBER, VERSION_MISMATCH. Resolves when closed. */
+  readonly ended: Promise<void>
+  /** Says that the agent leaves for good. */
+  leave(): Promise<void>
+  close(): Promise<void>
+}
+
+/** No later try would be answered differently. */
+const isFinal = (error: HyperError): boolean =>
+  error.code === 'NOT_A_MEMBER' || error.code === 'VERSION_MISMATCH'
+
+const within = <T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> => {
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => reject(new HyperError('UNREACHABLE', what)), timeoutMs)
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
+}
+
+const readWelcome = async (channel: AgentChannel): Promise<Welcome> => {
+  const next = channel.messages.next()
+  const first = await within(next, limits.helloMs, 'the coordinator did not answer our hello')
+  if (first.done) throw new HyperError('UNREACHABLE', 'the coordinator closed the channel')
+  const message: CoordinatorMessage = first.value
+  if (message.type === 'goodbye') throw new HyperError(message.code, message.message)
+  if (message.type !== 'welcome') {
+    throw new HyperError('BAD_PARAMETER', `the coordinator answered our hello with ${message.type}`)
+  }
+  return message
+}
+
+export const startConnection = (deps: ConnectionDeps): Connection => {
+  const { attempts, log } = deps
+  const closing = new AbortController()
+  const { promise: welcomed, resolve: onFirstWelcome } = Promise.withResolvers<void>()
+  let current: { readonly channel: AgentChannel; readonly session: number } | null = null
+  let pauseMs: number = limits.redialMsMin
+
+  const hear = async (channel: AgentChannel, welcome: Welcome, over: AbortSignal) => {
+    const pulls = new Set<Promise<void>>()
+    let heartbeat: Heartbeat | null = null
+    try {
+      attempts.connected(welcome, {
+        send: channel.send,
+        disconnect: () => channel.abort(new HyperError('EPOCH_AHEAD', 'a later epoch was seen')),
+        pull: (order) => {
+          const pull = deps.pull(order, channel.send, over).finally(() => pulls.delete(pull))
+          pulls.add(pull)
+        },
+      })
+      heartbeat = startHeartbeat({ channel, session: welcome.session, attempts })
+      for await (const message of channel.messages) {
+        heartbeat.heard()
+        if (message.type === 'goodbye') throw new HyperError(message.code, message.message)
+        if (message.type !== 'welcome') attempts.receive(message)
+      }
+    } finally {
+      heartbeat?.stop()
+      attempts.disconnected()
+    }
+    await Promise.all(pulls)
+  }
+
+  /** One channel from its opening to its end. */
+  const converse = async (): Promise<void> => {
+    const channel = await deps.open(closing.signal)
+    const over = new AbortController()
+    const onClosing = (): void => {
+      channel.close().catch(() => undefined)
+    }
+    closing.signal.addEventListener('abort', onClosing, { once: true })
+    try {
+      await within(channel.send(deps.hello()), limits.helloMs, 'our hello could not be sent')
+      const welcome = await readWelcome(channel)
+      pauseMs = limits.redialMsMin
+      current = { channel, session: welcome.session }
+      log.info({ coordinator: channel.remotePeer, as: welcome.name }, 'welcomed')
+      onFirstWelcome()
+      deps.onWelcome(welcome)
+      await hear(channel, welcome, over.signal)
+      const reason = await channel.closed
+      if (reason !== null) throw reason
+    } finally {
+      current = null
+      over.abort()
+      closing.signal.removeEventListener('abort', onClosing)
+      await channel.close()
+    }
+  }
+
+  const keep = async (): Promise<void> => {
+    while (!closing.signal.aborted) {
+      try {
+        await converse()
+        if (!closing.signal.aborted) log.warn('the coordinator closed the channel')
+      } catch (thrown) {
+        if (closing.signal.aborted) return
+        const error = toHyperError(thrown)
+        if (isFinal(error)) throw error
+        log.warn({ code: error.code, reason: messageOf(error) }, 'no channel to the coordinator')
+      }
+      // Agents that lost one coordinator together must not come back together.
+      const jittered = pauseMs * (0.5 + Math.random() / 2)
+      pauseMs = Math.min(limits.redialMsMax, pauseMs * 2)
+      await pause(jittered, undefined, { signal: closing.signal }).catch(() => undefined)
+    }
+  }
+
+  const ended = keep()
+  // Whoever waits for it gets the error; here it only must not count as unhandled.
+  ended.catch(() => undefined)
+  return {
+    welcomed,
+    ended,
+    async leave() {
+      const { channel, session } = current ?? {}
+      if (channel === undefined || session === undefined) return
+      await channel.send({ type: 'leave', session }).catch(() => undefined)
+    },
+    async close() {
+      closing.abort()
+      await ended.catch(() => undefined)
+    },
+  }
+}

@@ -1,0 +1,67 @@
+/**
+ * How a function container is fenced in: size, profile and network → Docker's HostConfig. Pure.
+ *
+ *   default  no capabilities, no new privileges, the engine's own seccomp profile; writable root
+ *   strict   default, and: read-only root with /tmp in memory, no network, no shared memory
+ *   compat   Docker's usual capabilities, for images that change users themselves (gosu, apt)
+ *
+ * Memory is a limit without swap; CPUs are a cap, and never more than the host has. The mount with
+ * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file.
+ */
+
+import { limits } from '../protocol/limits.ts'
+import type { Assignment } from '../protocol/messages.ts'
+
+/** Where hyper-init stands in every function container. */
+export const INIT_MOUNT = '/.hyper'
+
+const STRICT_TMP = 'rw,nosuid,nodev,size=64m,mode=1777'
+const NANO = 1e9
+
+export interface HostConfig {
+  readonly [field: string]: unknown
+}
+
+export type Fence = Pick<Assignment, 'memoryBytes' | 'cpus' | 'network' | 'runtime' | 'profile'>
+
+/** A log file is read back after a crash, so it must be byte-exact: only `local` is. */
+const LOG_CONFIG = {
+  Type: 'local',
+  Config: {
+    'max-size': `${limits.containerLogBytesMax}`,
+    'max-file': '1',
+    compress: 'false',
+  },
+}
+
+const profileFields = (profile: Fence['profile']): HostConfig => {
+  if (profile === 'compat') return {}
+  const fenced = { CapDrop: ['ALL'], SecurityOpt: ['no-new-privileges:true'] }
+  if (profile === 'default') return fenced
+  return { ...fenced, ReadonlyRootfs: true, Tmpfs: { '/tmp': STRICT_TMP } }
+}
+
+export const hostConfigOf = (
+  fence: Fence,
+  host: { readonly cpus: number; readonly initDir: string },
+): HostConfig => {
+  const isStrict = fence.profile === 'strict'
+  const cpus = Math.min(fence.cpus, host.cpus)
+  return {
+    ...profileFields(fence.profile),
+    Memory: fence.memoryBytes,
+    MemorySwap: fence.memoryBytes,
+    ...(cpus > 0 ? { NanoCpus: Math.round(cpus * NANO) } : {}),
+    PidsLimit: limits.pidsMax,
+    Ulimits: [
+      { Name: 'nofile', Soft: limits.openFilesSoft, Hard: limits.openFilesHard },
+      { Name: 'core', Soft: 0, Hard: 0 },
+    ],
+    IpcMode: isStrict ? 'none' : 'private',
+    NetworkMode: isStrict ? 'none' : fence.network,
+    ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),
+    Mounts: [{ Type: 'bind', Source: host.initDir, Target: INIT_MOUNT, ReadOnly: true }],
+    LogConfig: LOG_CONFIG,
+    RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
+  }
+}

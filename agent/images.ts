@@ -1,0 +1,175 @@
+/**
+ * The images of this host's engine: finds what a call is pinned to, pulls it by its digest where
+ * it is missing (once at a time for each), pulls by name when asked to, and imports `hello`.
+ * Credentials go through one pull and are never kept.
+ */
+
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { HyperError } from '../protocol/errors.ts'
+import {
+  HELLO_IMAGE,
+  type ImagePin,
+  type ImageRecord,
+  imageKey,
+  parseReference,
+} from '../protocol/image.ts'
+import { limits } from '../protocol/limits.ts'
+import type { Engine } from './engine.ts'
+import { parseImageInspect, parseImageList, statusOfRefusal } from './engine-answers.ts'
+import { HELLO_LABEL, HELLO_TAG, makeHelloImage } from './hello-image.ts'
+import { imageRecordOf, refusalOfPull } from './image-record.ts'
+import { readProgress } from './pull-progress.ts'
+import { createTurns } from './turns.ts'
+
+export interface Images {
+  /** The record of what a call is pinned to, pulled if need be. IMAGE_NOT_FOUND, PULL_FAILED … */
+  ensure(pin: ImagePin, signal: AbortSignal): Promise<ImageRecord>
+  /** What was found is forgotten: the engine says that it has no such image. */
+  forget(pin: ImagePin): void
+  /** An explicit pull; `onProgress` gets the engine's lines. */
+  pull(
+    reference: string,
+    auth: string,
+    onProgress: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<ImageRecord>
+  /** Keys of what the engine holds, newest first, for adverts. */
+  keys(signal: AbortSignal): Promise<readonly string[]>
+  importHello(signal: AbortSignal): Promise<ImageRecord>
+}
+
+/** Images whose records are kept in memory. */
+const KNOWN_MAX = limits.advertImagesMax
+const NOT_FOUND = 404
+
+export const createImages = (deps: { engine: Engine; initDir: string }): Images => {
+  const { engine, initDir } = deps
+  const { docker } = engine
+  const turns = createTurns(limits.pullsMax)
+  const known = new Map<string, ImageRecord>()
+  const pulling = new Map<string, Promise<ImageRecord>>()
+
+  const inspect = async (name: string, reference: string): Promise<ImageRecord | null> => {
+    try {
+      const answer = await docker
+        .getImage(name)
+        .inspect({ abortSignal: AbortSignal.timeout(limits.engineAnswerMs) })
+      return imageRecordOf(parseImageInspect(answer), reference)
+    } catch (error) {
+      if (statusOfRefusal(error) === NOT_FOUND) return null
+      if (statusOfRefusal(error) === null) engine.suspect()
+      throw error
+    }
+  }
+
+  const fetch = async (
+    repository: string,
+    tag: string,
+    auth: string,
+    onProgress: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<void> => {
+    const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(limits.pullMsMax)])
+    const authconfig = auth === '' ? {} : { authconfig: { base64: auth } }
+    const options = { fromImage: repository, tag, abortSignal, ...authconfig }
+    try {
+      const stream = await docker.createImage(options)
+      const error = await readProgress(stream, onProgress, abortSignal)
+      if (error !== null) throw new Error(error)
+    } catch (error) {
+      throw refusalOfPull(error, `${repository}${tag.startsWith('sha256:') ? '@' : ':'}${tag}`)
+    }
+  }
+
+  const importHello: Images['importHello'] = async (signal) => {
+    const program = await readFile(join(initDir, 'hello'))
+    const { programHash, archive } = makeHelloImage(program, engine.facts()?.platform ?? '')
+    const present = await inspect(HELLO_TAG, HELLO_TAG)
+    if (present?.config.Labels[HELLO_LABEL] === programHash) return present
+    const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(limits.startMsMax)])
+    const loading = await docker.loadImage(archive, { abortSignal })
+    loading.resume()
+    await once(loading, 'end', { signal: abortSignal })
+    const loaded = await inspect(HELLO_TAG, HELLO_TAG)
+    if (loaded === null) throw new HyperError('START_FAILED', `${HELLO_TAG} could not be loaded`)
+    return loaded
+  }
+
+  const obtain = async (pin: ImagePin, signal: AbortSignal): Promise<ImageRecord> => {
+    const { repository } = parseReference(pin.reference)
+    if (repository === HELLO_IMAGE) return importHello(signal)
+    const name = pin.digest === null ? pin.id : `${repository}@${pin.digest}`
+    const present = await inspect(name, pin.reference)
+    if (present !== null) return present
+    if (pin.digest === null) {
+      throw new HyperError('IMAGE_NOT_FOUND', `no such image on this agent: ${pin.reference}`)
+    }
+    const { digest } = pin
+    await turns.run(signal, () => fetch(repository, digest, '', () => undefined, signal))
+    const pulled = await inspect(name, pin.reference)
+    if (pulled === null) throw new HyperError('PULL_FAILED', `${name} is not there after its pull`)
+    return pulled
+  }
+
+  return {
+    async ensure(pin, signal) {
+      const key = imageKey(pin)
+      const found = known.get(key)
+      if (found !== undefined) return found
+      // One pull serves all that wait for it, so that no single call's end may end it.
+      let obtaining = pulling.get(key)
+      if (obtaining === undefined) {
+        obtaining = obtain(pin, AbortSignal.timeout(limits.pullMsMax))
+        pulling.set(key, obtaining)
+        const forgetPull = (): boolean => pulling.delete(key)
+        obtaining.then(forgetPull, forgetPull)
+      }
+      const record = await untilAborted(obtaining, signal)
+      const [oldest] = known.keys()
+      if (known.size >= KNOWN_MAX && oldest !== undefined) known.delete(oldest)
+      known.set(key, record)
+      return record
+    },
+    forget(pin) {
+      known.delete(imageKey(pin))
+    },
+    async pull(reference, auth, onProgress, signal) {
+      const { repository, tag, canonical } = parseReference(reference)
+      if (repository === HELLO_IMAGE) return importHello(signal)
+      try {
+        await turns.run(signal, () => fetch(repository, tag, auth, onProgress, signal))
+      } catch (error) {
+        // An image that only this engine has is no registry's business.
+        const local = await inspect(canonical, canonical).catch(() => null)
+        if (local !== null && local.digest === null) return local
+        throw error
+      }
+      const pulled = await inspect(canonical, canonical)
+      if (pulled === null)
+        throw new HyperError('PULL_FAILED', `${reference} is not there after its pull`)
+      return pulled
+    },
+    async keys(signal) {
+      const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(limits.engineAnswerMs)])
+      const rows = parseImageList(await docker.listImages({ abortSignal }))
+      const digests = rows
+        .toSorted((a, b) => b.Created - a.Created)
+        .flatMap((row) => [
+          ...(row.RepoDigests ?? []).map((name) => name.slice(name.indexOf('@') + 1)),
+          row.Id,
+        ])
+      return [...new Set(digests)].slice(0, limits.advertImagesMax)
+    },
+    importHello,
+  }
+}
+
+const untilAborted = <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> =>
+  new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason)
+    if (signal.aborted) return onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })

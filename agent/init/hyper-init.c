@@ -1,0 +1,275 @@
+/*
+ * hyper-init: PID 1 of every function container. It reads one frame from STDIN, starts one
+ * process, and says on both streams how that ended. There is no loop around this: a container
+ * serves one call, or none.
+ *
+ *   waiting    reading the frame                    ─► exit 250 when none comes, or a broken one
+ *   running    header written, process started      ─► its end, by itself or by us
+ *   ended      everything left is killed and reaped
+ *   reporting  trailers on both streams             ─► exit 0, or 1 when nobody took them
+ *
+ * All waiting is done in ppoll() with the signals open only there, so that none is ever missed and
+ * nothing else is interrupted. Descriptors 0 to 2 are shared with the function's process, so they
+ * never become non-blocking: we poll, then write less than PIPE_BUF.
+ *
+ * The nonces prove that header and trailer are ours. The process cannot read them: exec replaces
+ * our memory, and /proc/1 is closed to it because we are not dumpable.
+ */
+#include "hyper-init.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Overridden by tests, at compile time only: what runs in a container must not choose it. */
+#ifndef HYPER_STOP_GRACE_MS
+#define HYPER_STOP_GRACE_MS 10000
+#endif
+#define REAP_MS 1000
+
+enum reason { RUNNING = 0, EXITED = 1, SIGNALLED, EXEC_FAILED, TIMEOUT, STOPPED, ORPHANED };
+
+static const uint8_t HEADER_MAGIC[8] = {0x89, 'H', 'Y', 'H', 'D', 'R', '1', '\n'};
+
+static bool first_process;
+
+/* ---- waiting ---- */
+
+static bool await_input(int fd) {
+  for (;;) {
+    if (stop_requested() || agent_is_gone()) return false;
+    struct pollfd input = {.fd = fd, .events = POLLIN};
+    wait_until(&input, 1, NEVER);
+    if (input.revents != 0) return true;
+  }
+}
+
+/* Nobody else has written yet, so the pipe has room for it. */
+static bool write_header(int fd, const struct frame *frame) {
+  uint8_t header[sizeof HEADER_MAGIC + NONCE_BYTES + CALL_ID_BYTES + sizeof frame->attempt];
+  memcpy(header, HEADER_MAGIC, sizeof HEADER_MAGIC);
+  memcpy(header + 8, frame->header_nonce, NONCE_BYTES);
+  memcpy(header + 24, frame->call_id, CALL_ID_BYTES);
+  memcpy(header + 40, frame->attempt, sizeof frame->attempt);
+  return write(fd, header, sizeof header) == (ssize_t)sizeof header;
+}
+
+/* ---- running ---- */
+
+struct run {
+  struct child child;
+  const uint8_t *left; /* What of the payload is still to be fed. */
+  size_t left_bytes;
+  int64_t deadline_ms; /* Of the function, counted from its exec. */
+  int64_t kill_ms;     /* When a stop that was not obeyed becomes a kill. */
+  enum reason reason;
+  int exec_errno;
+  bool by_signal;
+  int status;
+};
+
+static void close_once(int *fd) {
+  if (*fd >= 0) close(*fd);
+  *fd = -1;
+}
+
+/* The process leads a session, so it cannot leave its group; it may not have got there yet. */
+static void signal_child(const struct run *run, int signal) {
+  if (kill(-run->child.pid, signal) < 0) kill(run->child.pid, signal);
+}
+
+/* Any error means that the process wants no more of its STDIN, which is its right. */
+static void feed(struct run *run) {
+  while (run->left_bytes > 0) {
+    ssize_t taken = write(run->child.feed_fd, run->left, run->left_bytes);
+    if (taken < 0 && errno == EINTR) continue;
+    if (taken < 0 && errno == EAGAIN) return;
+    if (taken < 0) break;
+    run->left += taken;
+    run->left_bytes -= (size_t)taken;
+  }
+  close_once(&run->child.feed_fd);
+}
+
+static void learn_of_exec(struct run *run, const struct frame *frame) {
+  int reason;
+  if (run->child.exec_fd < 0) return;
+  ssize_t got = read(run->child.exec_fd, &reason, sizeof reason);
+  if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (got == (ssize_t)sizeof reason) run->exec_errno = reason;
+  else if (frame->timeout_ms > 0) run->deadline_ms = after(clock_ms(), frame->timeout_ms);
+  close_once(&run->child.exec_fd);
+}
+
+/*
+ * Reaps what was left to us, until it finds the function's process. That one is only looked at:
+ * while it is not reaped, the number of its group cannot belong to anyone else.
+ */
+static bool child_ended(struct run *run) {
+  for (;;) {
+    siginfo_t ended = {.si_pid = 0};
+    if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid == 0) return false;
+    if (ended.si_pid == run->child.pid) {
+      run->by_signal = ended.si_code != CLD_EXITED;
+      run->status = ended.si_status;
+      return true;
+    }
+    waitpid(ended.si_pid, NULL, WNOHANG);
+  }
+}
+
+static void begin_stop(struct run *run, enum reason reason, int signal, int64_t now_ms) {
+  run->reason = reason;
+  run->kill_ms = now_ms + HYPER_STOP_GRACE_MS;
+  signal_child(run, signal);
+}
+
+static void keep_time(struct run *run, const struct frame *frame) {
+  int64_t now_ms = clock_ms();
+  if (agent_is_gone() && run->reason != ORPHANED) {
+    run->kill_ms = now_ms;
+    if (run->reason == RUNNING) run->reason = ORPHANED;
+  } else if (run->reason == RUNNING && stop_requested()) {
+    begin_stop(run, STOPPED, frame->stop_signal, now_ms);
+  } else if (run->reason == RUNNING && now_ms >= run->deadline_ms) {
+    begin_stop(run, TIMEOUT, frame->stop_signal, now_ms);
+  }
+  if (now_ms >= run->kill_ms) {
+    signal_child(run, SIGKILL);
+    run->kill_ms = NEVER;
+  }
+}
+
+static void run_to_its_end(struct run *run, const struct frame *frame) {
+  feed(run);
+  while (!child_ended(run)) {
+    keep_time(run, frame);
+    struct pollfd fds[2] = {{.fd = run->child.exec_fd, .events = POLLIN},
+                            {.fd = run->child.feed_fd, .events = POLLOUT}};
+    int64_t stop_ms = run->reason == RUNNING ? run->deadline_ms : NEVER;
+    wait_until(fds, 2, earlier(run->kill_ms, stop_ms));
+    if (fds[0].revents != 0) learn_of_exec(run, frame);
+    if (fds[1].revents != 0) feed(run);
+  }
+  learn_of_exec(run, frame); /* Its end may have been seen before its message. */
+  close_once(&run->child.feed_fd);
+  if (run->exec_errno != 0) {
+    run->reason = EXEC_FAILED;
+    run->by_signal = false;
+    run->status = run->exec_errno;
+  } else if (run->reason == RUNNING) {
+    run->reason = run->by_signal ? SIGNALLED : EXITED;
+  }
+}
+
+/* ---- ended ---- */
+
+/* In a container all that runs is the function's. Elsewhere kill(-1) would end the machine. */
+static void kill_the_rest(const struct run *run) {
+  kill(first_process ? -1 : -run->child.pid, SIGKILL);
+}
+
+static void end_all(const struct run *run) {
+  int64_t until_ms = clock_ms() + REAP_MS;
+  kill_the_rest(run);
+  waitpid(run->child.pid, NULL, 0);
+  for (;;) {
+    pid_t reaped = waitpid(-1, NULL, WNOHANG);
+    if (reaped > 0) continue;
+    if (reaped < 0 || clock_ms() >= until_ms) return;
+    if (first_process) kill_the_rest(run);
+    wait_until(NULL, 0, until_ms);
+  }
+}
+
+/* ---- reporting ---- */
+
+/* One write, which a pipe that polls ready takes at once. True when this stream is done with. */
+static bool write_some(int fd, const uint8_t *bytes, size_t total, size_t *written) {
+  ssize_t took = write(fd, bytes + *written, total - *written);
+  if (took < 0) return errno != EAGAIN && errno != EINTR;
+  *written += (size_t)took;
+  return *written == total;
+}
+
+/*
+ * Each stream on its own, so that one that is stalled does not hold up the other. A reader that is
+ * only slow is waited for; how long is for the function's time and the switch to say, but what can
+ * be written at once is written whatever they say. True when any trailer went out.
+ */
+static bool write_trailers(const struct run *run, const struct frame *frame) {
+  uint8_t trailer[NONCE_BYTES + 4];
+  memcpy(trailer, frame->trailer_nonce, NONCE_BYTES);
+  trailer[NONCE_BYTES] = (uint8_t)run->reason;
+  trailer[NONCE_BYTES + 1] = run->by_signal;
+  trailer[NONCE_BYTES + 2] = (uint8_t)(run->status & 0xff);
+  trailer[NONCE_BYTES + 3] = (uint8_t)(run->status >> 8 & 0xff);
+
+  struct pollfd fds[2] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
+                          {.fd = STDERR_FILENO, .events = POLLOUT}};
+  size_t written[2] = {0, 0};
+  int64_t give_up_ms = NEVER;
+  if (run->deadline_ms != NEVER) {
+    int64_t now_ms = clock_ms();
+    int64_t from_ms = run->deadline_ms > now_ms ? run->deadline_ms : now_ms;
+    give_up_ms = after(from_ms, HYPER_STOP_GRACE_MS);
+  }
+  while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+    int64_t now_ms = clock_ms();
+    if (stop_requested()) give_up_ms = earlier(give_up_ms, now_ms + HYPER_STOP_GRACE_MS);
+    bool last_try = agent_is_gone() || now_ms >= give_up_ms;
+    wait_until(fds, 2, last_try ? now_ms : give_up_ms);
+    bool ready = fds[0].revents != 0 || fds[1].revents != 0;
+    if (last_try && !ready) break;
+    for (int i = 0; i < 2; i++) {
+      if (fds[i].revents == 0) continue;
+      if (write_some(fds[i].fd, trailer, sizeof trailer, &written[i])) fds[i].fd = -1;
+    }
+  }
+  return written[0] == sizeof trailer || written[1] == sizeof trailer;
+}
+
+/* ---- the life ---- */
+
+/* What a runtime may have left open is none of the function's business. */
+static void close_strays(void) {
+#ifdef SYS_close_range
+  if (syscall(SYS_close_range, 3u, ~0u, 0u) == 0) return;
+#endif
+  DIR *folder = opendir("/proc/self/fd");
+  if (folder == NULL) return;
+  for (struct dirent *entry; (entry = readdir(folder)) != NULL;) {
+    int fd = atoi(entry->d_name);
+    if (fd > STDERR_FILENO && fd != dirfd(folder)) close(fd);
+  }
+  closedir(folder);
+}
+
+int main(void) {
+  close_strays();
+  prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  first_process = getpid() == 1;
+  watch_begin(first_process);
+
+  static struct frame frame;
+  if (!frame_read(STDIN_FILENO, &frame, await_input)) return EXIT_NEVER_STARTED;
+  catch_stop(frame.stop_signal);
+  struct run run = {.left = frame.payload,
+                    .left_bytes = frame.payload_bytes,
+                    .deadline_ms = NEVER,
+                    .kill_ms = NEVER};
+  if (!write_header(STDOUT_FILENO, &frame) || !write_header(STDERR_FILENO, &frame) ||
+      !child_start(&frame, &run.child))
+    return EXIT_NEVER_STARTED;
+
+  run_to_its_end(&run, &frame);
+  end_all(&run);
+  return write_trailers(&run, &frame) ? 0 : 1;
+}

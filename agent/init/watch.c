@@ -1,0 +1,123 @@
+/*
+ * What can end a wait: the descriptors, the clock, a word from outside, the dead man's switch.
+ * Signals are let in only while we wait, in ppoll(), so that none is missed between a look and
+ * the next wait, and nothing else is interrupted.
+ */
+#include "hyper-init.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Overridden by tests, at compile time only: what runs in a container must not choose them. */
+#ifndef HYPER_SWITCH_CHECK_MS
+#define HYPER_SWITCH_CHECK_MS 30000
+#endif
+#ifndef HYPER_SWITCH_DEAD_MS
+#define HYPER_SWITCH_DEAD_MS 600000
+#endif
+#ifndef HYPER_SWITCH_PATH
+#define HYPER_SWITCH_PATH "/.hyper/switch"
+#endif
+
+static bool only_from_outside; /* Whether a stop counts only when it comes from outside. */
+static volatile sig_atomic_t stop_came;
+
+static struct {
+  bool known;
+  uint8_t counter[8];
+  int64_t changed_ms; /* When the counter was last seen to change. */
+  int64_t check_ms;   /* When to look again. */
+  bool gone;          /* What the last look said. */
+} dead_man;
+
+/* Monotonic time stands still while the host sleeps, as the agent's counter does. */
+int64_t clock_ms(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t after(int64_t from_ms, uint64_t length_ms) {
+  return length_ms > (uint64_t)(NEVER - from_ms) ? NEVER : from_ms + (int64_t)length_ms;
+}
+
+int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
+
+bool stop_requested(void) { return stop_came != 0; }
+
+/*
+ * "Stopped" means told from outside, and the agent runs such a call again. A signal from inside
+ * the container has a sender in our namespace; one from outside has none.
+ */
+static void on_stop(int signal, siginfo_t *info, void *context) {
+  (void)signal, (void)context;
+  if (!only_from_outside || info->si_pid == 0) stop_came = 1;
+}
+
+static void on_child(int signal) { (void)signal; /* Only to end ppoll(). */ }
+
+void catch_stop(int signal) {
+  if (signal == SIGKILL || signal == SIGSTOP || signal == SIGCHLD) return;
+  struct sigaction action = {.sa_sigaction = on_stop, .sa_flags = SA_SIGINFO};
+  sigfillset(&action.sa_mask);
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, signal);
+  sigprocmask(SIG_BLOCK, &set, NULL);
+  sigaction(signal, &action, NULL);
+}
+
+void wait_until(struct pollfd *fds, nfds_t count, int64_t at_ms) {
+  int64_t wait_ms = earlier(at_ms, dead_man.check_ms) - clock_ms();
+  if (wait_ms < 0) wait_ms = 0;
+  struct timespec wait = {.tv_sec = (time_t)(wait_ms / 1000),
+                          .tv_nsec = (long)(wait_ms % 1000) * 1000000};
+  sigset_t open;
+  sigemptyset(&open);
+  if (ppoll(fds, count, &wait, &open) <= 0) {
+    for (nfds_t i = 0; i < count; i++) fds[i].revents = 0;
+  }
+}
+
+/* A file that cannot be read is like a counter that does not move. */
+static bool counter_moved(void) {
+  uint8_t counter[sizeof dead_man.counter];
+  int fd = open(HYPER_SWITCH_PATH, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return false;
+  ssize_t got = read(fd, counter, sizeof counter);
+  close(fd);
+  if (got != (ssize_t)sizeof counter) return false;
+  if (dead_man.known && memcmp(counter, dead_man.counter, sizeof counter) == 0) return false;
+  dead_man.known = true;
+  memcpy(dead_man.counter, counter, sizeof counter);
+  return true;
+}
+
+/* Judges only where it looked, so that a container that was paused for long is not misjudged. */
+bool agent_is_gone(void) {
+  int64_t now_ms = clock_ms();
+  if (now_ms >= dead_man.check_ms) {
+    if (counter_moved()) dead_man.changed_ms = now_ms;
+    dead_man.gone = now_ms - dead_man.changed_ms >= HYPER_SWITCH_DEAD_MS;
+    dead_man.check_ms = now_ms + HYPER_SWITCH_CHECK_MS;
+  }
+  return dead_man.gone;
+}
+
+void watch_begin(bool first_process) {
+  only_from_outside = first_process;
+  struct sigaction child = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+  struct sigaction ignore = {.sa_handler = SIG_IGN};
+  sigset_t blocked;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGCHLD);
+  sigprocmask(SIG_SETMASK, &blocked, NULL);
+  sigaction(SIGCHLD, &child, NULL);
+  sigaction(SIGPIPE, &ignore, NULL);
+  const int stops[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
+  for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) catch_stop(stops[i]);
+  dead_man.changed_ms = dead_man.check_ms = clock_ms();
+}

@@ -1,0 +1,52 @@
+/**
+ * The two nonces of a container: they prove that header and trailer were written by hyper-init.
+ * Each derives from the agent's secret and the container's id, so that a restarted agent knows
+ * them again, and neither tells of the other (a child can read the header from its own pipe).
+ */
+
+import { createHmac, randomBytes } from 'node:crypto'
+import { link, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { HyperError } from '../protocol/errors.ts'
+
+const SECRET_BYTES = 32
+const NONCE_BYTES = 16
+
+export interface Nonces {
+  readonly headerNonce: Uint8Array
+  readonly trailerNonce: Uint8Array
+}
+
+export type DeriveNonces = (containerId: string) => Nonces
+
+export const createNonces = (secret: Uint8Array): DeriveNonces => {
+  const derive = (what: string, containerId: string): Uint8Array =>
+    createHmac('sha256', secret).update(`${what}:${containerId}`).digest().subarray(0, NONCE_BYTES)
+  return (containerId) => ({
+    headerNonce: derive('header', containerId),
+    trailerNonce: derive('trailer', containerId),
+  })
+}
+
+const readSecret = async (path: string): Promise<Uint8Array | null> => {
+  try {
+    const secret = await readFile(path)
+    if (secret.byteLength === SECRET_BYTES) return secret
+    throw new HyperError('STATE_DAMAGED', `${path} is not ${SECRET_BYTES} bytes long`)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    throw error
+  }
+}
+
+/** The agent's secret in `home`, made at the first time: whole, or not at all. */
+export const loadSecret = async (home: string): Promise<Uint8Array> => {
+  const path = join(home, 'secret')
+  const present = await readSecret(path)
+  if (present !== null) return present
+  const secret = randomBytes(SECRET_BYTES)
+  const unfinished = `${path}.${process.pid}`
+  await writeFile(unfinished, secret, { mode: 0o600, flag: 'wx', flush: true })
+  await link(unfinished, path).finally(() => rm(unfinished))
+  return secret
+}

@@ -1,0 +1,213 @@
+/**
+ * What the agent must not forget (LevelDB in its home):
+ *
+ *   note    attempt → its container, written before the frame is sent. No note of an attempt is
+ *           proof, to the coordinator that knows our store's id, that it never started.
+ *   result  attempt → its result, synced, until the coordinator acknowledged a synced commit
+ *   meta    schema version, the store's id, the highest epoch obeyed
+ *
+ * Values carry a checksum. A damaged note or result is named and counts as a lost attempt; damaged
+ * meta refuses the start. One process owns a home.
+ */
+
+import { randomUUID } from 'node:crypto'
+import { open as openFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Level } from 'level'
+import Type, { type Static } from 'typebox'
+import { lockFolder } from '../daemon/folder-lock.ts'
+import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
+import {
+  type AttemptKey,
+  AttemptKeySchema,
+  type AttemptResult,
+  AttemptResultSchema,
+  attemptName,
+} from '../protocol/call.ts'
+import { HyperError, messageOf } from '../protocol/errors.ts'
+import { createParser } from '../protocol/schema.ts'
+
+const SCHEMA_VERSION = 1
+
+const NoteSchema = Type.Object({
+  key: AttemptKeySchema,
+  container: Type.String(),
+  memoryBytes: Type.Integer({ minimum: 0 }),
+  timeoutMs: Type.Integer({ minimum: 0 }),
+  /** What the account of its end needs to say. */
+  command: Type.String(),
+  imagePlatform: Type.String(),
+})
+export type Note = Static<typeof NoteSchema>
+
+const ResultRow = Type.Object({ key: AttemptKeySchema, result: AttemptResultSchema })
+const MetaRow = Type.Object({
+  version: Type.Integer(),
+  storeId: Type.String(),
+  epoch: Type.Integer({ minimum: 0 }),
+})
+type Meta = Static<typeof MetaRow>
+
+const parseNote = createParser(NoteSchema, 'STATE_DAMAGED', 'note of an attempt')
+const parseResult = createParser(ResultRow, 'STATE_DAMAGED', 'result of an attempt')
+const parseMeta = createParser(MetaRow, 'STATE_DAMAGED', 'description of the agent’s store')
+
+export interface Kept {
+  /** Attempts without a result. A damaged row is one whose container is not known (''). */
+  readonly notes: readonly Note[]
+  readonly results: readonly AttemptKey[]
+  /** Names of rows that could not be read. */
+  readonly damaged: readonly string[]
+}
+
+export interface Outbox {
+  readonly storeId: string
+  readonly epoch: () => number
+  /** All that an earlier process left. */
+  readKept(): Promise<Kept>
+  putNote(note: Note, isSynced: boolean): Promise<void>
+  putResult(key: AttemptKey, result: AttemptResult): Promise<void>
+  /** Null where there is none. Throws STATE_DAMAGED. */
+  getResult(key: AttemptKey): Promise<AttemptResult | null>
+  delete(key: AttemptKey): Promise<void>
+  raiseEpoch(epoch: number): Promise<void>
+  close(): Promise<void>
+}
+
+type Rows = Level<string, Uint8Array>
+
+/** Rows are in key order: `meta`, `note/NAME`, `result/NAME`. */
+const META = 'meta'
+const noteRow = (key: AttemptKey): string => `note/${attemptName(key)}`
+const resultRow = (key: AttemptKey): string => `result/${attemptName(key)}`
+
+const isLocked = (error: unknown): boolean =>
+  error instanceof Error &&
+  (('code' in error && error.code === 'LEVEL_LOCKED') || isLocked(error.cause))
+
+const openRows = async (folder: string): Promise<Rows> => {
+  const rows: Rows = new Level(folder, { keyEncoding: 'utf8', valueEncoding: 'view' })
+  try {
+    await rows.open()
+    return rows
+  } catch (cause) {
+    if (isLocked(cause)) {
+      throw new HyperError('STATE_IN_USE', `${folder} is in use by another process`, { cause })
+    }
+    throw new HyperError('STATE_DAMAGED', `${folder} cannot be opened: ${messageOf(cause)}`, {
+      cause,
+    })
+  }
+}
+
+const readMeta = async (rows: Rows, folder: string): Promise<Meta> => {
+  const sealed = await rows.get(META)
+  if (sealed === undefined) return { version: SCHEMA_VERSION, storeId: randomUUID(), epoch: 0 }
+  const meta = parseMeta(unsealRow(sealed, META))
+  if (meta.version > SCHEMA_VERSION) {
+    throw new HyperError('STATE_TOO_NEW', `${folder} was written by a later version of hyper`)
+  }
+  return meta
+}
+
+const syncFolder = async (folder: string): Promise<void> => {
+  const handle = await openFile(folder, 'r')
+  await handle.sync().finally(() => handle.close())
+}
+
+/** What can be told of an attempt from the name of its row alone. */
+const blankNote = (name: string): Note | null => {
+  const [call, attempt, epoch] = name.slice(name.indexOf('/') + 1).split('.')
+  const key = { call, attempt: Number(attempt), epoch: Number(epoch) }
+  const blank = { key, container: '', memoryBytes: 0, timeoutMs: 0, command: '', imagePlatform: '' }
+  try {
+    return parseNote(blank)
+  } catch {
+    return null
+  }
+}
+
+const readKept = async (rows: Rows): Promise<Kept> => {
+  const notes = new Map<string, Note>()
+  const results: AttemptKey[] = []
+  const damaged: string[] = []
+  for await (const [name, sealed] of rows.iterator({ gt: META })) {
+    try {
+      const value = unsealRow(sealed, name)
+      if (name.startsWith('note/')) {
+        const note = parseNote(value)
+        notes.set(attemptName(note.key), note)
+      } else {
+        const { key } = parseResult(value)
+        results.push(key)
+        notes.delete(attemptName(key))
+      }
+    } catch {
+      damaged.push(name)
+      const note = blankNote(name)
+      if (note !== null && !notes.has(attemptName(note.key))) notes.set(attemptName(note.key), note)
+    }
+  }
+  return { notes: [...notes.values()], results, damaged }
+}
+
+/** Opens, or makes, the store in `home`. Throws STATE_IN_USE, STATE_TOO_NEW, STATE_DAMAGED. */
+export const openOutbox = async (home: string): Promise<Outbox> => {
+  const lock = await lockFolder(home)
+  const folder = join(home, 'outbox')
+  const rows = await openRows(folder).catch(async (error: unknown) => {
+    await lock.release()
+    throw error
+  })
+  const close = async (): Promise<void> => {
+    await rows.close()
+    await lock.release()
+  }
+  let meta: Meta
+  try {
+    meta = await readMeta(rows, folder)
+    // LevelDB makes its first files without syncing their folder: one synced write and a sync of
+    // the folders before anything rests on them.
+    await rows.put(META, sealRow(meta), { sync: true })
+    await syncFolder(folder)
+    await syncFolder(home)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  /** A write error is sticky in LevelDB: only reopening ends it. */
+  const write = async (act: () => Promise<void>): Promise<void> => {
+    try {
+      await act()
+    } catch (error) {
+      await rows.close()
+      await rows.open()
+      throw error
+    }
+  }
+  return {
+    storeId: meta.storeId,
+    epoch: () => meta.epoch,
+    readKept: () => readKept(rows),
+    putNote: (note, isSynced) =>
+      write(() => rows.put(noteRow(note.key), sealRow(note), { sync: isSynced })),
+    putResult: (key, result) =>
+      write(() => rows.put(resultRow(key), sealRow({ key, result }), { sync: true })),
+    async getResult(key) {
+      const sealed = await rows.get(resultRow(key))
+      return sealed === undefined ? null : parseResult(unsealRow(sealed, resultRow(key))).result
+    },
+    delete: (key) =>
+      write(() =>
+        rows.batch([
+          { type: 'del', key: noteRow(key) },
+          { type: 'del', key: resultRow(key) },
+        ]),
+      ),
+    raiseEpoch: (epoch) => {
+      meta = { ...meta, epoch }
+      return write(() => rows.put(META, sealRow(meta), { sync: true }))
+    },
+    close,
+  }
+}

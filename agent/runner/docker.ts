@@ -1,0 +1,150 @@
+/**
+ * The runner that goes through the Docker engine. One container: create, attach, start, in this
+ * order, because an attach after the end would hang for ever. A start that fails removes what it
+ * made. Removal is forced and takes the anonymous volumes along; a container that is gone already,
+ * or on its way out, counts as removed.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { Engine } from '../engine.ts'
+import {
+  parseContainerInspect,
+  parseContainerList,
+  startError,
+  statusOfRefusal,
+} from '../engine-answers.ts'
+import { INIT_MOUNT } from '../host-config.ts'
+import { createDemuxer } from '../init/demux.ts'
+import { attach, createAttached } from './attach.ts'
+import type { ContainerSpec, Runner, RunningContainer } from './runner.ts'
+
+const NOT_FOUND = 404
+/** Removal of it is in progress. */
+const CONFLICT = 409
+/** hyper-init passes the stop on and waits; only then does the engine kill it. */
+const STOP_TIMEOUT_SECONDS = limits.timeoutMarginMs / 1000
+
+export interface RunnerIdentity {
+  readonly agentId: string
+  readonly storeId: string
+}
+
+const createBody = (spec: ContainerSpec, identity: RunnerIdentity) => ({
+  Image: spec.image,
+  Entrypoint: [`${INIT_MOUNT}/hyper-init`],
+  Cmd: [],
+  User: spec.user,
+  WorkingDir: spec.workingDir,
+  Tty: false,
+  ...{ OpenStdin: true, StdinOnce: true },
+  ...{ AttachStdin: true, AttachStdout: true, AttachStderr: true },
+  StopSignal: 'SIGTERM',
+  StopTimeout: STOP_TIMEOUT_SECONDS,
+  // An image's health check would run its code before the call.
+  Healthcheck: { Test: ['NONE'] },
+  Labels: {
+    ...spec.labels,
+    hyper: 'call',
+    'hyper.agent': identity.agentId,
+    'hyper.store': identity.storeId,
+  },
+  HostConfig: spec.hostConfig,
+})
+
+const within = (signal: AbortSignal, timeoutMs: number): AbortSignal =>
+  AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+
+export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Runner => {
+  const { docker } = engine
+  const filters = JSON.stringify({ label: [`hyper.agent=${identity.agentId}`] })
+
+  /** Throws what the engine said, but for "there is none", which is null. */
+  const orNull = async <T>(asked: Promise<T>): Promise<T | null> => {
+    try {
+      return await asked
+    } catch (error) {
+      if (statusOfRefusal(error) === NOT_FOUND) return null
+      if (statusOfRefusal(error) === null) engine.suspect()
+      throw error
+    }
+  }
+
+  const remove: Runner['remove'] = async (id, signal) => {
+    const abortSignal = within(signal, limits.startMsMax)
+    try {
+      await orNull(docker.getContainer(id).remove({ force: true, v: true, abortSignal }))
+    } catch (error) {
+      if (statusOfRefusal(error) !== CONFLICT) throw error
+    }
+  }
+
+  const create = async (spec: ContainerSpec, abortSignal: AbortSignal): Promise<string> => {
+    const name = `hyper-${identity.agentId.slice(-8)}-${randomBytes(8).toString('hex')}`
+    const body = createBody(spec, identity)
+    // dockerode repeats the whole body in the query unless the two are told apart.
+    const options = { _query: { name }, _body: body, abortSignal }
+    const container = await docker.createContainer(options)
+    return container.id
+  }
+
+  const startCreated = async (id: string, signal: AbortSignal): Promise<RunningContainer> => {
+    const socket = await attach(engine.address, engine.pathPrefix(), id, signal)
+    const container = createAttached(id, socket)
+    try {
+      await docker.getContainer(id).start({ abortSignal: signal })
+      return container
+    } catch (error) {
+      container.detach()
+      throw error
+    }
+  }
+
+  return {
+    async start(spec, signal) {
+      const bounded = within(signal, limits.startMsMax)
+      let id: string | null = null
+      try {
+        id = await create(spec, bounded)
+        return await startCreated(id, bounded)
+      } catch (error) {
+        if (statusOfRefusal(error) === null) engine.suspect()
+        // What it leaves behind when the engine is gone, too, is swept at its return.
+        if (id !== null)
+          await remove(id, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
+        if (signal.aborted)
+          throw new HyperError('CALL_CANCELLED', 'cancelled before it was started')
+        throw startError(error)
+      }
+    },
+    async state(id, signal) {
+      const abortSignal = within(signal, limits.engineAnswerMs)
+      const answer = await orNull(docker.getContainer(id).inspect({ abortSignal }))
+      if (answer === null) return null
+      const { State } = parseContainerInspect(answer)
+      return { isRunning: State.Running, exitCode: State.ExitCode, oomKilled: State.OOMKilled }
+    },
+    async waitForEnd(id, signal) {
+      await orNull(docker.getContainer(id).wait({ abortSignal: signal }))
+    },
+    async readLog(id, sinks, signal) {
+      const options = { follow: false, stdout: true, stderr: true } as const
+      const abortSignal = within(signal, limits.startMsMax)
+      const log = await orNull(docker.getContainer(id).logs({ ...options, abortSignal }))
+      if (log !== null && log.length > 0) createDemuxer(sinks).push(log)
+    },
+    remove,
+    async list(signal) {
+      const abortSignal = within(signal, limits.engineAnswerMs)
+      const rows = parseContainerList(
+        await docker.listContainers({ all: true, filters, abortSignal }),
+      )
+      return rows.map((row) => ({
+        id: row.Id,
+        isRunning: row.State === 'running',
+        labels: row.Labels ?? {},
+      }))
+    },
+  }
+}

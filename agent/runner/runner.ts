@@ -1,0 +1,67 @@
+/**
+ * The contract of a runner (decision 13): starts a container around hyper-init, hands over its
+ * streams, ends it, lists its own. `docker.ts` goes through the engine. What is started waits in
+ * hyper-init for its one frame; until then no code of the function has run in it, so that a
+ * container can be started before there is a call for it.
+ *
+ * Everything a runner starts carries labels: of this agent, of one store. It touches nothing else.
+ */
+
+import type { HostConfig } from '../host-config.ts'
+
+export interface ContainerSpec {
+  /** The engine's id of the image. */
+  readonly image: string
+  readonly user: string
+  readonly workingDir: string
+  readonly hostConfig: HostConfig
+  /** Beside those of the agent, which the runner adds. */
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface Sinks {
+  onStdout(chunk: Uint8Array): void
+  onStderr(chunk: Uint8Array): void
+}
+
+export interface ContainerState {
+  readonly isRunning: boolean
+  readonly exitCode: number
+  readonly oomKilled: boolean
+}
+
+export interface RunningContainer {
+  readonly id: string
+  /** Begins to read both streams. To be called once. */
+  read(sinks: Sinks): void
+  /** Writes to STDIN. Never fails: a container that is gone shows in `ended`. */
+  write(chunks: readonly Uint8Array[]): void
+  /** Stops reading: the container's writes then wait for us, and nothing is buffered. */
+  pause(): void
+  resume(): void
+  /** Both streams ended (null), or the connection to them broke. Only while it is being read. */
+  readonly ended: Promise<Error | null>
+  /** Lets go of the streams without ending the container. */
+  detach(): void
+}
+
+export interface OwnContainer {
+  readonly id: string
+  readonly isRunning: boolean
+  readonly labels: Readonly<Record<string, string>>
+}
+
+export interface Runner {
+  /** START_FAILED, USER_NOT_FOUND, WORKING_DIR_INVALID, IMAGE_NOT_FOUND … leave nothing behind. */
+  start(spec: ContainerSpec, signal: AbortSignal): Promise<RunningContainer>
+  /** Null where there is no such container. Throws where the engine does not answer. */
+  state(id: string, signal: AbortSignal): Promise<ContainerState | null>
+  /** Resolves at the container's end, or when it is gone. */
+  waitForEnd(id: string, signal: AbortSignal): Promise<void>
+  /** What a container that ended had written, byte for byte, as far as its log kept it. */
+  readLog(id: string, sinks: Sinks, signal: AbortSignal): Promise<void>
+  /** Ends and removes it with its volumes. Done as well where there is none. */
+  remove(id: string, signal: AbortSignal): Promise<void>
+  /** All containers of this agent, in any state. */
+  list(signal: AbortSignal): Promise<readonly OwnContainer[]>
+}

@@ -1,0 +1,79 @@
+/**
+ * Where calls get their containers. `take` hands out one that was started for this call alone and
+ * waits for its frame; nobody else ever gets it. Here it is started when asked for: image, command,
+ * host config, container. Starts side by side are bounded near the number of cores, because more
+ * only make each other wait.
+ */
+
+import { HyperError } from '../protocol/errors.ts'
+import type { ImageRecord } from '../protocol/image.ts'
+import type { Assignment } from '../protocol/messages.ts'
+import { type Command, commandOf } from './command.ts'
+import { hostConfigOf } from './host-config.ts'
+import type { Images } from './images.ts'
+import type { Runner, RunningContainer } from './runner/runner.ts'
+import { createTurns } from './turns.ts'
+
+export interface Supplied {
+  readonly container: RunningContainer
+  readonly command: Command
+  readonly image: ImageRecord
+}
+
+export interface Supply {
+  /** Throws a HyperError that says why there is no container; then nothing was started. */
+  take(assignment: Assignment, signal: AbortSignal): Promise<Supplied>
+}
+
+export const labelsOf = ({ key }: Pick<Assignment, 'key'>): Readonly<Record<string, string>> => ({
+  'hyper.call': key.call,
+  'hyper.attempt': `${key.attempt}`,
+  'hyper.epoch': `${key.epoch}`,
+})
+
+export const createSupply = (deps: {
+  readonly images: Images
+  readonly runner: Runner
+  /** CPUs of the engine's host. */
+  readonly cpus: () => number
+  readonly startsMax: number
+  /** To be mounted into every container. */
+  readonly initDir: string
+}): Supply => {
+  const { images, runner } = deps
+  const turns = createTurns(deps.startsMax)
+
+  const startOnce = async (assignment: Assignment, signal: AbortSignal): Promise<Supplied> => {
+    const image = await images.ensure(assignment.image, signal)
+    const command = commandOf(assignment, image.config)
+    if (command.argv.length === 0) {
+      throw new HyperError(
+        'COMMAND_NOT_FOUND',
+        `no command: neither the function nor its image ${image.reference} names one`,
+      )
+    }
+    const spec = {
+      image: image.id,
+      user: command.user,
+      workingDir: command.workingDir,
+      hostConfig: hostConfigOf(assignment, { cpus: deps.cpus(), initDir: deps.initDir }),
+      labels: labelsOf(assignment),
+    }
+    const container = await turns.run(signal, () => runner.start(spec, signal))
+    return { container, command, image }
+  }
+
+  return {
+    async take(assignment, signal) {
+      try {
+        return await startOnce(assignment, signal)
+      } catch (error) {
+        const isGone = error instanceof HyperError && error.code === 'IMAGE_NOT_FOUND'
+        if (!isGone) throw error
+        // Somebody removed it behind our back: looked for, or pulled, once more.
+        images.forget(assignment.image)
+        return startOnce(assignment, signal)
+      }
+    },
+  }
+}

@@ -1,0 +1,245 @@
+import assert from 'node:assert/strict'
+import { createHash, randomBytes } from 'node:crypto'
+import { test } from 'node:test'
+import * as cbor from '@ipld/dag-cbor'
+import type { Stream } from '@libp2p/interface'
+import { limits } from '../../protocol/limits.ts'
+import type { Channel } from '../../protocol/mesh/channel.ts'
+import type { AgentNode } from '../../protocol/mesh/node.ts'
+import {
+  AGENT_PROTOCOL,
+  type AgentMessage,
+  type CoordinatorMessage,
+} from '../../protocol/messages.ts'
+import { heartbeat, openPair, poll, renewed, startMesh } from '../support/mesh.ts'
+
+const megabyte = 1_048_576
+const key = { call: '01234567-89ab-4def-8123-456789abcdef', attempt: 1, epoch: 1 }
+
+const result = (stdout: Uint8Array): AgentMessage => ({
+  type: 'result',
+  session: 1,
+  key,
+  result: {
+    code: 'FINISHED',
+    started: true,
+    exitCode: 0,
+    message: '',
+    stdout,
+    stderr: new Uint8Array(),
+    startMs: 1,
+    runMs: 1,
+  },
+})
+
+const assign = (payload: Uint8Array): CoordinatorMessage => ({
+  type: 'assign',
+  session: 1,
+  epoch: 1,
+  assignment: {
+    key,
+    func: { id: 'f', name: 'f', revision: 1 },
+    image: { reference: 'hello', digest: 'sha256:0', id: 'sha256:0' },
+    entrypoint: null,
+    cmd: null,
+    environment: [],
+    workingDir: '',
+    user: '',
+    stopSignal: 'SIGTERM',
+    network: 'none',
+    runtime: '',
+    profile: 'default',
+    memoryBytes: 1,
+    cpus: 1,
+    timeoutMs: 0,
+    atMostOnce: false,
+    payload,
+  },
+})
+
+const take = async <In>(channel: Channel<never, In>, count: number): Promise<In[]> => {
+  const taken: In[] = []
+  for await (const message of channel.messages) {
+    taken.push(message)
+    if (taken.length === count) break
+  }
+  return taken
+}
+
+/** The stream under an agent's channel. */
+const agentStream = (agent: AgentNode): Stream => {
+  const streams = agent.libp2p.getConnections().flatMap((connection) => connection.streams)
+  const stream = streams.find(({ protocol }) => protocol === AGENT_PROTOCOL)
+  assert.ok(stream !== undefined)
+  return stream
+}
+
+test('large messages go both ways unchanged and in order among small ones', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const blocks = Array.from({ length: 5 }, () => new Uint8Array(randomBytes(megabyte)))
+  const up = blocks.flatMap((block, n) => [heartbeat(n), result(block), heartbeat(n + 100)])
+  const down = blocks.flatMap((block, n) => [renewed(n), assign(block), renewed(n + 100)])
+  const [received, answered] = await Promise.all([
+    take(theirs, up.length),
+    take(mine, down.length),
+    Promise.all(up.map(mine.send)),
+    Promise.all(down.map(theirs.send)),
+  ])
+  assert.deepEqual(received, up)
+  assert.deepEqual(answered, down)
+})
+
+test('a burst of small messages arrives in order', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const sent = Array.from({ length: 5000 }, (_, n) => heartbeat(n))
+  const sending = Promise.all(sent.map(mine.send))
+  assert.deepEqual(await take(theirs, sent.length), sent)
+  await sending
+})
+
+test('a sender holds no more than its bound, however much it is given', async (t) => {
+  const { agent, mine, theirs } = await openPair(await startMesh(t))
+  const block = new Uint8Array(megabyte)
+  const sending = Promise.all(Array.from({ length: 60 }, () => mine.send(result(block))))
+  let unsentBytesMax = 0
+  for (let taken = 0; taken < 60; taken += 1) {
+    await theirs.messages.next()
+    unsentBytesMax = Math.max(unsentBytesMax, agentStream(agent).writeBufferLength)
+  }
+  await sending
+  assert.ok(unsentBytesMax <= limits.channelBytesMax, `${unsentBytesMax} bytes unsent`)
+})
+
+test('a receiver that does not take makes the sender wait, and then has everything', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  // While all is taken the window grows to its full size.
+  const flowing = Array.from({ length: 20 }, () => mine.send(result(new Uint8Array(megabyte))))
+  await take(theirs, 20)
+  await Promise.all(flowing)
+  const digests: string[] = []
+  let sent = 0
+  const sending = (async () => {
+    for (let n = 0; n < 20; n += 1) {
+      const block = new Uint8Array(randomBytes(megabyte))
+      digests.push(createHash('sha256').update(block).digest('hex'))
+      await mine.send(result(block))
+      sent += 1
+    }
+  })()
+  // The sender stands still: nothing moves for a while, though it is not done.
+  let before = -1
+  for (let still = 0; still < 20; still = before === theirs.bytesReceived() ? still + 1 : 0) {
+    before = theirs.bytesReceived()
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  assert.ok(sent > 0 && sent < 15, `sent ${sent} of 20`)
+  const received = await take(theirs, 20)
+  await sending
+  const hashes = received.map((message) => {
+    assert.equal(message.type, 'result')
+    return createHash('sha256').update(message.result.stdout).digest('hex')
+  })
+  assert.deepEqual(hashes, digests)
+})
+
+test('a full stand-still in one direction does not hold up the other', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const blocks = Array.from({ length: 20 }, () => new Uint8Array(megabyte))
+  const sending = Promise.allSettled(blocks.map((block) => mine.send(result(block))))
+  await theirs.send(renewed(1))
+  assert.deepEqual(await take(mine, 1), [renewed(1)])
+  mine.abort(new Error('enough'))
+  const ends = await sending
+  assert.ok(ends.some((end) => end.status === 'rejected'))
+  assert.ok((await theirs.closed) instanceof Error)
+})
+
+test('closing sends what waits; both sides see an orderly end', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const sends = [mine.send(result(new Uint8Array(megabyte))), mine.send(heartbeat(2))]
+  const received = take(theirs, 3)
+  await mine.close()
+  await Promise.all(sends)
+  assert.equal(await mine.closed, null)
+  assert.equal(await theirs.closed, null)
+  assert.deepEqual(
+    (await received).map((message) => message.type),
+    ['result', 'heartbeat'],
+  )
+  await assert.rejects(mine.send(heartbeat(3)), { code: 'UNREACHABLE' })
+  await assert.rejects(theirs.send(renewed(3)), { code: 'UNREACHABLE' })
+  assert.deepEqual(await mine.messages.next(), { done: true, value: undefined })
+})
+
+test('the coordinator’s close is an orderly end, too, and ends the connection', async (t) => {
+  const mesh = await startMesh(t)
+  const { agent, mine, theirs } = await openPair(mesh)
+  await theirs.send({ type: 'goodbye', code: 'VERSION_MISMATCH', message: 'too old' })
+  await theirs.close()
+  assert.equal(await mine.closed, null)
+  const { value } = await mine.messages.next()
+  assert.equal(value?.type, 'goodbye')
+  await poll(() => agent.libp2p.getConnections().length === 0)
+  await poll(() => mesh.node.libp2p.getConnections().length === 0)
+})
+
+test('closing is done in time when the other side takes nothing', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const sends = Array.from({ length: 20 }, () => mine.send(result(new Uint8Array(megabyte))))
+  const ends = Promise.allSettled(sends)
+  await mine.close()
+  assert.ok((await ends).some((end) => end.status === 'rejected'))
+  assert.ok((await theirs.closed) instanceof Error)
+})
+
+test('an aborted channel is an error on both sides', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const reason = new Error('silent for too long')
+  theirs.abort(reason)
+  assert.equal(await theirs.closed, reason)
+  assert.ok((await mine.closed) instanceof Error)
+  assert.deepEqual(await mine.messages.next(), { done: true, value: undefined })
+  await assert.rejects(theirs.send(renewed(1)), reason)
+})
+
+test('a connection that breaks is noticed on both sides', async (t) => {
+  const { agent, mine, theirs } = await openPair(await startMesh(t))
+  await agent.stop()
+  assert.ok((await mine.closed) instanceof Error)
+  assert.ok((await theirs.closed) instanceof Error)
+})
+
+test('a message that does not parse closes the channel', async (t) => {
+  const wrong = [
+    Uint8Array.of(),
+    Uint8Array.of(0xff, 0xff),
+    cbor.encode({ type: 'nonsense' }),
+    cbor.encode({ type: 'heartbeat', session: -1, attempts: [] }),
+  ]
+  const mesh = await startMesh(t)
+  for (const bytes of wrong) {
+    const { agent, mine, theirs } = await openPair(mesh)
+    await mine.send(heartbeat(1))
+    agentStream(agent).send(Uint8Array.of(bytes.byteLength, ...bytes))
+    const reason = await theirs.closed
+    assert.ok(reason instanceof Error && 'code' in reason)
+    assert.equal(reason.code, 'BAD_PARAMETER')
+    assert.ok((await mine.closed) instanceof Error)
+    assert.deepEqual(await take(theirs, 2), [heartbeat(1)])
+  }
+})
+
+test('a message that is announced too long closes the channel before it is read', async (t) => {
+  const { agent, theirs } = await openPair(await startMesh(t))
+  agentStream(agent).send(Uint8Array.of(0xff, 0xff, 0xff, 0x7f))
+  assert.ok((await theirs.closed) instanceof Error)
+})
+
+test('a message that cannot be sent fails alone', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const tooLong = mine.send(result(new Uint8Array(4 * megabyte)))
+  const next = mine.send(heartbeat(1))
+  await assert.rejects(tooLong, { code: 'INTERNAL' })
+  await next
+  assert.deepEqual(await take(theirs, 1), [heartbeat(1)])
+})

@@ -1,0 +1,146 @@
+/**
+ * A whole Hyper Func of real processes for a test: `hyper up` in its own HYPER_HOME, on the test
+ * engine, at free ports; and the `hyper` command beside it. stop() ends all of it.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { eventually } from './eventually.ts'
+
+const MAIN = new URL('../../cli/main.ts', import.meta.url).pathname
+
+export interface CommandResult {
+  readonly code: number
+  readonly stdout: Buffer
+  readonly stderr: string
+}
+
+export interface Context {
+  readonly endpoint: string
+  readonly token: string
+}
+
+export interface Deployment {
+  readonly home: string
+  readonly up: ChildProcess
+  readonly context: Context
+  /** What `hyper up` printed so far, both streams. */
+  output(): string
+  hyper(args: readonly string[], input?: string | Uint8Array): Promise<CommandResult>
+  stop(): Promise<void>
+}
+
+export const environmentFor = (home: string): NodeJS.ProcessEnv => ({
+  ...process.env,
+  HYPER_HOME: home,
+  HYPER_INIT_DIR: process.env.HYPER_TEST_INIT_DIR,
+  NO_COLOR: '1',
+})
+
+/** Runs the `hyper` command to its end. Without input its STDIN is empty. */
+export const runHyper = (
+  args: readonly string[],
+  options: { home: string; input?: string | Uint8Array; env?: NodeJS.ProcessEnv; cwd?: string },
+): Promise<CommandResult> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [MAIN, ...args], {
+      env: { ...environmentFor(options.home), ...options.env },
+      cwd: options.cwd,
+      stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
+    })
+    const stdout: Buffer[] = []
+    const stderr: Buffer[] = []
+    child.stdout?.on('data', (chunk: Buffer) => stdout.push(chunk))
+    child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk))
+    // A command that fails early closes its STDIN; that is its right.
+    child.stdin?.on('error', () => undefined)
+    child.stdin?.end(options.input)
+    child.once('error', reject)
+    child.once('close', (code) => {
+      resolve({
+        code: code ?? -1,
+        stdout: Buffer.concat(stdout),
+        stderr: Buffer.concat(stderr).toString(),
+      })
+    })
+  })
+
+/** Starts a `hyper` daemon command and collects what it prints. */
+export const startHyper = (
+  args: readonly string[],
+  home: string,
+  env: NodeJS.ProcessEnv = {},
+): { child: ChildProcess; output: () => string } => {
+  const child = spawn(process.execPath, [MAIN, ...args], {
+    env: { ...environmentFor(home), ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  })
+  const printed: string[] = []
+  child.stdout?.on('data', (chunk: Buffer) => printed.push(chunk.toString()))
+  child.stderr?.on('data', (chunk: Buffer) => printed.push(chunk.toString()))
+  return { child, output: () => printed.join('') }
+}
+
+export const ended = (child: ChildProcess): Promise<number> =>
+  new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode !== null) {
+      resolve(child.exitCode ?? -1)
+      return
+    }
+    child.once('exit', (code) => resolve(code ?? -1))
+  })
+
+export const readContext = async (home: string): Promise<Context> => {
+  const file: unknown = JSON.parse(await readFile(join(home, 'client.json'), 'utf8'))
+  const { contexts, current } = file as { contexts: Record<string, Context>; current: string }
+  const context = contexts[current]
+  if (context === undefined) throw new Error('no current context')
+  return context
+}
+
+export const newHome = (): Promise<string> => mkdtemp(join(tmpdir(), 'home-'))
+
+export const isReady = async (endpoint: string): Promise<boolean> =>
+  fetch(`${endpoint}/readyz`).then(
+    (response) => response.ok,
+    () => false,
+  )
+
+const startMs = 60_000
+
+/** `hyper up` with free ports; resolves when it can serve a call. */
+export const startDeployment = async (args: readonly string[] = []): Promise<Deployment> => {
+  const home = await newHome()
+  const ports = ['--listen', '127.0.0.1:0', '--mesh', '/ip4/127.0.0.1/tcp/0']
+  const { child, output } = startHyper(['up', ...ports, ...args], home)
+  const stop = async (): Promise<void> => {
+    child.kill('SIGTERM')
+    await ended(child)
+    await rm(home, { recursive: true, force: true })
+  }
+  try {
+    const context = await eventually(
+      async () => {
+        if (child.exitCode !== null) throw new Error(`hyper up ended:\n${output()}`)
+        const found = await readContext(home).catch(() => null)
+        return found !== null && output().includes('hyper func call hello') ? found : undefined
+      },
+      startMs,
+      () => `hyper up is not ready:\n${output()}`,
+    )
+    return {
+      home,
+      up: child,
+      context,
+      output,
+      hyper: (commandArgs, input) =>
+        runHyper(commandArgs, { home, ...(input === undefined ? {} : { input }) }),
+      stop,
+    }
+  } catch (error) {
+    await stop()
+    throw error
+  }
+}

@@ -1,0 +1,147 @@
+/**
+ * A Docker engine of the tests' own: dockerd, containerd and a registry in network, PID and mount
+ * namespaces of their own, with all their files in one folder and all their containers in one
+ * cgroup. Nothing of a user's engine is touched or seen. It is gone after `stop()`, and also after
+ * the death of the test runner (see guard.ts). There is no way out of its network.
+ * States: starting → answering → stopped; `startTestEngine` resolves at answering.
+ */
+
+import { randomBytes } from 'node:crypto'
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { request } from 'node:http'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { type Guard, startGuard } from './guard.ts'
+import { waitForNoLeftovers } from './leftovers.ts'
+import { REGISTRY_PORT_DEFAULT, writeRegistryConfig } from './registry.ts'
+
+const START_MS = 30_000
+const GONE_MS = 10_000
+/** The kernel's bound for the path of a unix socket, less the longest name we put under the folder. */
+const DIR_CHARS_MAX = 70
+const LOG_LINES_SHOWN = 20
+
+export type TestEngine = {
+  readonly socketPath: string
+  /** For DOCKER_HOST. */
+  readonly dockerHost: string
+  /** The registry as the engine reaches it; it cannot be reached from outside. */
+  readonly registryUrl: string
+  /** Removes everything; throws if anything is left. Can be called again. */
+  readonly stop: () => Promise<void>
+}
+
+/** Starts an engine; `dir` must not exist, and belongs to the engine from now on. */
+export const startTestEngine = async (deps: {
+  readonly dir: string
+  readonly registryPort?: number
+}): Promise<TestEngine> => {
+  const { dir, registryPort = REGISTRY_PORT_DEFAULT } = deps
+  if (dir.length > DIR_CHARS_MAX) throw new Error(`too long for unix sockets: ${dir}`)
+  const cgroup = `hyper-test-${randomBytes(6).toString('hex')}`
+  const registryUrl = `http://127.0.0.1:${registryPort}`
+  await mkdir(dir, { mode: 0o711 })
+  await writeRegistryConfig({ dir, port: registryPort })
+  await writeEngineConfig({ dir, cgroup, registryUrl })
+
+  const boot = fileURLToPath(new URL('engine-boot.sh', import.meta.url))
+  const guard = await startGuard({
+    dir,
+    cgroup,
+    logPath: join(dir, 'guard.log'),
+    command: [
+      // Should the guard itself be killed, the engine goes with it.
+      ...['setpriv', '--pdeathsig', 'KILL'],
+      ...['unshare', '--net', '--pid', '--fork', '--kill-child', '--mount', '--mount-proc'],
+      ...['sh', boot, dir, String(registryPort)],
+    ],
+  })
+  let namespaces: readonly string[] = []
+  const stop = async (): Promise<void> => {
+    await guard.release()
+    const left = await waitForNoLeftovers({ dir, cgroup, namespaces }, GONE_MS)
+    if (left.length > 0) throw new Error(`the test engine left behind:\n${left.join('\n')}`)
+  }
+  const socketPath = join(dir, 'docker.sock')
+  try {
+    await waitUntilAnswering(dir, socketPath, guard)
+    namespaces = await readNamespaces(dir)
+  } catch (error) {
+    const tails = await readLogTails(dir)
+    await stop()
+    throw new Error(`the test engine did not start\n${tails}`, { cause: error })
+  }
+  return { socketPath, dockerHost: `unix://${socketPath}`, registryUrl, stop }
+}
+
+/** Everything is said in files of ours: the machine's /etc/docker and /etc/containerd are not read. */
+const writeEngineConfig = async (deps: {
+  readonly dir: string
+  readonly cgroup: string
+  readonly registryUrl: string
+}): Promise<void> => {
+  const { dir, cgroup, registryUrl } = deps
+  const containerdSocket = join(dir, 'containerd.sock')
+  const containerd = [
+    'version = 2',
+    `root = "${join(dir, 'containerd')}"`,
+    `state = "${join(dir, 'containerd-state')}"`,
+    'disabled_plugins = ["io.containerd.grpc.v1.cri"]',
+    '[grpc]',
+    `  address = "${containerdSocket}"`,
+  ]
+  const dockerd = {
+    'data-root': join(dir, 'data'),
+    'exec-root': join(dir, 'exec'),
+    pidfile: join(dir, 'dockerd.pid'),
+    hosts: [`unix://${join(dir, 'docker.sock')}`],
+    containerd: containerdSocket,
+    'cgroup-parent': `/${cgroup}`,
+    // systemd, where it runs, knows nothing of the processes in our namespaces.
+    'exec-opts': ['native.cgroupdriver=cgroupfs'],
+    'registry-mirrors': [registryUrl],
+  }
+  await writeFile(join(dir, 'containerd.toml'), `${containerd.join('\n')}\n`)
+  await writeFile(join(dir, 'dockerd.json'), JSON.stringify(dockerd))
+}
+
+const isAnswering = (socketPath: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const asked = request({ socketPath, path: '/_ping', timeout: START_MS }, (response) => {
+      response.resume()
+      resolve(response.statusCode === 200)
+    })
+    asked.on('timeout', () => asked.destroy())
+    asked.on('error', () => resolve(false))
+    asked.end()
+  })
+
+const waitUntilAnswering = async (dir: string, socketPath: string, guard: Guard): Promise<void> => {
+  const deadline = performance.now() + START_MS
+  for (;;) {
+    const isRegistryReady = await access(join(dir, 'registry-ready')).then(
+      () => true,
+      () => false,
+    )
+    if (isRegistryReady && (await isAnswering(socketPath))) return
+    if (guard.hasEnded()) throw new Error('its first process ended')
+    if (performance.now() > deadline) throw new Error(`it did not answer in ${START_MS / 1000} s`)
+    await pause(20)
+  }
+}
+
+/** The kernel's names of the three namespaces, as the first process in them wrote them down. */
+const readNamespaces = async (dir: string): Promise<readonly string[]> => {
+  const listing = await readFile(join(dir, 'namespaces'), 'utf8')
+  return listing.match(/\b(?:pid|net|mnt):\[\d+\]/g) ?? []
+}
+
+const readLogTails = async (dir: string): Promise<string> => {
+  const tails: string[] = []
+  for (const name of ['guard', 'registry', 'containerd', 'dockerd']) {
+    const text = await readFile(join(dir, `${name}.log`), 'utf8').catch(() => '(no log)')
+    tails.push(`── ${name}.log\n${text.trimEnd().split('\n').slice(-LOG_LINES_SHOWN).join('\n')}`)
+  }
+  return tails.join('\n')
+}

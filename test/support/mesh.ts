@@ -1,0 +1,113 @@
+/** A coordinator's mesh on loopback with a list that tests change; stops all it started. */
+
+import type { TestContext } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
+import { generateKeyPair } from '@libp2p/crypto/keys'
+import type { PrivateKey } from '@libp2p/interface'
+import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import { pino } from 'pino'
+import type { Advert } from '../../protocol/advert.ts'
+import {
+  type AgentChannel,
+  handleAgentChannels,
+  type MemberChannel,
+  openAgentChannel,
+} from '../../protocol/mesh/agent-channel.ts'
+import {
+  type AgentNode,
+  type CoordinatorNode,
+  startAgentNode,
+  startCoordinatorNode,
+} from '../../protocol/mesh/node.ts'
+import type { AgentMessage, CoordinatorMessage } from '../../protocol/messages.ts'
+
+export const quiet = pino({ level: process.env.HYPER_LOG_LEVEL ?? 'silent' })
+
+export const newKey = (): Promise<PrivateKey> => generateKeyPair('Ed25519')
+export const idOf = (key: PrivateKey): string => peerIdFromPrivateKey(key).toString()
+
+export interface TestMesh {
+  readonly node: CoordinatorNode
+  readonly members: Set<string>
+  readonly invitations: Set<string>
+  /** Channels that agents opened, in order. */
+  readonly channels: MemberChannel[]
+  readonly agent: (key: PrivateKey) => Promise<AgentNode>
+  readonly member: () => Promise<AgentNode>
+}
+
+export const startMesh = async (t: TestContext): Promise<TestMesh> => {
+  const members = new Set<string>()
+  const invitations = new Set<string>()
+  const channels: MemberChannel[] = []
+  const node = await startCoordinatorNode({
+    key: await newKey(),
+    listen: ['/ip4/127.0.0.1/tcp/0'],
+    announce: [],
+    isMember: (peerId) => members.has(peerId),
+    isInvitation: (peerId) => invitations.has(peerId),
+    log: quiet,
+  })
+  t.after(() => node.stop())
+  await handleAgentChannels(node, (channel) => channels.push(channel))
+  const agent = async (key: PrivateKey): Promise<AgentNode> => {
+    const started = await startAgentNode({
+      key,
+      coordinator: node.peerId,
+      addresses: node.addresses(),
+      log: quiet,
+    })
+    t.after(() => started.stop())
+    return started
+  }
+  const member = async (): Promise<AgentNode> => {
+    const key = await newKey()
+    members.add(idOf(key))
+    return agent(key)
+  }
+  return { node, members, invitations, channels, agent, member }
+}
+
+/** Both ends of a fresh member's channel. */
+export const openPair = async (
+  mesh: TestMesh,
+): Promise<{ agent: AgentNode; mine: AgentChannel; theirs: MemberChannel }> => {
+  const agent = await mesh.member()
+  const mine = await openAgentChannel(agent)
+  const theirs = await poll(() => mesh.channels.find((each) => each.remotePeer === agent.peerId))
+  return { agent, mine, theirs }
+}
+
+/** Tries until there is something; fails after 5 s. */
+export const poll = async <T>(look: () => T | undefined | false): Promise<T> => {
+  const deadline = performance.now() + 5000
+  for (;;) {
+    const found = look()
+    if (found !== undefined && found !== false) return found
+    if (performance.now() > deadline) throw new Error('nothing came in 5 s')
+    await pause(5)
+  }
+}
+
+/** A small message of each side, recognised by its number. */
+export const heartbeat = (number: number): AgentMessage => ({
+  type: 'heartbeat',
+  session: number,
+  attempts: [],
+})
+export const renewed = (number: number): CoordinatorMessage => ({
+  type: 'renewed',
+  session: number,
+  epoch: 1,
+})
+
+export const advertOf = (sequence: number): Advert => ({
+  sequence,
+  slotsFree: 4,
+  memoryFreeBytes: 1,
+  diskFreeBytes: 1,
+  engineUp: true,
+  draining: false,
+  images: [],
+  ready: 0,
+})

@@ -1,0 +1,92 @@
+/**
+ * The areas of tests, and how one area's files are run: each file in a process of its own, by
+ * Node's test runner, under one deadline for the area.
+ */
+
+import { readdir } from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
+import { fileURLToPath } from 'node:url'
+
+export type Area = {
+  readonly name: string
+  /** Whether it is handed a Docker engine, the test images and hyper-init. */
+  readonly hasEngine: boolean
+  /** Files side by side. */
+  readonly concurrency: number
+  readonly timeoutMs: number
+}
+
+export type Counts = { readonly passed: number; readonly failed: number }
+
+const minute = 60_000
+
+const withEngine = (name: string, timeoutMs: number): Area => ({
+  name,
+  hasEngine: true,
+  concurrency: 1,
+  timeoutMs,
+})
+
+const withoutEngine = (name: string, timeoutMs: number): Area => ({
+  name,
+  hasEngine: false,
+  concurrency: availableParallelism(),
+  timeoutMs,
+})
+
+/** In the order in which they run: what fails fast comes first. */
+export const AREAS: readonly Area[] = [
+  withoutEngine('unit', 5 * minute),
+  withoutEngine('mesh', 5 * minute),
+  withEngine('engine', 15 * minute),
+  withEngine('e2e', 15 * minute),
+]
+
+/** Runs only when it is asked for by name. */
+export const SOAK: Area = withEngine('soak', 120 * minute)
+
+/** The area's test files; none where its folder does not exist. */
+export const findTestFiles = async (area: Area): Promise<readonly string[]> => {
+  const folder = fileURLToPath(new URL(`../${area.name}`, import.meta.url))
+  const names = await readdir(folder).catch(() => [])
+  return names
+    .filter((name) => name.endsWith('.test.ts'))
+    .sort()
+    .map((name) => join(folder, name))
+}
+
+/** Runs an area's files, prints every test, and resolves with the counts. */
+export const runSuite = async (deps: {
+  readonly area: Area
+  readonly files: readonly string[]
+  readonly env: NodeJS.ProcessEnv
+  /** Ends the suite before its time. */
+  readonly signal: AbortSignal
+}): Promise<Counts> => {
+  const { area, files, env, signal } = deps
+  const deadline = AbortSignal.timeout(area.timeoutMs)
+  const events = run({
+    files: [...files],
+    concurrency: area.concurrency,
+    env,
+    signal: AbortSignal.any([signal, deadline]),
+  })
+  let passed = 0
+  let failed = 0
+  events.on('test:summary', ({ file, counts }) => {
+    // There is one of these for each file, too; the one without a file counts them all.
+    if (file !== undefined) return
+    passed = counts.passed
+    failed = counts.tests - counts.passed - counts.skipped - counts.todo
+  })
+  const report = events.compose(new spec())
+  for await (const chunk of report) process.stdout.write(String(chunk))
+  if (deadline.aborted) {
+    process.stdout.write(`✖ ${area.name} did not end in ${area.timeoutMs / minute} min\n`)
+    failed += 1
+  }
+  return { passed, failed }
+}

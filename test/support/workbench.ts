@@ -1,0 +1,55 @@
+/**
+ * What tests on a real engine stand on: the test engine with its registry and images, and the
+ * compiled hyper-init. Suites are told of it by the environment.
+ */
+
+import { mkdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buildInit } from '../../agent/init/build.ts'
+import { connectDocker } from './docker.ts'
+import { startTestEngine } from './engine.ts'
+import { pushTestImages } from './images.ts'
+
+export type Workbench = {
+  readonly environment: {
+    readonly DOCKER_HOST: string
+    readonly HYPER_TEST_DOCKER_HOST: string
+    readonly HYPER_TEST_DOCKER_SOCKET: string
+    /** As the engine reaches it: `127.0.0.1:5000`. */
+    readonly HYPER_TEST_REGISTRY: string
+    /** Holds hyper-init and hello. */
+    readonly HYPER_TEST_INIT_DIR: string
+  }
+  readonly stop: () => Promise<void>
+}
+
+export const startWorkbench = async (deps: { readonly dir: string }): Promise<Workbench> => {
+  const initDir = join(deps.dir, 'init')
+  const imagesDir = join(deps.dir, 'images')
+  await mkdir(initDir, { mode: 0o755 })
+  const { helloPath } = await buildInit({ outDir: initDir })
+  const engine = await startTestEngine({ dir: join(deps.dir, 'engine') })
+  try {
+    const registry = new URL(engine.registryUrl).host
+    const { docker, close } = connectDocker(engine.socketPath)
+    try {
+      await pushTestImages({ docker, registry, helloPath, dir: imagesDir })
+    } finally {
+      close()
+    }
+    await rm(imagesDir, { recursive: true })
+    return {
+      environment: {
+        DOCKER_HOST: engine.dockerHost,
+        HYPER_TEST_DOCKER_HOST: engine.dockerHost,
+        HYPER_TEST_DOCKER_SOCKET: engine.socketPath,
+        HYPER_TEST_REGISTRY: registry,
+        HYPER_TEST_INIT_DIR: initDir,
+      },
+      stop: engine.stop,
+    }
+  } catch (error) {
+    await engine.stop()
+    throw error
+  }
+}

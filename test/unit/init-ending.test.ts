@@ -1,0 +1,240 @@
+import assert from 'node:assert/strict'
+import type { ChildProcess } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { buildInit } from '../../agent/init/build.ts'
+import { encodeFrame, type InitFrame, NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
+import {
+  AS_FIRST_PROCESS,
+  type InitRunOptions,
+  initFrame,
+  runInit,
+} from '../support/init-process.ts'
+
+const GRACE_MS = 300
+const DEAD_MS = 400
+const TURN_MS = 40
+/** What hyper-init waits for at the most for others to end. */
+const REAP_MS = 1000
+const MEGABYTE = 1 << 20
+
+let folder = ''
+let initPath = ''
+let switchedInitPath = ''
+
+before(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'hyper-init-ending-'))
+  await chmod(folder, 0o755)
+  const shortGrace = { HYPER_STOP_GRACE_MS: GRACE_MS }
+  const shortSwitch = {
+    ...shortGrace,
+    HYPER_SWITCH_CHECK_MS: TURN_MS,
+    HYPER_SWITCH_DEAD_MS: DEAD_MS,
+    HYPER_SWITCH_PATH: `"${join(folder, 'switch')}"`,
+  }
+  const [plain, switched] = await Promise.all([
+    buildInit({ outDir: join(folder, 'built'), defines: shortGrace }),
+    buildInit({ outDir: join(folder, 'built-switched'), defines: shortSwitch }),
+  ])
+  initPath = plain.initPath
+  switchedInitPath = switched.initPath
+})
+after(() => rm(folder, { recursive: true, force: true }))
+
+type Part = Partial<InitFrame> & { argv: readonly string[] }
+
+const run = (part: Part, options: Partial<InitRunOptions> = {}, path = initPath) => {
+  const frame = initFrame(part)
+  return runInit(path, { frame, input: encodeFrame(frame), ...options })
+}
+const shell = (script: string, part: Partial<InitFrame> = {}, options?: Partial<InitRunOptions>) =>
+  run({ argv: ['sh', '-c', script], ...part }, options)
+
+const exited = (status: number) => ({ reason: 'exited', bySignal: false, status })
+
+describe('hyper-init ends a process', { concurrency: 2 }, () => {
+  test('at its timeout, by its stop signal', async () => {
+    const payload = randomBytes(MEGABYTE) // Which the process does not read.
+    const slept = await run({ argv: ['sleep', '60'], timeoutMs: 100, payload })
+    assert.deepEqual(slept.stdout.trailer, { reason: 'timeout', bySignal: true, status: 15 })
+    const script = 'trap "exit 3" USR1; echo ready; while :; do sleep 0.02; done'
+    const trapped = await shell(script, { timeoutMs: 200, stopSignal: 10 })
+    assert.deepEqual(trapped.stdout.trailer, { reason: 'timeout', bySignal: false, status: 3 })
+  })
+
+  test('that does not obey, by a kill after the grace', async () => {
+    const begun = performance.now()
+    const script = 'trap "" TERM; while :; do sleep 0.02; done'
+    const { stdout, stderr } = await shell(script, { timeoutMs: 100 })
+    assert.deepEqual(stdout.trailer, { reason: 'timeout', bySignal: true, status: 9 })
+    assert.deepEqual(stderr.trailer, stdout.trailer)
+    assert.ok(performance.now() - begun >= 100 + GRACE_MS)
+  })
+
+  test('with all of its group', async () => {
+    const { text, stdout } = await shell('sleep 61 </dev/null >/dev/null 2>&1 & echo $!')
+    assert.deepEqual(stdout.trailer, exited(0))
+    const deadline = performance.now() + 5000
+    const path = `/proc/${text.trim()}/cmdline` // Empty once it is a zombie.
+    while ((await readFile(path, 'utf8').catch(() => '')) !== '') {
+      assert.ok(performance.now() < deadline, 'it lives on')
+      await sleep(5)
+    }
+  })
+
+  test('but not one whose timeout is longer than a timer of 32 bits', async () => {
+    for (const timeoutMs of [40 * 86_400_000, Number.MAX_SAFE_INTEGER]) {
+      const { stdout } = await run({ argv: ['sleep', '0.05'], timeoutMs })
+      assert.deepEqual(stdout.trailer, exited(0))
+    }
+  })
+
+  test('when it is told to stop', async () => {
+    const onOutput = (process: ChildProcess) => void process.kill('SIGTERM')
+    const obeyed = await shell('echo ready; exec sleep 60', {}, { onOutput })
+    assert.deepEqual(obeyed.stdout.trailer, { reason: 'stopped', bySignal: true, status: 15 })
+    const script = 'trap "exit 4" TERM; echo ready; while :; do sleep 0.02; done'
+    const trapped = await shell(script, {}, { onOutput })
+    assert.deepEqual(trapped.stdout.trailer, { reason: 'stopped', bySignal: false, status: 4 })
+    assert.equal(trapped.status, 0)
+  })
+
+  test('by the signal of the container, too', async () => {
+    const onOutput = (process: ChildProcess) => void process.kill('SIGUSR2')
+    const { stdout } = await shell('echo ready; exec sleep 60', { stopSignal: 12 }, { onOutput })
+    assert.deepEqual(stdout.trailer, { reason: 'stopped', bySignal: true, status: 12 })
+  })
+
+  test('and reports even where its output was stalled', async () => {
+    const within = ['sh', '-c', '"$0" | { sleep 0.3; cat; }']
+    const { stdout, stderr } = await run({ argv: ['yes'], timeoutMs: 100 }, { within })
+    assert.deepEqual(stdout.trailer, { reason: 'timeout', bySignal: true, status: 15 })
+    assert.deepEqual(stderr.trailer, stdout.trailer)
+    assert.ok(stdout.bodyBytes >= 4096)
+  })
+
+  test('and itself, where nobody ever reads', async () => {
+    // The reader only holds the pipe, until hyper-init's own end is told on descriptor 4.
+    const within = ['sh', '-c', '{ "$0"; echo $? >&4; } | { exec 5<&0; cat <&3; }']
+    const begun = performance.now()
+    let tookMs = 0
+    const onSpawn = ({ stdio }: ChildProcess) => {
+      const [hold, told] = [stdio[3], stdio[4]]
+      assert.ok(hold instanceof Socket && told instanceof Socket)
+      told.once('data', () => {
+        tookMs = performance.now() - begun
+        hold.end()
+      })
+    }
+    const argv = ['yes']
+    const { stdout, stderr } = await run({ argv, timeoutMs: 50 }, { within, onSpawn })
+    assert.deepEqual([stdout.bodyBytes, stderr.trailer?.reason], [0, 'timeout'])
+    assert.ok(tookMs >= 50 + GRACE_MS)
+  })
+
+  test('never, while it waits for a frame; then it starts nothing', async () => {
+    const onSpawn = (process: ChildProcess) => {
+      setTimeout(() => process.kill('SIGTERM'), 100)
+    }
+    const { status } = await runInit(initPath, { input: [], onSpawn })
+    assert.equal(status, NEVER_STARTED_STATUS)
+  })
+})
+
+describe('the dead man’s switch', () => {
+  const path = () => join(folder, 'switch')
+  const turn = async (signal: AbortSignal) => {
+    const counter = Buffer.alloc(8)
+    for (let count = 1; !signal.aborted; count++) {
+      counter.writeBigUInt64LE(BigInt(count))
+      await writeFile(path(), counter, { flag: count === 1 ? 'w' : 'r+' })
+      await sleep(TURN_MS)
+    }
+  }
+  const orphaned = { reason: 'orphaned', bySignal: true, status: 9 }
+
+  test('ends a process when the counter does not move, and not while it does', async () => {
+    const stopTurning = new AbortController()
+    const turning = turn(stopTurning.signal)
+    const argv = ['sleep', String((2 * DEAD_MS) / 1000)]
+    const lived = await run({ argv }, {}, switchedInitPath)
+    assert.deepEqual(lived.stdout.trailer, exited(0))
+    stopTurning.abort()
+    await turning
+    const died = await run({ argv: ['sleep', '60'] }, {}, switchedInitPath)
+    assert.deepEqual([died.stdout.trailer, died.stderr.trailer], [orphaned, orphaned])
+    assert.equal(died.status, 0)
+  })
+
+  test('that is missing, or too short, is one that does not move', async () => {
+    await rm(path(), { force: true })
+    const missing = await run({ argv: ['sleep', '60'] }, {}, switchedInitPath)
+    assert.deepEqual(missing.stdout.trailer, orphaned)
+    await writeFile(path(), 'short')
+    const short = await run({ argv: ['sleep', '60'] }, {}, switchedInitPath)
+    assert.deepEqual(short.stdout.trailer, orphaned)
+  })
+
+  test('ends an idle hyper-init, too, which then started nothing', async () => {
+    const { status } = await runInit(switchedInitPath, { input: [] })
+    assert.equal(status, NEVER_STARTED_STATUS)
+  })
+})
+
+const isRoot = process.getuid?.() === 0
+
+describe('hyper-init as PID 1', { skip: isRoot ? false : 'needs root', concurrency: 2 }, () => {
+  const within = AS_FIRST_PROCESS
+  const firstProcessOf = async (unshare: ChildProcess) => {
+    const path = `/proc/${unshare.pid}/task/${unshare.pid}/children`
+    return Number((await readFile(path, 'utf8')).trim())
+  }
+
+  test('kills what the process left behind, in whatever session, and waits no longer', async () => {
+    const script =
+      'setsid sleep 61 & (setsid sh -c "trap \\"\\" TERM; sleep 62" &) ; sleep 0.05; echo done'
+    let fastestMs = Number.POSITIVE_INFINITY
+    for (let i = 0; i < 3 && fastestMs > REAP_MS; i++) {
+      const begun = performance.now()
+      const { text, stdout, stderr } = await shell(script, {}, { within })
+      assert.deepEqual([text, stdout.trailer, stderr.trailer], ['done\n', exited(0), exited(0)])
+      fastestMs = Math.min(fastestMs, performance.now() - begun)
+    }
+    assert.ok(fastestMs < REAP_MS)
+  })
+
+  test('reaps what is left to it while the process lives', async () => {
+    const script =
+      '(sh -c "exec sleep 0.02" &); sleep 0.2; ls -d /proc/[0-9]* | wc -l; ls -d /proc/1'
+    const { text } = await shell(script, {}, { within })
+    assert.match(text, /^\s*[34]\n/, 'PID 1, the shell, ls and perhaps wc')
+  })
+
+  test('ignores a stop from inside and obeys one from outside', async () => {
+    const inside = await shell('kill -TERM 1; kill -KILL 1; sleep 0.1; echo on', {}, { within })
+    assert.deepEqual([inside.text, inside.stdout.trailer], ['on\n', exited(0)])
+    const onOutput = (unshare: ChildProcess) =>
+      void firstProcessOf(unshare).then((pid) => process.kill(pid, 'SIGTERM'))
+    const outside = await shell('echo ready; exec sleep 60', {}, { within, onOutput })
+    assert.deepEqual(outside.stdout.trailer, { reason: 'stopped', bySignal: true, status: 15 })
+  })
+
+  test('keeps its memory and descriptors from a process of the same user', async () => {
+    const user = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
+    const script =
+      'for f in environ mem fd/0 fd/1; do cat /proc/1/$f >/dev/null && echo $f; done; echo end'
+    const { text, stderr } = await shell(script, {}, { within: [...within, ...user] })
+    assert.equal(text, 'end\n')
+    assert.equal(
+      Buffer.from(stderr.body())
+        .toString()
+        .match(/denied/g)?.length,
+      4,
+    )
+  })
+})
