@@ -182,22 +182,25 @@ export const createRoster = (deps: Deps): Roster => {
     log.info({ peer: session.agentId, reason: messageOf(reason) }, 'agent disconnected')
   }
 
-  /** Each message resets the silence; the timer closes a channel nobody speaks on. */
+  /** Closes a channel on which no byte comes: a large result on a slow line is no silence. */
+  const watchSilence = ({ channel }: Session): NodeJS.Timeout => {
+    let received = channel.bytesReceived()
+    return setInterval(() => {
+      const now = channel.bytesReceived()
+      if (now === received) channel.abort(new HyperError('UNREACHABLE', 'the agent fell silent'))
+      received = now
+    }, limits.heartbeatSilenceMs)
+  }
+
   const converse = async (session: Session): Promise<void> => {
-    const silence = setTimeout(
-      () => session.channel.abort(new HyperError('UNREACHABLE', 'the agent fell silent')),
-      limits.heartbeatSilenceMs,
-    )
+    const watch = watchSilence(session)
     try {
-      for await (const message of session.channel.messages) {
-        silence.refresh()
-        hear(session, message)
-      }
+      for await (const message of session.channel.messages) hear(session, message)
       end(session, new HyperError('UNREACHABLE', 'the agent closed the channel'))
     } catch (error) {
       end(session, toHyperError(error))
     } finally {
-      clearTimeout(silence)
+      clearInterval(watch)
     }
   }
 

@@ -30,7 +30,7 @@ export interface CallEnvironment {
 }
 
 /** Label by which a function asks for headers that are otherwise kept from it. */
-export const HEADERS_LABEL = 'hyper.headers'
+const HEADERS_LABEL = 'hyper.headers'
 
 const NAME = /^[A-Za-z0-9-]+$/
 const NEVER_PASSED = new Set([

@@ -54,7 +54,7 @@ const watchDelivery = (
   const response = reply.raw
   const gone = gateway.goneOf(socket)
   let isFlushed = false
-  // Before Node's own listener, which ends the socket; and `finish` fires for a destroyed one too.
+  // Before Node's own listener, which ends the socket; and some versions fire it for a destroyed one.
   response.prependOnceListener('finish', () => {
     isFlushed = !socket.destroyed && socket.errored === null
   })
@@ -63,7 +63,7 @@ const watchDelivery = (
     gone.removeEventListener('abort', end)
     settle(isFlushed)
   }
-  // A pipelined response that never got the socket has no `close` of its own.
+  // In some versions a pipelined response that never got the socket has no `close` of its own.
   response.once('close', end)
   gone.addEventListener('abort', end, { once: true })
   cutIfStalled(request, reply)

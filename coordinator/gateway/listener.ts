@@ -108,7 +108,7 @@ const createExchanges = (server: http.Server) => {
   })
   return {
     of: (socket: Socket): readonly Exchange[] => [...(bySocket.get(socket) ?? [])],
-    /** A pipelined response that never got the socket does not close by itself. */
+    /** In some versions a pipelined response that never got the socket does not close. */
     forget,
     waitForQuiet: async (timeoutMs: number): Promise<void> => {
       if (bySocket.size === 0) return
@@ -139,7 +139,11 @@ const answerClientErrors = (
   })
 }
 
-export const createListener = (handler: RequestListener, tls: TlsKeys | null): Listener => {
+export const createListener = (
+  handler: RequestListener,
+  tls: TlsKeys | null,
+  onError: (error: Error) => void,
+): Listener => {
   const server = createServer(handler, tls)
   const exchanges = createExchanges(server)
   const sockets = new Set<Socket>()
@@ -161,6 +165,8 @@ export const createListener = (handler: RequestListener, tls: TlsKeys | null): L
     server,
     listen: async (host, port) => {
       const address = await listen(server, host, port)
+      // A connection that could not be accepted (no descriptor left) is no reason to stop.
+      server.on('error', onError)
       closed = new Promise((resolve) => {
         server.once('close', resolve)
       })

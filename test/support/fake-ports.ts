@@ -3,21 +3,11 @@
  * function `f`, calls that end when a test says so, and remembers what it was asked.
  */
 
-import { randomUUID } from 'node:crypto'
-import type {
-  Account,
-  CallRequest,
-  CallView,
-  FinalAnswer,
-  LogQuery,
-  Ports,
-  StoredFunc,
-} from '../../coordinator/ports.ts'
-import { finalStateOf } from '../../protocol/call.ts'
-import { ERRORS, type ErrorCode, HyperError } from '../../protocol/errors.ts'
+import type { Account, Ports, StoredFunc } from '../../coordinator/ports.ts'
+import { HyperError } from '../../protocol/errors.ts'
 import { parseFuncCreate } from '../../protocol/func.ts'
 import type { ImageRecord } from '../../protocol/image.ts'
-import type { LogLine } from '../../protocol/log-line.ts'
+import { createFakeCalls, createFakeLogs } from './fake-calls.ts'
 
 export const TOKEN = 'token-of-the-operator'
 export const PLAIN_TOKEN = 'token-of-alice'
@@ -69,146 +59,11 @@ export const storedFunc = (spec: object = {}): StoredFunc => ({
   image: IMAGE,
 })
 
-export const logLine = (seq: number, text = ''): LogLine => ({
-  Seq: seq,
-  Time: created,
-  Event: 'CALL',
-  CallId: randomUUID(),
-  ShortStdin: text,
-  ShortStdout: '',
-  ShortStderr: '',
-  Message: '',
-})
-
-export const finalAnswer = (
-  callId: string,
-  code: ErrorCode,
-  body: string | Uint8Array = '',
-  exitCode: number | null = null,
-): FinalAnswer => ({
-  callId,
-  attempt: 1,
-  outcome: { state: finalStateOf(code), code, exitCode, message: '' },
-  httpStatus: ERRORS[code].http,
-  body: Buffer.from(body),
-})
-
-interface FakeCall {
-  view: CallView
-  answer: FinalAnswer | null
-  readonly ended: PromiseWithResolvers<FinalAnswer>
-}
-
-/** Calls, and what the gateway said of their deliveries. */
-const createFakeCalls = () => {
-  const calls = new Map<string, FakeCall>()
-  const requests: CallRequest[] = []
-  const deliveries: string[] = []
-  const waited: string[] = []
-  const found: string[] = []
-  const add = (state: CallView['state'], position = 0): string => {
-    const id = randomUUID()
-    const view = { id, funcId: 'f1', state, created, position, message: null }
-    calls.set(id, { view, answer: null, ended: Promise.withResolvers() })
-    return id
-  }
-  const end = (answer: FinalAnswer): void => {
-    const call = calls.get(answer.callId)
-    if (call === undefined) throw new Error('no such call')
-    call.view = { ...call.view, state: answer.outcome.state }
-    call.answer = answer
-    call.ended.resolve(answer)
-  }
-  const accept = (request: CallRequest): string => {
-    requests.push(request)
-    return add('pending')
-  }
-  const port: Ports['calls'] = {
-    accept: async (request) => accept(request),
-    acceptSync: (request) => {
-      const callId = accept(request)
-      const answer = calls.get(callId)?.ended.promise
-      if (answer === undefined) throw new Error('no such call')
-      return { callId, answer }
-    },
-    find: async (_funcId, callId) => {
-      found.push(callId)
-      return calls.get(callId)?.view ?? null
-    },
-    funcOf: async (_account, callId) => (calls.has(callId) ? storedFunc() : null),
-    answer: async (_funcId, callId) => calls.get(callId)?.answer ?? null,
-    waitForAnswer: (_funcId, callId, signal) =>
-      new Promise((resolve, reject) => {
-        signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-        calls.get(callId)?.ended.promise.then((answer) => {
-          waited.push(callId)
-          resolve(answer)
-        }, reject)
-      }),
-    delivered: (callId) => void deliveries.push(`delivered ${callId}`),
-    undelivered: (callId) => void deliveries.push(`undelivered ${callId}`),
-    cancel: async (_funcId, callId) => {
-      const call = calls.get(callId)
-      if (call === undefined) throw new HyperError('CALL_NOT_FOUND', 'no such call')
-      if (call.answer !== null) throw new HyperError('CALL_FINAL', 'the call has ended')
-      end(finalAnswer(callId, 'CALL_CANCELLED', 'cancelled'))
-    },
-    counts: () => ({ pending: 1, running: 2, finished: 3, failed: 4 }),
-    list: async (_funcId, limit) =>
-      [...calls.keys()].slice(0, limit).map((callId) => ({
-        callId,
-        created,
-        status: 'FINISHED',
-        message: null,
-      })),
-  }
-  return { port, add, end, requests, deliveries, waited, found }
-}
-
-/** One log: what is in it, and a way to add a line that followers get. */
-const createFakeLogs = () => {
-  const lines: LogLine[] = []
-  const queries: LogQuery[] = []
-  let followers = 0
-  let changed = Promise.withResolvers<void>()
-  const port: Ports['logs'] = {
-    read: async function* (_funcId, query) {
-      queries.push(query)
-      const found = lines.filter((line) => line.Seq > query.since)
-      yield* query.tail === null ? found : found.slice(-query.tail)
-    },
-    follow: async function* (_funcId, query, signal) {
-      queries.push(query)
-      const aborted = new Promise<void>((resolve) => {
-        signal.addEventListener('abort', () => resolve(), { once: true })
-      })
-      followers += 1
-      try {
-        for (let i = 0; !signal.aborted; ) {
-          const line = lines[i]
-          if (line !== undefined) {
-            i += 1
-            yield line
-          } else await Promise.race([changed.promise, aborted])
-        }
-      } finally {
-        followers -= 1
-      }
-    },
-  }
-  const add = (line: LogLine): void => {
-    lines.push(line)
-    changed.resolve()
-    changed = Promise.withResolvers()
-  }
-  return { port, add, queries, followers: () => followers }
-}
-
 type Pull = Ports['images']['pull']
 
 export const createFakePorts = (options: { stored?: StoredFunc; pull?: Pull } = {}) => {
   const stored = options.stored ?? storedFunc()
-  const calls = createFakeCalls()
+  const calls = createFakeCalls(stored)
   const logs = createFakeLogs()
   const asked: unknown[][] = []
   const note = (...words: unknown[]): void => void asked.push(words)

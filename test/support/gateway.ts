@@ -55,9 +55,9 @@ const openSocket = async (t: TestContext, port: number) => {
   }
 }
 
-/** Polls until the condition holds; throws with `what` after two seconds. */
+/** Polls until the condition holds; throws with `what` after ten seconds. */
 export const until = async (holds: () => boolean, what: string): Promise<void> => {
-  const deadlineMs = performance.now() + 2000
+  const deadlineMs = performance.now() + 10_000
   while (!holds()) {
     if (performance.now() > deadlineMs) throw new Error(`waited in vain for ${what}`)
     await pause(5)

@@ -3,7 +3,8 @@ import { test } from 'node:test'
 import { pino } from 'pino'
 import { type GatewayOptions, startGateway } from '../../coordinator/gateway/server.ts'
 import { HyperError } from '../../protocol/errors.ts'
-import { createFakePorts, finalAnswer, TOKEN, UUID } from '../support/fake-ports.ts'
+import { finalAnswer } from '../support/fake-calls.ts'
+import { createFakePorts, TOKEN, UUID } from '../support/fake-ports.ts'
 import { BEARER, CALL_PATH, startTestGateway, until } from '../support/gateway.ts'
 
 const start = (options: Partial<GatewayOptions>) =>

@@ -3,7 +3,8 @@ import { Writable } from 'node:stream'
 import { test } from 'node:test'
 import { pumpLines } from '../../coordinator/gateway/log-stream.ts'
 import { limits } from '../../protocol/limits.ts'
-import { logLine, UUID } from '../support/fake-ports.ts'
+import { logLine } from '../support/fake-calls.ts'
+import { UUID } from '../support/fake-ports.ts'
 import { startTestGateway, until } from '../support/gateway.ts'
 
 const PATH = `/logs/f/${UUID}`

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { refuseForeignPages } from '../../coordinator/gateway/auth.ts'
 import { HyperError } from '../../protocol/errors.ts'
-import { PLAIN_TOKEN, UUID } from '../support/fake-ports.ts'
+import { UUID } from '../support/fake-ports.ts'
 import { BEARER, startTestGateway } from '../support/gateway.ts'
 
 test('the management plane needs a token, and says which kind', async (t) => {
@@ -23,24 +23,6 @@ test('the management plane needs a token, and says which kind', async (t) => {
     }
     const answer = await fetch(`${url}/v1.23${path}`, { headers: BEARER })
     assert.equal(answer.status, path.includes('/a/b/') ? 404 : 200, path)
-  }
-})
-
-test("the operator's routes are forbidden to others", async (t) => {
-  const { url } = await startTestGateway(t)
-  const headers = { authorization: `Bearer ${PLAIN_TOKEN}` }
-  const routes = [
-    ['GET', '/agents'],
-    ['POST', '/agents/x/drain'],
-    ['DELETE', '/agents/x'],
-    ['POST', '/invites'],
-    ['GET', '/accounts'],
-    ['POST', '/accounts/x/rotate'],
-  ]
-  for (const [method = '', path] of routes) {
-    const answer = await fetch(`${url}${path}`, { method, headers })
-    assert.equal(answer.status, 403, path)
-    assert.equal(answer.headers.get('x-hyper-error'), 'FORBIDDEN')
   }
 })
 
@@ -138,81 +120,6 @@ test('the function of a call is found by its CallId', async (t) => {
   const { url, calls } = await startTestGateway(t)
   const answer = await fetch(`${url}/funcs/call/${calls.add('running')}`, { headers: BEARER })
   assert.equal(answer.status, 200)
-})
-
-test('agents, invitations and accounts are managed by the operator', async (t) => {
-  const { url, asked } = await startTestGateway(t)
-  const request = async (method: string, path: string, body?: unknown) => {
-    const init = { method, headers: BEARER, ...(body ? { body: JSON.stringify(body) } : {}) }
-    const answer = await fetch(`${url}${path}`, init)
-    const text = await answer.text()
-    return [answer.status, answer.ok && text !== '' ? JSON.parse(text) : null] as const
-  }
-  assert.deepEqual(await request('GET', '/agents'), [200, []])
-  assert.deepEqual(await request('POST', '/agents/a-1/drain'), [204, null])
-  assert.deepEqual(await request('POST', '/agents/a-1/undrain'), [204, null])
-  assert.deepEqual(await request('DELETE', '/agents/a-1'), [204, null])
-  assert.equal((await request('POST', '/invites'))[0], 201)
-  assert.equal((await request('POST', '/v1.40/invites', { uses: 3, expiresMs: 1000 }))[1].uses, 3)
-  assert.equal((await request('POST', '/invites', { uses: 0 }))[0], 400)
-  assert.deepEqual(asked, [
-    ['drain', 'a-1', true],
-    ['drain', 'a-1', false],
-    ['leave', 'a-1'],
-    ['invite', 1, 3_600_000],
-    ['invite', 3, 1000],
-  ])
-  const alice = {
-    name: 'alice',
-    quota: 10,
-    operator: false,
-    running: 1,
-    waiting: 2,
-    created: '2017-03-16T07:05:24.473Z',
-    accessKey: 'AK2',
-  }
-  assert.deepEqual((await request('GET', '/accounts'))[1][1], alice)
-  assert.deepEqual(await request('PUT', '/accounts/alice', { quota: 3 }), [
-    200,
-    { ...alice, quota: 3 },
-  ])
-  assert.equal((await request('PUT', '/accounts/alice', { quota: -1 }))[0], 400)
-  const [status, credentials] = await request('POST', '/accounts', { name: 'bob' })
-  assert.equal(status, 201)
-  assert.deepEqual(Object.keys(credentials), ['name', 'token', 'accessKey', 'secretKey', 'quota'])
-  assert.equal((await request('POST', '/accounts/bob/rotate'))[1].name, 'bob')
-  assert.equal((await request('DELETE', '/accounts/alice'))[0], 409)
-})
-
-test('probes need no token, and readiness says what is missing', async (t) => {
-  const { url, setNotReady } = await startTestGateway(t)
-  for (const path of ['/healthz', '/readyz', '/_ping', '/v1.24/_ping']) {
-    assert.equal((await fetch(`${url}${path}`)).status, 200)
-    assert.equal((await fetch(`${url}${path}`, { method: 'HEAD' })).status, 200)
-  }
-  setNotReady(['no agent'])
-  const answer = await fetch(`${url}/readyz`)
-  assert.equal(answer.status, 503)
-  const body: unknown = await answer.json()
-  assert.deepEqual(body, { ready: false, reasons: ['no agent'] })
-})
-
-test('info tells of the account and the mesh', async (t) => {
-  const { url } = await startTestGateway(t)
-  const answer = await fetch(`${url}/info`, { headers: BEARER })
-  const info = Object(await answer.json())
-  assert.deepEqual(info.Hyper, {
-    version: '0.1.0',
-    account: 'default',
-    quota: 10,
-    running: 1,
-    waiting: 2,
-    operator: true,
-    peerId: 'P',
-    mesh: [],
-    publicUrl: 'https://hyper.example',
-    agents: { connected: 0, slots: 0, free: 0 },
-  })
 })
 
 test('unknown paths are 404 and wrong methods 405', async (t) => {

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { ErrorCode } from '../../protocol/errors.ts'
-import { finalAnswer, UUID } from '../support/fake-ports.ts'
+import { finalAnswer } from '../support/fake-calls.ts'
+import { UUID } from '../support/fake-ports.ts'
 import { startTestGateway, until } from '../support/gateway.ts'
 
 const path = (callId: string): string => `/output/f/${UUID}/${callId}`

@@ -1,0 +1,89 @@
+/**
+ * `hyper func call` and `hyper func get`. With an output to print they are like `docker run`: the
+ * function's own exit code is passed on, what is not its own is 125, and stdout has the function's
+ * bytes and nothing else.
+ */
+
+import { pipeline } from 'node:stream/promises'
+import { type CallAnswer, exitCodeOf, isOwnExit } from '../../client/calls.ts'
+import type { Client } from '../../client/client.ts'
+import { EXIT, HyperError } from '../../protocol/errors.ts'
+import { firstArgument, type Input } from '../input.ts'
+import type { Output } from '../output.ts'
+import { readPayload } from '../payload.ts'
+import { reportProblem } from '../problem.ts'
+
+/** A function's own words may be many lines: they are shown as they came. */
+const reportFailure = (error: HyperError, output: Output): void => {
+  if (isOwnExit(error.code) && !output.isJson) output.note(error.message)
+  else reportProblem(error, output)
+}
+
+const printAnswer = async (answer: CallAnswer, output: Output): Promise<number> => {
+  if (answer.state === 'finished') {
+    await pipeline(answer.body, process.stdout, { end: false }).catch((error: unknown) => {
+      throw new HyperError('UNREACHABLE', 'the output broke off before its end', { cause: error })
+    })
+    return EXIT.done
+  }
+  if (answer.state === 'failed') {
+    reportFailure(answer.error, output)
+    return exitCodeOf(answer)
+  }
+  const isRunning = answer.state === 'running'
+  const told = answer.message === '' ? (isRunning ? 'still running' : 'waiting') : answer.message
+  if (output.isJson) {
+    const code = isRunning ? 'CALL_RUNNING' : 'CALL_WAITING'
+    output.note(JSON.stringify({ message: told, code }))
+  } else {
+    output.note(told)
+  }
+  return EXIT.notFinished
+}
+
+/** What keeps the function from answering is 125: its own codes are below and beside it. */
+const likeRun = async (output: Output, act: () => Promise<CallAnswer>): Promise<number> => {
+  try {
+    return await printAnswer(await act(), output)
+  } catch (error) {
+    reportProblem(error, output)
+    return EXIT.platform
+  }
+}
+
+const startCall = async (
+  client: Client,
+  name: string,
+  options: { readonly payload: Uint8Array; readonly idempotencyKey?: string },
+  output: Output,
+): Promise<undefined> => {
+  const callId = await client.calls.start(await client.funcs.get(name), options)
+  if (output.isJson) output.json({ CallId: callId })
+  else output.line(output.isQuiet ? callId : `CallId: ${callId}`)
+  return undefined
+}
+
+export const callFunc = async (input: Input): Promise<number | undefined> => {
+  const { flags, output } = input
+  const name = firstArgument(input)
+  const key = flags.text('idempotencyKey')
+  const options = async () => ({
+    payload: flags.has('stdin') ? await readPayload() : new Uint8Array(),
+    ...(key === undefined ? {} : { idempotencyKey: key }),
+  })
+  if (!flags.has('sync')) return startCall(await input.connect(), name, await options(), output)
+  return likeRun(output, async () => {
+    const client = await input.connect()
+    const [func, asked] = [await client.funcs.get(name), await options()]
+    return client.calls.run(func, asked)
+  })
+}
+
+export const getOutput = (input: Input): Promise<number> => {
+  const callId = firstArgument(input)
+  return likeRun(input.output, async () => {
+    const client = await input.connect()
+    const func = await client.funcs.ofCall(callId)
+    return client.calls.output(func, callId, { wait: input.flags.has('wait') })
+  })
+}
