@@ -21,7 +21,7 @@ export interface Advertiser {
 export interface AdvertiserDeps {
   readonly attempts: Pick<Attempts, 'free' | 'isDraining'>
   readonly engine: Pick<Engine, 'isUp' | 'facts'>
-  readonly images: Pick<Images, 'keys'>
+  readonly images: Pick<Images, 'keys' | 'arrivals'>
   readonly home: string
   /** False: there was nobody to hear it. */
   readonly publish: (advert: Advert) => Promise<boolean>
@@ -46,13 +46,24 @@ export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
   const closing = new AbortController()
   let sequence = 0
   let images: readonly string[] = []
+  let looked: { readonly arrivals: number; readonly atMs: number } | undefined
   let timer: NodeJS.Timeout | undefined
   let nextAt = 0
   let saying: Promise<void> = Promise.resolve()
 
+  /** Others may add and remove images as well: those show with the heartbeat. */
+  const lookAtImages = async (): Promise<void> => {
+    const now = { arrivals: deps.images.arrivals(), atMs: performance.now() }
+    const isFresh =
+      looked?.arrivals === now.arrivals && now.atMs - looked.atMs < limits.advertMs / 2
+    if (isFresh) return
+    images = await deps.images.keys(closing.signal).catch(() => images)
+    looked = now
+  }
+
   const make = async (): Promise<Advert> => {
     const engineUp = engine.isUp()
-    if (engineUp) images = await deps.images.keys(closing.signal).catch(() => images)
+    if (engineUp) await lookAtImages()
     const free = attempts.free()
     const rootDir = engine.facts()?.rootDir
     sequence += 1

@@ -16,12 +16,13 @@ import {
   reportOf,
 } from './agent-state.ts'
 import { type AgentEvent, step } from './attempt.ts'
-import { createEffects, type EffectsDeps, type Session } from './effects.ts'
+import type { CallRunDeps } from './call-run.ts'
+import { createEffects, type Session } from './effects.ts'
 import type { Kept } from './outbox.ts'
 import { sweep } from './recovery.ts'
 import type { Room } from './slots.ts'
 
-export interface AttemptsDeps extends EffectsDeps {
+export interface AttemptsDeps extends CallRunDeps {
   readonly room: Room
   readonly kept: Kept
   /** Called after every change of what an advert tells. */

@@ -1,29 +1,22 @@
 /**
  * One attempt from its assignment to its account: takes a container, notes it down, runs the call
  * in it. The note is written before the frame, so that a missing note proves that nothing started;
- * for an at-most-once call it survives a power cut as well.
+ * for an at-most-once call it survives a power cut as well. Should the streams be cut, the rest is
+ * read from what the engine kept, as after a restart.
  */
 
-import type { Log } from '../daemon/log.ts'
 import type { AttemptResult } from '../protocol/call.ts'
 import { toHyperError } from '../protocol/errors.ts'
-import { limits } from '../protocol/limits.ts'
 import type { Assignment } from '../protocol/messages.ts'
 import { notStarted } from './classify.ts'
 import { runCall } from './container.ts'
-import type { Engine } from './engine.ts'
-import type { DeriveNonces } from './nonces.ts'
-import type { Outbox } from './outbox.ts'
-import type { Runner } from './runner/runner.ts'
+import type { Note, Outbox } from './outbox.ts'
+import { adopt, type RecoveryDeps } from './recovery.ts'
 import type { Supplied, Supply } from './supply.ts'
 
-export interface CallRunDeps {
-  readonly engine: Pick<Engine, 'facts'>
+export interface CallRunDeps extends RecoveryDeps {
   readonly supply: Supply
-  readonly runner: Runner
   readonly outbox: Outbox
-  readonly nonces: DeriveNonces
-  readonly log: Log
 }
 
 export interface CallRun {
@@ -45,51 +38,42 @@ const unstarted = (error: unknown, stop: AbortSignal, startMs: number): AttemptR
   return notStarted(code === 'INTERNAL' ? 'START_FAILED' : code, message, startMs)
 }
 
-const noteDown = async (deps: CallRunDeps, run: CallRun, supplied: Supplied): Promise<void> => {
-  const { key, memoryBytes, timeoutMs, atMostOnce } = run.assignment
-  const note = {
-    ...{ key, memoryBytes, timeoutMs },
-    container: supplied.container.id,
-    command: supplied.command.argv[0] ?? '',
-    imagePlatform: supplied.image.platform,
-  }
-  await deps.outbox.putNote(note, atMostOnce)
-}
+const noteOf = (assignment: Assignment, { container, command, image }: Supplied): Note => ({
+  key: assignment.key,
+  memoryBytes: assignment.memoryBytes,
+  timeoutMs: assignment.timeoutMs,
+  container: container.id,
+  command: command.argv[0] ?? '',
+  imagePlatform: image.platform,
+})
 
 /** Null: cancelled before it had a result. Never rejects. */
 export const performCall = async (
   deps: CallRunDeps,
   run: CallRun,
 ): Promise<AttemptResult | null> => {
+  const { assignment, stop } = run
   const startedAt = performance.now()
-  const since = (): number => performance.now() - startedAt
-  let supplied: Supplied
+  let supplied: Supplied | null = null
   try {
-    supplied = await deps.supply.take(run.assignment, run.stop)
-  } catch (error) {
-    return unstarted(error, run.stop, since())
-  }
-  const { container, command, image } = supplied
-  run.onContainer(container.id)
-  try {
-    await noteDown(deps, run, supplied)
-  } catch (error) {
-    container.detach()
-    return unstarted(error, run.stop, since())
-  }
-  try {
-    return await runCall({
-      ...{ container, command, runner: deps.runner, assignment: run.assignment },
-      ...{ stop: run.stop, onRunning: run.onRunning },
+    supplied = await deps.supply.take(assignment, stop)
+    const { container, command, image } = supplied
+    run.onContainer(container.id)
+    const note = noteOf(assignment, supplied)
+    await deps.outbox.putNote(note, assignment.atMostOnce)
+    const startMs = performance.now() - startedAt
+    const result = await runCall({
+      ...{ container, command, assignment, stop, startMs },
+      runner: deps.runner,
+      onRunning: run.onRunning,
       nonces: deps.nonces(container.id),
       imagePlatform: image.platform,
       enginePlatform: deps.engine.facts()?.platform ?? '',
-      startMs: Math.min(since(), limits.timerMsMax),
     })
+    return result === 'cut' ? await adopt(deps, note, stop) : result
   } catch (error) {
-    // Only a frame that cannot be written gets here: nothing was sent to the container.
-    deps.log.error({ err: error, call: run.assignment.key.call }, 'frame refused')
-    container.detach()
-    return unstarted(error, run.stop, since())
+    // Whatever failed, it failed before the frame was sent.
+    supplied?.container.detach()
+    return unstarted(error, stop, performance.now() - startedAt)
   }
 }

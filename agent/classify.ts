@@ -9,6 +9,7 @@
 
 import type { AttemptResult } from '../protocol/call.ts'
 import type { ErrorCode } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import {
   EXEC_ERRNO,
   type InitTrailer,
@@ -20,6 +21,8 @@ import { signalName } from './signals.ts'
 
 const SIGKILL = 9
 const SIGNAL_EXIT = 128
+/** What a message quotes of a command. */
+const COMMAND_CHARS_MAX = 200
 
 export interface EndedAttempt {
   readonly stdout: StreamParser
@@ -45,7 +48,7 @@ const verdict = (code: ErrorCode, message: string, exitCode: number | null = nul
 })
 
 const execFailed = (errno: number, ended: EndedAttempt): Verdict => {
-  const command = JSON.stringify(ended.command)
+  const command = JSON.stringify(ended.command.slice(0, COMMAND_CHARS_MAX))
   switch (errno) {
     case EXEC_ERRNO.ENOENT:
       return verdict('COMMAND_NOT_FOUND', `command not found in the image: ${command}`)
@@ -139,6 +142,9 @@ const judge = (ended: EndedAttempt): Verdict => {
   return withoutTrailers(ended)
 }
 
+const stdoutBytesMaxOf = (code: ErrorCode): number =>
+  code === 'OUTPUT_TOO_LARGE' ? limits.shortBytesMax : limits.stdoutBytesMax
+
 export const resultOf = (ended: EndedAttempt): AttemptResult => {
   const { code, message, exitCode, started = true } = judge(ended)
   const isLost = code === 'AGENT_LOST' || code === 'START_FAILED'
@@ -147,8 +153,8 @@ export const resultOf = (ended: EndedAttempt): AttemptResult => {
     started,
     exitCode,
     message,
-    // What a lost attempt wrote is nobody's output.
-    stdout: isLost ? new Uint8Array(0) : ended.stdout.body(),
+    // What a lost attempt wrote is nobody's output, and what is too large is delivered to nobody.
+    stdout: isLost ? new Uint8Array(0) : ended.stdout.body().subarray(0, stdoutBytesMaxOf(code)),
     stderr: isLost ? new Uint8Array(0) : ended.stderr.body(),
     startMs: ended.startMs,
     runMs: ended.runMs,

@@ -5,10 +5,12 @@
  *
  *   framed    the frame is written               ─► running at the header on STDOUT
  *   running   reading; STDERR beyond its bound is drained
- *   ended     both trailers came, or both streams ended, or we ended it
- *
- * We end it ourselves when STDOUT goes over its bound, when hyper-init did not end it long after
- * the function's timeout, when it was cancelled, or when the agent leaves.
+ *   whole     both trailers came
+ *   cut       the streams ended without them: hyper-init died, or the engine; the caller looks
+ *             again at what the engine kept
+ *   overflow, overdue, stopped
+ *             we ended it: too much STDOUT; hyper-init did not end it long after the function's
+ *             timeout; cancelled, or the agent leaves
  */
 
 import type { AttemptResult } from '../protocol/call.ts'
@@ -16,10 +18,10 @@ import { limits } from '../protocol/limits.ts'
 import type { Assignment } from '../protocol/messages.ts'
 import { type EndedAttempt, isWhole, mayBeOutOfMemory, resultOf } from './classify.ts'
 import type { Command } from './command.ts'
-import { createStreamParser, encodeFrame } from './init/frame.ts'
+import { createStreamParser, encodeFrame, type StreamParser } from './init/frame.ts'
 import { startLongTimer } from './long-timer.ts'
 import type { Nonces } from './nonces.ts'
-import type { Runner, RunningContainer } from './runner/runner.ts'
+import type { ContainerState, Runner, RunningContainer } from './runner/runner.ts'
 
 export interface Stay {
   readonly runner: Runner
@@ -36,98 +38,113 @@ export interface Stay {
   readonly stop: AbortSignal
 }
 
+type Ending = 'whole' | 'cut' | 'overflow' | 'overdue' | 'stopped'
+
+interface Heard {
+  readonly stdout: StreamParser
+  readonly stderr: StreamParser
+  readonly ending: Ending
+}
+
 /** How long after the function's timeout we end its container ourselves; 0: never. */
 export const overdueMs = (timeoutMs: number): number =>
   timeoutMs === 0 ? 0 : timeoutMs + limits.stopGraceMs + limits.timeoutMarginMs
 
-const endedByOf = (stop: AbortSignal, own: EndedAttempt['endedBy']): EndedAttempt['endedBy'] =>
-  own ?? (stop.aborted ? 'leaving' : null)
-
-/** Runs the call to its end. Null: it was cancelled before it had a result. */
-export const runCall = async (stay: Stay): Promise<AttemptResult | null> => {
-  const { container, assignment, nonces, command } = stay
-  const startedAt = performance.now()
-  let endedBy: EndedAttempt['endedBy'] = null
-  let isRunning = false
-  let finish = (): void => undefined
-  const finished = new Promise<void>((resolve) => {
-    finish = resolve
+const frameOf = ({ assignment, command, nonces }: Stay): Uint8Array[] =>
+  encodeFrame({
+    ...nonces,
+    callId: assignment.key.call,
+    attempt: assignment.key.attempt,
+    timeoutMs: assignment.timeoutMs,
+    stopSignal: command.stopSignal,
+    argv: command.argv,
+    environment: assignment.environment,
+    payload: assignment.payload,
   })
-  const identity = { ...nonces, callId: assignment.key.call, attempt: assignment.key.attempt }
+
+/** Reads both streams to one of the endings. The connection is then of no use any more. */
+const hear = async (stay: Stay): Promise<Heard> => {
+  const { container, assignment, stop } = stay
+  const { promise: ended, resolve: end } = Promise.withResolvers<Ending>()
+  const identity = {
+    ...stay.nonces,
+    callId: assignment.key.call,
+    attempt: assignment.key.attempt,
+  }
   const stdout = createStreamParser({
     ...identity,
     bytesMax: limits.stdoutBytesMax,
     onOverflow: () => {
       container.pause()
-      endedBy = 'overflow'
-      finish()
+      end('overflow')
     },
   })
   const stderr = createStreamParser({ ...identity, bytesMax: limits.stderrBytesMax })
-  const look = (): void => {
+  let isRunning = false
+  const push = (stream: StreamParser, chunk: Uint8Array): void => {
+    stream.push(chunk)
     if (!isRunning && stdout.headerSeen) {
       isRunning = true
       stay.onRunning()
     }
-    if (stdout.trailer !== null && stderr.trailer !== null) finish()
+    if (stdout.trailer !== null && stderr.trailer !== null) end('whole')
   }
-  const timer = startLongTimer(overdueMs(assignment.timeoutMs), () => {
-    endedBy = 'overdue'
-    finish()
+  const frame = frameOf(stay)
+  const timer = startLongTimer(overdueMs(assignment.timeoutMs), () => end('overdue'))
+  const onStop = (): void => end('stopped')
+  stop.addEventListener('abort', onStop, { once: true })
+  if (stop.aborted) onStop()
+  container.read({
+    onStdout: (chunk) => push(stdout, chunk),
+    onStderr: (chunk) => push(stderr, chunk),
   })
-  stay.stop.addEventListener('abort', finish, { once: true })
-  if (stay.stop.aborted) finish()
-  try {
-    container.read({
-      onStdout: (chunk) => {
-        stdout.push(chunk)
-        look()
-      },
-      onStderr: (chunk) => {
-        stderr.push(chunk)
-        look()
-      },
-    })
-    container.write(
-      encodeFrame({
-        ...identity,
-        timeoutMs: assignment.timeoutMs,
-        stopSignal: command.stopSignal,
-        argv: command.argv,
-        environment: assignment.environment,
-        payload: assignment.payload,
-      }),
-    )
-    await Promise.race([finished, container.ended])
-  } finally {
-    timer.cancel()
-    stay.stop.removeEventListener('abort', finish)
-  }
-  const isComplete = isWhole(stdout, stderr)
+  container.write(frame)
+  const ending = await Promise.race([ended, container.ended.then(() => 'cut' as const)])
+  timer.cancel()
+  stop.removeEventListener('abort', onStop)
   container.detach()
   stdout.end()
   stderr.end()
-  if (!isComplete && stay.stop.aborted && stay.stop.reason === 'cancel') return null
-  const needsLook = endedBy === null && mayBeOutOfMemory(isComplete ? stdout.trailer : null)
-  const state = needsLook ? await lookAtEnd(stay) : null
+  const isResult = isWhole(stdout, stderr)
+  // Trailers of streams that did not begin as ours do prove nothing.
+  return { stdout, stderr, ending: ending === 'whole' && !isResult ? 'cut' : ending }
+}
+
+const endedBy = (ending: Ending): EndedAttempt['endedBy'] => {
+  if (ending === 'stopped') return 'leaving'
+  return ending === 'overflow' || ending === 'overdue' ? ending : null
+}
+
+/**
+ * Runs the call to its end. Null: it was cancelled before it had a result. Throws only before
+ * anything was sent to the container.
+ */
+export const runCall = async (stay: Stay): Promise<AttemptResult | 'cut' | null> => {
+  const { assignment, stop } = stay
+  const startedAt = performance.now()
+  const { stdout, stderr, ending } = await hear(stay)
+  if (ending === 'cut') return 'cut'
+  const hasResult = isWhole(stdout, stderr)
+  if (ending === 'stopped' && stop.reason === 'cancel' && !hasResult) return null
+  const needsLook = ending === 'whole' && mayBeOutOfMemory(stdout.trailer)
   return resultOf({
-    ...{ stdout, stderr, container: state },
+    ...{ stdout, stderr, endedBy: endedBy(ending) },
+    container: needsLook ? await stateOf(stay) : null,
     ...{ imagePlatform: stay.imagePlatform, enginePlatform: stay.enginePlatform },
-    command: command.argv[0] ?? '',
+    command: stay.command.argv[0] ?? '',
     timeoutMs: assignment.timeoutMs,
-    endedBy: endedByOf(stay.stop, endedBy),
     startMs: stay.startMs,
     runMs: performance.now() - startedAt,
   })
 }
 
 /** The container's state once it has ended; null where the engine cannot say. */
-const lookAtEnd = async (stay: Stay): ReturnType<Runner['state']> => {
+const stateOf = async ({ runner, container }: Stay): Promise<ContainerState | null> => {
   const signal = AbortSignal.timeout(limits.engineAnswerMs)
   try {
     // The streams end a moment before the engine knows how the container ended.
-    await stay.runner.waitForEnd(stay.container.id, signal)
-    return await stay.runner.state(stay.container.id, signal)
+    await runner.waitForEnd(container.id, signal)
+    return await runner.state(container.id, signal)
   } catch {
     return null
   }

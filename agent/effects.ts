@@ -12,7 +12,7 @@ import type { AgentEffect, AgentEvent } from './attempt.ts'
 import { type CallRunDeps, performCall } from './call-run.ts'
 import { notStarted } from './classify.ts'
 import type { Note } from './outbox.ts'
-import { adopt, type RecoveryDeps } from './recovery.ts'
+import { adopt } from './recovery.ts'
 
 /** The way to the coordinator while a session lasts. */
 export interface Session {
@@ -20,10 +20,6 @@ export interface Session {
   /** The coordinator is not to be obeyed. */
   readonly disconnect: () => void
   readonly pull: (order: Extract<CoordinatorOrder, { type: 'pull' }>) => void
-}
-
-export interface EffectsDeps extends CallRunDeps, RecoveryDeps {
-  readonly engine: RecoveryDeps['engine']
 }
 
 export interface Effects {
@@ -45,7 +41,7 @@ interface Live {
 }
 
 export const createEffects = (
-  deps: EffectsDeps,
+  deps: CallRunDeps,
   acts: Acts,
   dispatch: (event: AgentEvent) => void,
 ): Effects => {

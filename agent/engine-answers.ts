@@ -121,7 +121,6 @@ const START_REFUSALS: readonly (readonly [RegExp, ErrorCode])[] = [
     /(chdir to cwd|mkdir|working directory|cwd).*(not a directory|permission denied|is not a|invalid)/is,
     'WORKING_DIR_INVALID',
   ],
-  [/unknown (or invalid )?runtime/i, 'START_FAILED'],
 ]
 
 /** A refused create or start as our error. Engines that did not answer are START_FAILED, too. */

@@ -19,7 +19,9 @@ interface ContainerHandle {
   start(options: Aborted): Promise<unknown>
   inspect(options: Aborted): Promise<unknown>
   wait(options: Aborted): Promise<unknown>
-  logs(options: Aborted & { follow: false; stdout: true; stderr: true }): Promise<Buffer>
+  logs(
+    options: Aborted & { follow: false; stdout: true; stderr: true; timestamps: true },
+  ): Promise<Buffer>
   remove(options: Aborted & { force: true; v: true }): Promise<unknown>
 }
 

@@ -19,7 +19,7 @@ import { createEngineClient, type EngineAddress, type EngineClient } from './eng
 /** The newest API we know; every request that we make is the same from 1.41 on. */
 const API_VERSION = '1.51'
 
-export interface EngineFacts {
+interface EngineFacts {
   readonly version: string
   readonly apiVersion: string
   readonly memoryBytes: number
@@ -105,7 +105,6 @@ export const createEngine = (dockerHost: string): Engine => {
   let facts: EngineFacts | null = null
   let isUp = false
   let checking: Promise<boolean> | null = null
-  let pauseMs: number = limits.enginePauseMsMin
   let waking = new AbortController()
 
   const turn = (to: boolean): boolean => {
@@ -139,15 +138,16 @@ export const createEngine = (dockerHost: string): Engine => {
   }
 
   const watch = async (): Promise<void> => {
+    let absentMs: number = limits.enginePauseMsMin
     while (!closing.signal.aborted) {
       const answered = await check()
-      pauseMs = answered
-        ? limits.enginePauseMsMax
-        : Math.min(limits.enginePauseMsMax, Math.max(limits.enginePauseMsMin, pauseMs * 2))
+      const pauseMs = answered ? limits.enginePauseMsMax : absentMs
+      absentMs = answered
+        ? limits.enginePauseMsMin
+        : Math.min(absentMs * 2, limits.enginePauseMsMax)
       waking = new AbortController()
       const signal = AbortSignal.any([closing.signal, waking.signal])
       await pause(pauseMs, undefined, { signal, ref: false }).catch(() => undefined)
-      if (answered) pauseMs = limits.enginePauseMsMin / 2
     }
   }
   watch().catch(() => undefined)

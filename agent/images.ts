@@ -35,6 +35,8 @@ export interface Images {
     onProgress: (line: string) => void,
     signal: AbortSignal,
   ): Promise<ImageRecord>
+  /** Grows with every image that came to the engine through us. */
+  arrivals(): number
   /** Keys of what the engine holds, newest first, for adverts. */
   keys(signal: AbortSignal): Promise<readonly string[]>
   importHello(signal: AbortSignal): Promise<ImageRecord>
@@ -50,6 +52,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
   const turns = createTurns(limits.pullsMax)
   const known = new Map<string, ImageRecord>()
   const pulling = new Map<string, Promise<ImageRecord>>()
+  let arrivals = 0
 
   const inspect = async (name: string, reference: string): Promise<ImageRecord | null> => {
     try {
@@ -78,6 +81,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
       const stream = await docker.createImage(options)
       const error = await readProgress(stream, onProgress, abortSignal)
       if (error !== null) throw new Error(error)
+      arrivals += 1
     } catch (error) {
       throw refusalOfPull(error, `${repository}${tag.startsWith('sha256:') ? '@' : ':'}${tag}`)
     }
@@ -94,6 +98,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
     await once(loading, 'end', { signal: abortSignal })
     const loaded = await inspect(HELLO_TAG, HELLO_TAG)
     if (loaded === null) throw new HyperError('START_FAILED', `${HELLO_TAG} could not be loaded`)
+    arrivals += 1
     return loaded
   }
 
@@ -151,6 +156,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
         throw new HyperError('PULL_FAILED', `${reference} is not there after its pull`)
       return pulled
     },
+    arrivals: () => arrivals,
     async keys(signal) {
       const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(limits.engineAnswerMs)])
       const rows = parseImageList(await docker.listImages({ abortSignal }))

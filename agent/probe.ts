@@ -53,7 +53,9 @@ export const probeEngine = async (deps: {
       enginePlatform: image.platform,
       onRunning: () => undefined,
     }).finally(() => runner.remove(container.id, AbortSignal.timeout(limits.startMsMax)))
-    if (result?.code !== 'FINISHED') throw unsuitable(result?.message ?? 'it took too long')
+    if (result === null) throw unsuitable('a first one took too long')
+    if (result === 'cut') throw unsuitable('a first one ended before it had begun')
+    if (result.code !== 'FINISHED') throw unsuitable(result.message)
   } catch (error) {
     throw error instanceof HyperError && error.code === 'ENGINE_UNSUITABLE'
       ? error

@@ -25,7 +25,7 @@ export interface Supply {
   take(assignment: Assignment, signal: AbortSignal): Promise<Supplied>
 }
 
-export const labelsOf = ({ key }: Pick<Assignment, 'key'>): Readonly<Record<string, string>> => ({
+const labelsOf = ({ key }: Pick<Assignment, 'key'>): Readonly<Record<string, string>> => ({
   'hyper.call': key.call,
   'hyper.attempt': `${key.attempt}`,
   'hyper.epoch': `${key.epoch}`,

@@ -47,7 +47,7 @@ const indexOptions = (options: readonly OptionSpec[]): ReadonlyMap<string, Known
 
 const GLOBALS = indexOptions(GLOBAL_OPTIONS)
 
-export const isOption = (token: string): boolean => token.length > 1 && token.startsWith('-')
+const isOption = (token: string): boolean => token.length > 1 && token.startsWith('-')
 
 const usage = (message: string, words: string): HyperError =>
   new HyperError('BAD_PARAMETER', `${message}. See \`hyper ${words} --help\``)

@@ -19,7 +19,7 @@ const shape = {
   type: 'object',
   required: ['current', 'contexts'],
   properties: {
-    current: { type: ['string', 'null'] },
+    current: { type: 'string' },
     contexts: {
       type: 'object',
       additionalProperties: {
@@ -32,9 +32,10 @@ const shape = {
 } as const
 
 export type Contexts = Static<typeof shape>
+type Context = Contexts['contexts'][string]
 
 const DEFAULT_ENDPOINT = 'http://127.0.0.1:7480'
-const EMPTY: Contexts = { current: null, contexts: {} }
+const EMPTY: Contexts = { current: '', contexts: {} }
 
 const readShape = createReader(shape, 'client.json')
 
@@ -92,10 +93,15 @@ export interface Target {
 const isLoopback = (endpoint: string): boolean =>
   /^(localhost|127(\.\d+){3}|\[::1\])$/.test(new URL(endpoint).hostname)
 
-const tokenFor = (endpoint: string, { current, contexts }: Contexts): string | undefined => {
-  const kept = current === null ? undefined : contexts[current]
+/** The chosen one; without a choice the coordinator's own, which it writes as `default`. */
+const currentOf = ({ current, contexts }: Contexts): Context | undefined =>
+  contexts[current] ?? contexts.default
+
+const tokenFor = (endpoint: string, contexts: Contexts): string | undefined => {
+  const kept = currentOf(contexts)
   if (kept !== undefined && parseEndpoint(kept.endpoint) === endpoint) return kept.token
-  const same = Object.values(contexts).find((one) => parseEndpoint(one.endpoint) === endpoint)
+  const all = Object.values(contexts.contexts)
+  const same = all.find((one) => parseEndpoint(one.endpoint) === endpoint)
   if (same !== undefined) return same.token
   return kept !== undefined && isLoopback(kept.endpoint) && isLoopback(endpoint)
     ? kept.token
@@ -113,8 +119,7 @@ export const chooseTarget = async (
   if (named !== undefined && token !== undefined) return { endpoint: parseEndpoint(named), token }
   if (named !== undefined && keys !== undefined) return { endpoint: parseEndpoint(named), keys }
   const contexts = await readContexts(environment.home)
-  const current = contexts.current === null ? undefined : contexts.contexts[contexts.current]
-  const endpoint = parseEndpoint(named ?? current?.endpoint ?? DEFAULT_ENDPOINT)
+  const endpoint = parseEndpoint(named ?? currentOf(contexts)?.endpoint ?? DEFAULT_ENDPOINT)
   if (token !== undefined) return { endpoint, token }
   if (keys !== undefined) return { endpoint, keys }
   const kept = tokenFor(endpoint, contexts)

@@ -15,7 +15,7 @@ const resolveEntry = (entry: string, environment: Environment): readonly string[
 }
 
 /** Lines of a file; empty ones and those that begin with # are no entries. */
-export const parseEnvironmentFile = (text: string): readonly string[] =>
+const parseEnvironmentFile = (text: string): readonly string[] =>
   text
     .replace(/^\ufeff/, '')
     .split(/\r?\n/)

@@ -20,6 +20,8 @@ export interface Output {
   readonly line: (text: string) => void
   /** One line about it, on stderr. */
   readonly note: (text: string) => void
+  /** What went wrong, marked as such, on stderr. */
+  readonly failure: (text: string) => void
   /** A value as JSON: indented for reading, or one line where more follow. */
   readonly json: (value: unknown, form?: 'line') => void
   /** Aligned as docker does. */
@@ -86,6 +88,11 @@ export const createOutput = (options: {
     note: (text) => {
       stderr.write(`${stderr.isTTY === true ? printable(text) : text}\n`)
     },
+    failure: (text) => {
+      // The mark is red on a terminal that shows colours; NO_COLOR and pipes get plain text.
+      const mark = styleText('red', 'hyper:', { stream: process.stderr, validateStream: true })
+      stderr.write(`${mark} ${stderr.isTTY === true ? printable(text) : text}\n`)
+    },
     listing: (items, columns, cells, idOf) => {
       if (isJson) json(items)
       else if (isQuiet) for (const item of items) line(idOf?.(item) ?? cells(item)[0] ?? '')
@@ -93,7 +100,3 @@ export const createOutput = (options: {
     },
   }
 }
-
-/** Red on a terminal that shows colours; NO_COLOR and pipes get plain text. */
-export const errorMark = (): string =>
-  styleText('red', 'hyper:', { stream: process.stderr, validateStream: true })

@@ -4,7 +4,7 @@
  */
 
 import { ERRORS, EXIT, type HyperError, toHyperError } from '../protocol/errors.ts'
-import { errorMark, type Output } from './output.ts'
+import type { Output } from './output.ts'
 
 /** The codes that mean the same in every command; what else a row says is for `func get`. */
 const GENERAL: ReadonlySet<number> = new Set([
@@ -14,7 +14,7 @@ const GENERAL: ReadonlySet<number> = new Set([
   EXIT.unreachable,
 ])
 
-export const exitCodeOf = (error: HyperError): number => {
+const exitCodeOf = (error: HyperError): number => {
   const { exit } = ERRORS[error.code]
   return GENERAL.has(exit) ? exit : EXIT.failed
 }
@@ -23,7 +23,7 @@ export const exitCodeOf = (error: HyperError): number => {
 export const reportProblem = (thrown: unknown, output: Output): number => {
   const error = toHyperError(thrown)
   if (output.isJson) output.note(JSON.stringify({ message: error.line, code: error.code }))
-  else output.note(`${errorMark()} ${error.line.replace(/\s*\n\s*/g, ': ')}`)
+  else output.failure(error.line.replace(/\s*\n\s*/g, ': '))
   return exitCodeOf(error)
 }
 

@@ -1,6 +1,6 @@
-/** This program itself: where its package is, its version, and whether it runs compiled. */
+/** This program itself: where its package is, how it is called, and whether it runs compiled. */
 
-import { readFile, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import { delimiter, join, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -15,11 +15,6 @@ export const modulePath = (name: string): string =>
 
 /** Where `npm run build` puts hyper-init and hello. */
 export const builtInitDir = join(packageDir, 'dist', 'agent', 'init')
-
-export const readVersion = async (): Promise<string> => {
-  const text = await readFile(join(packageDir, 'package.json'), 'utf8')
-  return /"version":\s*"([^"]+)"/.exec(text)?.[1] ?? 'unknown'
-}
 
 /** How a user starts it: `hyper` where PATH finds this very program, `npx hyper` otherwise. */
 export const commandName = async (path: string): Promise<string> => {

@@ -26,7 +26,7 @@ const readConfig = createReader(
 )
 
 /** As docker tells hosts from names: by a dot, a port, or `localhost`. */
-export const registryOf = (image: string): string => {
+const registryOf = (image: string): string => {
   const [first = '', ...rest] = image.split('/')
   const isHost = rest.length > 0 && (/[.:]/.test(first) || first === 'localhost')
   return isHost ? first : HUB

@@ -6,6 +6,7 @@
 
 import type { Client } from '../client/client.ts'
 import { EXIT } from '../protocol/errors.ts'
+import { VERSION } from '../protocol/version.ts'
 import { type Parsed, readArguments } from './argv.ts'
 import type { CommandSpec } from './catalog.ts'
 import { readEnvironment } from './environment.ts'
@@ -60,8 +61,7 @@ const answer = async (argv: readonly string[]): Promise<number> => {
   try {
     const reading = readArguments(argv)
     if (reading.kind === 'version') {
-      const { readVersion } = await import('./program.ts')
-      output.line(`hyper ${await readVersion()}`)
+      output.line(`hyper ${VERSION}`)
       return EXIT.done
     }
     if (reading.kind === 'help') {

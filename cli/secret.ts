@@ -17,8 +17,9 @@ const readPiped = async (): Promise<string> => {
 /** Key by key, so that nothing is echoed; Ctrl-C, Ctrl-D and backspace mean what they do. */
 const readTyped = async (prompt: string): Promise<string> => {
   const { stdin } = process
-  process.stderr.write(prompt)
+  // First no echo, then the prompt: what is typed at once is not shown either.
   stdin.setRawMode(true)
+  process.stderr.write(prompt)
   stdin.setEncoding('utf8')
   let text = ''
   try {

@@ -102,9 +102,8 @@ const integerOf = (text: string): number | null => (/^-?\d+$/.test(text) ? Numbe
 /** Why a call has no output, from the headers of its final answer. */
 const failureOf = (answer: Answer, text: string): HyperError | null => {
   const reason = headerOf(answer.headers, 'x-hyper-reason')
-  // 410 tells of the output, not of the call, whose reason it may name.
-  if (answer.status === 410 || answer.headers['x-hyper-error'] !== undefined) return null
-  if (!isErrorCode(reason) || reason === 'FINISHED') return null
+  // 410 tells of the output, not of the call; an answer without a reason is not of a call at all.
+  if (answer.status === 410 || !isErrorCode(reason) || reason === 'FINISHED') return null
   return errorFromLine(reason, text)
 }
 

@@ -53,7 +53,11 @@ const queryOf = (query: LogQuery): string => {
 }
 
 export const createLogs = (transport: Transport): Logs => {
-  async function* readOnce(func: FuncAddress, query: LogQuery): AsyncGenerator<LogLine> {
+  async function* readOnce(
+    func: FuncAddress,
+    query: LogQuery,
+    onOpen: () => void = () => undefined,
+  ): AsyncGenerator<LogLine> {
     const answer = await transport.ask({
       method: 'GET',
       path: `${pathOf('logs', func)}${queryOf(query)}`,
@@ -62,6 +66,7 @@ export const createLogs = (transport: Transport): Logs => {
     if (answer.status !== 200) {
       throw refusalOf(answer.status, answer.headers, await transport.readText(answer.body))
     }
+    onOpen()
     try {
       for await (const line of readJsonLines(answer.body)) yield readLine(line)
     } catch (error) {
@@ -71,28 +76,28 @@ export const createLogs = (transport: Transport): Logs => {
   }
 
   async function* follow(func: FuncAddress, query: LogQuery): AsyncGenerator<LogLine> {
-    let { since, tail } = query
-    let isFirst = true
-    let brokenAt = performance.now()
+    let next = query
+    /** When the stream was last known to be there; before that, a failure is the caller's. */
+    let openedAt: number | undefined
+    const onOpen = (): void => {
+      openedAt = performance.now()
+    }
     while (true) {
       try {
-        const again = { ...query, ...(since === undefined ? {} : { since }) }
-        // After a break every line since the last one counts, however many there are.
-        const { tail: _all, ...untailed } = again
-        for await (const line of readOnce(func, tail === undefined ? untailed : again)) {
-          brokenAt = performance.now()
+        for await (const line of readOnce(func, next, onOpen)) {
+          onOpen()
           if (line.Seq !== undefined) {
-            since = line.Seq
-            tail = undefined
+            // After a break every line since the last one counts, however many there are.
+            const { tail: _counted, ...rest } = next
+            next = { ...rest, since: line.Seq }
           }
           yield line
         }
       } catch (error) {
         const isBreak = error instanceof HyperError && error.code === 'UNREACHABLE'
-        const isLate = performance.now() - brokenAt > limits.followResumeMs
-        if (!isBreak || isFirst || isLate) throw error
+        const isLate = performance.now() - (openedAt ?? 0) > limits.followResumeMs
+        if (!isBreak || openedAt === undefined || isLate) throw error
       }
-      isFirst = false
       await pause(limits.followPauseMs, undefined, query.signal ? { signal: query.signal } : {})
     }
   }

@@ -97,15 +97,32 @@ const lengthOf = (body: Body | undefined): Record<string, string> => {
   return body instanceof Uint8Array ? { 'Content-Length': String(body.byteLength) } : {}
 }
 
-/** Sends the body; a failure of its source ends the request with that failure. */
-const sendBody = (sent: ClientRequest, body: Body | undefined): void => {
+async function* watched(
+  body: AsyncIterable<Uint8Array>,
+  onFailure: (error: unknown) => void,
+): AsyncGenerator<Uint8Array> {
+  try {
+    yield* body
+  } catch (error) {
+    // Told before the request is destroyed for it, which would look like a broken connection.
+    onFailure(error)
+    throw error
+  }
+}
+
+/** Sends the body; a failure of its source ends the request, and is told as what it is. */
+const sendBody = (
+  sent: ClientRequest,
+  body: Body | undefined,
+  onFailure: (error: unknown) => void,
+): void => {
   if (body === undefined || body instanceof Uint8Array) {
     sent.end(body)
     return
   }
-  pipeline(Readable.from(body, { objectMode: false }), sent).catch((error: unknown) => {
-    sent.destroy(error instanceof Error ? error : new Error(messageOf(error)))
-  })
+  const source = Readable.from(watched(body, onFailure), { objectMode: false })
+  // What else can break is the request, which has an error of its own.
+  pipeline(source, sent).catch(() => undefined)
 }
 
 const collect = async (body: IncomingMessage): Promise<string> => {
@@ -162,7 +179,7 @@ export const createTransport = (options: {
       sent.on('response', (body) => {
         resolve({ status: body.statusCode ?? 0, headers: body.headers, body })
       })
-      sendBody(sent, question.body)
+      sendBody(sent, question.body, reject)
     })
   }
 

@@ -22,7 +22,9 @@ export interface Answers {
   final(callId: string, attempt: number, outcome: Outcome, body: Uint8Array): void
   /** The history row of an ended call, else null. */
   historyOf(callId: string): Promise<HistoryRow | null>
-  /** The final answer of an ended call, else null. */
+  /** Its body is with an agent that has not told it again since our start. */
+  isAway(callId: string): boolean
+  /** The final answer of an ended call, else null; null as well while its body is away. */
   read(funcId: string, callId: string): Promise<FinalAnswer | null>
   /** Resolves at the end of a live call. Rejects with the signal's reason. */
   wait(callId: string, signal: AbortSignal | null): Promise<FinalAnswer>
@@ -99,9 +101,13 @@ export const createAnswers = (deps: Deps): Answers => {
 
   const readBody = async (row: HistoryRow): Promise<Uint8Array | null> => {
     if (!caches.hasOutput(row.funcId, row.seq)) return null
+    // The books are ahead of the disk by one commit.
+    await deps.settled()
     const body = await store.get('output', rowKey(row.funcId, row.seq))
     return body instanceof Uint8Array ? body : null
   }
+
+  const isAway = (callId: string): boolean => ledger.owed.get(callId)?.isInherited === true
 
   const abandon = (answer: FinalAnswer): void => {
     owedAnswers.delete(answer.callId)
@@ -110,6 +116,7 @@ export const createAnswers = (deps: Deps): Answers => {
 
   return {
     historyOf,
+    isAway,
     final(callId, attempt, outcome, body) {
       const answer: FinalAnswer = {
         callId,
@@ -128,7 +135,7 @@ export const createAnswers = (deps: Deps): Answers => {
     },
     async read(funcId, callId) {
       const row = await historyOf(callId)
-      if (row === null || row.funcId !== funcId) return null
+      if (row === null || row.funcId !== funcId || isAway(callId)) return null
       const held = owedAnswers.get(callId) ?? recent.get(callId)
       if (held !== undefined) return held
       const body = await readBody(row)

@@ -63,10 +63,7 @@ export interface Caches {
 const counted = (bytes: number): number => Math.max(bytes, limits.cacheEntryBytesMin)
 const lineBytes = (line: LogLine): number => counted(Buffer.byteLength(JSON.stringify(line)))
 
-const firstKey = (map: ReadonlyMap<number, number>): number | undefined => {
-  for (const key of map.keys()) return key
-  return undefined
-}
+const firstKey = (map: ReadonlyMap<number, number>): number | undefined => map.keys().next().value
 
 export const createCaches = (): Caches => {
   const funcs = new Map<string, FuncCache>()
@@ -104,7 +101,7 @@ export const createCaches = (): Caches => {
     const operations: Operation[] = []
     for (const [seq, goneMs] of cache.gone) {
       const isOld = nowMs - goneMs >= limits.historyMs
-      if (!isOld && cache.rows.size <= limits.historyRowsMax) break
+      if (!isOld && cache.gone.size <= limits.historyRowsMax) break
       operations.push(...removeRow(cache, funcId, seq))
     }
     return operations
@@ -223,17 +220,13 @@ export const createCaches = (): Caches => {
       const finished = cache?.finished ?? 0
       return { finished, failed: (cache?.rows.size ?? 0) - finished }
     },
-    restoreHistory(row) {
-      enterHistory(row)
-    },
+    restoreHistory: (row) => void enterHistory(row),
     restoreOutput(funcId, seq, bytes) {
       const cache = cacheOf(funcId)
       cache.outputs.set(seq, counted(bytes))
       cache.outputBytes += counted(bytes)
     },
-    restoreLog(funcId, line) {
-      enterLog(funcId, line)
-    },
+    restoreLog: (funcId, line) => void enterLog(funcId, line),
     finishRestore(owed, fetched, nowMs) {
       for (const [funcId, cache] of funcs) {
         for (const [seq, { id }] of cache.rows) {

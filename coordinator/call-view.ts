@@ -99,8 +99,11 @@ export const createCalls = (deps: Deps): Calls => {
       if (call !== undefined) return viewOf(call)
       const row = await answers.historyOf(callId)
       if (row?.funcId !== funcId) return null
-      const { state, message } = row.outcome
-      return { id: callId, funcId, state, created: row.accepted, position: 0, message }
+      const told = { id: callId, funcId, created: row.accepted, position: 0 }
+      if (answers.isAway(callId)) {
+        return { ...told, state: 'running', message: 'its output is still with its agent' }
+      }
+      return { ...told, state: row.outcome.state, message: row.outcome.message }
     },
     async funcOf(account, callId) {
       const funcId =
@@ -112,7 +115,7 @@ export const createCalls = (deps: Deps): Calls => {
       return liveOf(funcId, callId) === undefined ? answers.read(funcId, callId) : null
     },
     async waitForAnswer(funcId, callId, signal) {
-      if (liveOf(funcId, callId) !== undefined) {
+      if (liveOf(funcId, callId) !== undefined || answers.isAway(callId)) {
         await answers.wait(callId, signal)
       }
       const answer = await answers.read(funcId, callId)

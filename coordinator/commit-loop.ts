@@ -29,14 +29,18 @@ interface Transition {
   readonly afterwards: () => void
 }
 
-/** A measure, not an exact size: it bounds a batch, and only bodies are large. */
+const bodyBytes = (value: unknown): number => {
+  if (value instanceof Uint8Array) return value.byteLength
+  if (typeof value !== 'object' || value === null || !('payload' in value)) return 0
+  return bodyBytes(value.payload)
+}
+
+/** A measure, not an exact size: it bounds a batch, and only bodies and payloads are large. */
 const bytesOf = (operations: readonly Operation[]): number => {
   let bytes = 0
   for (const operation of operations) {
     bytes += 512
-    if (operation.type === 'put' && operation.value instanceof Uint8Array) {
-      bytes += operation.value.byteLength
-    }
+    if (operation.type === 'put') bytes += bodyBytes(operation.value)
   }
   return bytes
 }

@@ -10,7 +10,7 @@ import { limits } from '../protocol/limits.ts'
 import { LogLineSchema } from '../protocol/log-line.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
-import { callFromRow, enqueue, setState } from './ledger/calls.ts'
+import { callFromRow, enqueue } from './ledger/calls.ts'
 import { bookLease } from './ledger/leases.ts'
 import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
@@ -59,9 +59,7 @@ const loadCalls = async (
   const leases = new Map<string, Lease[]>()
   for await (const [, value] of store.range('lease')) {
     const lease = inheritedLease(parseLeaseRow(value), nowMs)
-    const account = ledger.accounts.get(lease.terms.accountId)
-    if (account === undefined) continue
-    bookLease(ledger, lease, account)
+    bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
   for await (const [key, value] of store.range('call')) {
@@ -70,11 +68,7 @@ const loadCalls = async (
     if (terms === null || key !== numberKey(row.seq)) {
       throw new HyperError('STATE_DAMAGED', `the stored call ${row.id} has lost its function`)
     }
-    const call = callFromRow(row, terms)
-    const held = leases.get(row.id) ?? []
-    enqueue(ledger, call)
-    // The queue skips what is not queued, so a leased call may stand in it.
-    if (held.length > 0) setState(ledger, call, 'leased')
+    enqueue(ledger, { ...callFromRow(row, terms), state: leases.has(row.id) ? 'leased' : 'queued' })
   }
   // A lease whose call is final stands until its container is known to be gone.
   for (const [callId, held] of leases) {
@@ -99,7 +93,8 @@ const loadHistory = async (
     const row = parseHistoryRow(value)
     caches.restoreHistory(row)
     const debt = debts.get(row.id)
-    if (debt !== undefined) ledger.owed.set(row.id, { key: debt.key, agentId: debt.agentId, row })
+    if (debt === undefined) continue
+    ledger.owed.set(row.id, { key: debt.key, agentId: debt.agentId, row, isInherited: true })
   }
   for await (const [key, value] of store.range('output')) {
     const [funcId = '', seq = ''] = key.split('/')

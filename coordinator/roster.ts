@@ -13,27 +13,17 @@ import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
 import type { ImageRecord } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
 import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
-import {
-  type AgentMessage,
-  type Assignment,
-  type Hello,
-  PROTOCOL_VERSION,
-  type Verdict,
-} from '../protocol/messages.ts'
+import type { AgentMessage, Assignment, Hello, Verdict } from '../protocol/messages.ts'
+import { checkHello, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
-
-interface Pull {
-  readonly onProgress: (line: string) => void
-  readonly resolve: (record: ImageRecord) => void
-  readonly reject: (error: Error) => void
-}
+import { createPulls, type Pulls } from './pulls.ts'
 
 interface Session {
   readonly number: number
   readonly agentId: string
   readonly channel: MemberChannel
-  readonly pulls: Map<number, Pull>
+  readonly pulls: Pulls
 }
 
 export interface Roster {
@@ -66,49 +56,17 @@ interface Deps {
   readonly log: Log
 }
 
-const readHello = async (channel: MemberChannel): Promise<Hello> => {
-  const timer = setTimeout(
-    () => channel.abort(new HyperError('BAD_PARAMETER', 'no hello came')),
-    limits.helloMs,
-  )
-  try {
-    const first = await channel.messages.next()
-    if (first.done === true || first.value.type !== 'hello') {
-      throw new HyperError('BAD_PARAMETER', 'the first message was no hello')
-    }
-    return first.value
-  } finally {
-    clearTimeout(timer)
-  }
-}
-
 export const createRoster = (deps: Deps): Roster => {
   const { epoch, version, membership, apply, log } = deps
   const sessions = new Map<string, Session>()
   const seen = new Map<string, string>()
   const open = new Set<MemberChannel>()
   let lastSession = 0
-  let lastPull = 0
 
   const sendTo = (session: Session, message: Parameters<MemberChannel['send']>[0]): void => {
     session.channel.send(message).catch((error: unknown) => {
       session.channel.abort(toHyperError(error))
     })
-  }
-
-  const checkHello = (hello: Hello): void => {
-    if (hello.protocol !== PROTOCOL_VERSION) {
-      throw new HyperError(
-        'VERSION_MISMATCH',
-        `the agent speaks version ${hello.protocol} of the protocol (hyper ${hello.version}), this coordinator ${PROTOCOL_VERSION} (hyper ${version})`,
-      )
-    }
-    if (hello.epochSeen > epoch) {
-      throw new HyperError(
-        'EPOCH_AHEAD',
-        `the agent has obeyed epoch ${hello.epochSeen}, this is ${epoch}`,
-      )
-    }
   }
 
   const hear = (session: Session, message: AgentMessage): void => {
@@ -127,10 +85,10 @@ export const createRoster = (deps: Deps): Roster => {
         deps.onLeave(agentId)
         break
       case 'pull-progress':
-        session.pulls.get(message.pull)?.onProgress(message.line)
+        session.pulls.progress(message.pull, message.line)
         break
       case 'pull-end':
-        endPull(session, message)
+        session.pulls.end(message)
         break
       case 'result':
         apply({ type: 'result', agentId, key: message.key, result: message.result })
@@ -143,22 +101,12 @@ export const createRoster = (deps: Deps): Roster => {
     }
   }
 
-  const endPull = (
-    session: Session,
-    message: Extract<AgentMessage, { type: 'pull-end' }>,
-  ): void => {
-    const pull = session.pulls.get(message.pull)
-    session.pulls.delete(message.pull)
-    if (message.record !== null) pull?.resolve(message.record)
-    else pull?.reject(new HyperError(message.code, message.message))
-  }
-
   const begin = (channel: MemberChannel, hello: Hello): Session => {
     const agentId = channel.remotePeer
     const former = sessions.get(agentId)
     if (former !== undefined) end(former, new HyperError('STOPPING', 'the agent connected again'))
     lastSession += 1
-    const session: Session = { number: lastSession, agentId, channel, pulls: new Map() }
+    const session: Session = { number: lastSession, agentId, channel, pulls: createPulls() }
     sessions.set(agentId, session)
     seen.set(agentId, new Date().toISOString())
     const { type: _type, attempts: _attempts, outbox: _outbox, ...facts } = hello
@@ -172,12 +120,9 @@ export const createRoster = (deps: Deps): Roster => {
     if (sessions.get(session.agentId) !== session) return
     sessions.delete(session.agentId)
     session.channel.abort(reason)
-    for (const pull of session.pulls.values()) {
-      pull.reject(
-        new HyperError('PULL_FAILED', 'the agent that pulled went away', { cause: reason }),
-      )
-    }
-    session.pulls.clear()
+    session.pulls.fail(
+      new HyperError('PULL_FAILED', 'the agent that pulled went away', { cause: reason }),
+    )
     apply({ type: 'disconnect', agentId: session.agentId, session: session.number })
     log.info({ peer: session.agentId, reason: messageOf(reason) }, 'agent disconnected')
   }
@@ -215,7 +160,7 @@ export const createRoster = (deps: Deps): Roster => {
     let hello: Hello
     try {
       hello = await readHello(channel)
-      checkHello(hello)
+      checkHello(hello, version, epoch)
     } catch (error) {
       await refuse(channel, error)
       return
@@ -252,28 +197,9 @@ export const createRoster = (deps: Deps): Roster => {
       if (session === undefined) {
         return Promise.reject(new HyperError('NO_AGENT', 'no agent is connected'))
       }
-      lastPull += 1
-      const pull = lastPull
-      return new Promise((resolve, reject) => {
-        const onAbort = (): void => {
-          session.pulls.delete(pull)
-          reject(new HyperError('PULL_FAILED', 'the pull was given up'))
-        }
-        signal.addEventListener('abort', onAbort, { once: true })
-        const done = (): void => signal.removeEventListener('abort', onAbort)
-        session.pulls.set(pull, {
-          onProgress,
-          resolve(record) {
-            done()
-            resolve(record)
-          },
-          reject(error) {
-            done()
-            reject(error)
-          },
-        })
-        sendTo(session, { type: 'pull', session: session.number, epoch, pull, reference, auth })
-      })
+      const { pull, ended } = session.pulls.begin(onProgress, signal)
+      sendTo(session, { type: 'pull', session: session.number, epoch, pull, reference, auth })
+      return ended
     },
     isConnected: (agentId) => sessions.has(agentId),
     seen: (agentId) => seen.get(agentId) ?? null,

@@ -29,7 +29,9 @@ export const CallRowSchema = Type.Object({
   revision: Count,
   accepted: Type.String(),
   payloadBytes: Count,
-  granted: Type.Array(Type.Object({ attempt: Count, epoch: Count, agentId: Type.String() })),
+  granted: Type.Array(
+    Type.Object({ attempt: Count, epoch: Count, agentId: Type.String(), isLost: Type.Boolean() }),
+  ),
   lastAttempt: Count,
   attemptsLost: Count,
   exitRetries: Count,

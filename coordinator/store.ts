@@ -3,20 +3,15 @@
  *
  * `commit(operations)` is atomic and synced: when it resolves, all of it survives a power cut.
  * Callers keep one commit in flight (the commit loop does), because LevelDB completes concurrent
- * batches out of order. Every value carries a CRC-32 of its bytes, checked when it is read: LevelDB
- * returns rotten bytes without an error. A value that fails is STATE_DAMAGED, never repaired.
- *
- * One process and one Store own a folder: LevelDB's own lock is a POSIX one, which the owner loses
- * by closing any descriptor of the lock file, so an abstract socket named after the folder's inode
- * is held as well. It vanishes with the process.
+ * batches out of order. Every value carries a checksum (daemon/sealed-row.ts). A value that fails is
+ * STATE_DAMAGED, never repaired. One process and one Store own a folder (daemon/folder-lock.ts).
  */
 
-import { mkdir, open as openFile, stat } from 'node:fs/promises'
-import { createServer, type Server } from 'node:net'
-import { crc32 } from 'node:zlib'
-import * as cbor from '@ipld/dag-cbor'
+import { mkdir, open as openFile } from 'node:fs/promises'
 import { Level } from 'level'
 import Type from 'typebox'
+import { lockFolder } from '../daemon/folder-lock.ts'
+import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { createParser } from '../protocol/schema.ts'
 
@@ -78,43 +73,6 @@ const SCHEMA_VERSION = 1
 /** Numbers in keys are padded so that their order is that of their text. */
 export const numberKey = (value: number): string => value.toString().padStart(16, '0')
 
-const seal = (value: unknown): Uint8Array => {
-  const body = cbor.encode(value)
-  const sealed = new Uint8Array(4 + body.byteLength)
-  new DataView(sealed.buffer).setUint32(0, crc32(body))
-  sealed.set(body, 4)
-  return sealed
-}
-
-const unseal = (sealed: Uint8Array, where: string): unknown => {
-  const body = sealed.subarray(4)
-  const expected =
-    sealed.byteLength < 4 ? -1 : new DataView(sealed.buffer, sealed.byteOffset).getUint32(0)
-  if (crc32(body) !== expected) {
-    throw new HyperError('STATE_DAMAGED', `the stored row ${where} does not match its checksum`)
-  }
-  return cbor.decode(body)
-}
-
-/** Holds the folder for this process. Two paths to one folder are one folder. */
-const lockFolder = async (folder: string): Promise<Server> => {
-  const { dev, ino } = await stat(folder)
-  const server = createServer((socket) => socket.destroy())
-  return new Promise((resolve, reject) => {
-    server.once('error', (cause: NodeJS.ErrnoException) => {
-      reject(
-        cause.code === 'EADDRINUSE'
-          ? new HyperError('STATE_IN_USE', `${folder} is in use by another process`, { cause })
-          : cause,
-      )
-    })
-    server.listen(`\0hyper-func:${dev}:${ino}`, () => {
-      server.unref()
-      resolve(server)
-    })
-  })
-}
-
 const isLocked = (error: unknown): boolean =>
   error instanceof Error &&
   ((error as NodeJS.ErrnoException).code === 'LEVEL_LOCKED' ||
@@ -131,7 +89,6 @@ const parseSchemaVersion = createParser(Type.Integer(), 'STATE_DAMAGED', 'schema
 export const openStore = async (folder: string): Promise<Store> => {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const lock = await lockFolder(folder)
-  const unlock = (): Promise<void> => new Promise((resolve) => lock.close(() => resolve()))
   const database = new Level<string, Uint8Array>(`${folder}/ledger`, {
     keyEncoding: 'utf8',
     valueEncoding: 'view',
@@ -139,7 +96,7 @@ export const openStore = async (folder: string): Promise<Store> => {
   try {
     await database.open()
   } catch (error) {
-    await unlock()
+    await lock.release()
     if (isLocked(error))
       throw new HyperError('STATE_IN_USE', `${folder} is in use by another process`)
     throw new HyperError('STATE_DAMAGED', `${folder} cannot be opened: ${messageOf(error)}`, {
@@ -162,7 +119,7 @@ export const openStore = async (folder: string): Promise<Store> => {
                 type: 'put' as const,
                 sublevel: rows[operation.sublevel],
                 key: operation.key,
-                value: seal(operation.value),
+                value: sealRow(operation.value),
               }
             : { type: 'del' as const, sublevel: rows[operation.sublevel], key: operation.key },
         ),
@@ -171,16 +128,16 @@ export const openStore = async (folder: string): Promise<Store> => {
     },
     async get(sublevel, key) {
       const sealed = await rows[sublevel].get(key)
-      return sealed === undefined ? undefined : unseal(sealed, `${sublevel}/${key}`)
+      return sealed === undefined ? undefined : unsealRow(sealed, `${sublevel}/${key}`)
     },
     async *range(sublevel, range = {}) {
       for await (const [key, sealed] of rows[sublevel].iterator(range)) {
-        yield [key, unseal(sealed, `${sublevel}/${key}`)] as const
+        yield [key, unsealRow(sealed, `${sublevel}/${key}`)] as const
       }
     },
     async close() {
       await database.close()
-      await unlock()
+      await lock.release()
     },
   }
 

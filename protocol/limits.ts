@@ -30,6 +30,8 @@ export const limits = {
   deliveredGraceMs: minute,
   /** History rows of one function. */
   historyRowsMax: 10_000,
+  /** Message in a history row, which stays under 1 KB; the output has the whole text. */
+  historyMessageCharsMax: 200,
   /** How long a history row outlives its output. */
   historyMs: 24 * hour,
   /** Calls a listing returns at the most. */

@@ -23,6 +23,9 @@ export type LogLine = Static<typeof LogLineSchema>
 
 const utf8 = new TextDecoder('utf-8')
 
-/** The first 255 bytes as text; bytes that are not UTF-8 become U+FFFD. */
+/** Bytes as text; what is not UTF-8 becomes U+FFFD. */
+export const decodeText = (bytes: Uint8Array): string => utf8.decode(bytes)
+
+/** The first 255 bytes as text. */
 export const shortText = (bytes: Uint8Array): string =>
-  utf8.decode(bytes.subarray(0, limits.shortBytesMax))
+  decodeText(bytes.subarray(0, limits.shortBytesMax))

@@ -16,8 +16,8 @@ import {
   statusOfRefusal,
 } from '../engine-answers.ts'
 import { INIT_MOUNT } from '../host-config.ts'
-import { createDemuxer } from '../init/demux.ts'
 import { attach, createAttached } from './attach.ts'
+import { readEngineLog } from './engine-log.ts'
 import type { ContainerSpec, Runner, RunningContainer } from './runner.ts'
 
 const NOT_FOUND = 404
@@ -129,10 +129,10 @@ export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Ru
       await orNull(docker.getContainer(id).wait({ abortSignal: signal }))
     },
     async readLog(id, sinks, signal) {
-      const options = { follow: false, stdout: true, stderr: true } as const
+      const options = { follow: false, stdout: true, stderr: true, timestamps: true } as const
       const abortSignal = within(signal, limits.startMsMax)
       const log = await orNull(docker.getContainer(id).logs({ ...options, abortSignal }))
-      if (log !== null && log.length > 0) createDemuxer(sinks).push(log)
+      if (log !== null && log.length > 0) readEngineLog(log, sinks)
     },
     remove,
     async list(signal) {

@@ -1,8 +1,8 @@
 /** `hyper info` and `hyper version`. */
 
 import type { Overview } from '../../client/client.ts'
+import { VERSION } from '../../protocol/version.ts'
 import type { Input } from '../input.ts'
-import { readVersion } from '../program.ts'
 
 const rowsOf = (endpoint: string, { Hyper }: Overview): readonly (readonly [string, string])[] => {
   const { agents } = Hyper
@@ -42,7 +42,7 @@ export const showInfo = async ({ connect, output }: Input): Promise<undefined> =
 
 /** Prints its own version also when the coordinator does not answer; that is an error then. */
 export const showVersion = async ({ connect, output }: Input): Promise<undefined> => {
-  const own = { version: await readVersion(), node: process.versions.node }
+  const own = { version: VERSION, node: process.versions.node }
   if (!output.isJson) output.line(`Client:  hyper ${own.version} (Node ${own.node})`)
   const client = await connect()
   try {

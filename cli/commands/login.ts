@@ -58,7 +58,7 @@ export const selectContext = async (input: Input): Promise<undefined> => {
 export const removeContext = async (input: Input): Promise<undefined> => {
   const { name, kept } = await readNamed(input)
   const { [name]: _gone, ...contexts } = kept.contexts
-  const current = kept.current === name ? null : kept.current
+  const current = kept.current === name ? '' : kept.current
   await writeContexts(input.environment.home, { current, contexts })
   input.output.line(name)
   return undefined

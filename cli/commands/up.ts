@@ -17,8 +17,8 @@ import { runUp } from '../up.ts'
 
 /** The context that the coordinator beside it wrote, whatever the user's own settings are. */
 const connectBeside = async ({ home }: Environment): Promise<Client> => {
-  const { current, contexts } = await readContexts(home)
-  const own = contexts.default ?? contexts[current ?? '']
+  const { contexts } = await readContexts(home)
+  const own = contexts.default
   if (own === undefined) {
     throw new HyperError('INTERNAL', 'the coordinator has left no token in client.json')
   }

@@ -74,7 +74,9 @@ const endAfterError = (
     output.end()
     return
   }
-  gateway.log.error({ err: error }, 'reading a log failed')
+  // A reader that fell too far behind is its own fault, and resumes with `since`.
+  const { fault } = ERRORS[toHyperError(error).code]
+  if (fault === 'platform') gateway.log.error({ err: error }, 'reading a log failed')
   output.destroy()
 }
 

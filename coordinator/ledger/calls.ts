@@ -5,20 +5,15 @@
  *   (none) ── acceptCall ──► queued ── take by placement ──► leased ── started ──► running
  *   queued ── setAside ──► aside ── returnToQueue ──► queued      (keeps its number)
  *   leased | running ── returnToQueue | setAside ──► queued | aside
- *   any ── endCall ──► final: the call leaves memory, a history row takes its place
+ *   any ── endCall (ending.ts) ──► final: the call leaves memory, a history row takes its place
  */
 
 import { assert } from '../../protocol/assert.ts'
-import { type AttemptKey, attemptName, finalStateOf, type Outcome } from '../../protocol/call.ts'
-import type { ErrorCode } from '../../protocol/errors.ts'
+import { attemptName } from '../../protocol/call.ts'
 import { shortText } from '../../protocol/log-line.ts'
-import type { CallRow, HistoryRow } from '../rows.ts'
-import { del, numberKey, put } from '../store.ts'
-
+import type { CallRow } from '../rows.ts'
+import { numberKey, put } from '../store.ts'
 import type { Account, Call, Effect, FuncCounts, Lease, Ledger, LedgerEvent, Now } from './state.ts'
-
-const empty = new Uint8Array()
-const utf8 = new TextEncoder()
 
 export const accountOf = (ledger: Ledger, accountId: string): Account => {
   const account = ledger.accounts.get(accountId)
@@ -44,7 +39,7 @@ const enterBooks = (ledger: Ledger, call: Call): void => {
   account.waitingBytes += call.payloadBytes
 }
 
-const leaveBooks = (ledger: Ledger, call: Call): void => {
+export const leaveBooks = (ledger: Ledger, call: Call): void => {
   const counts = countsOf(ledger, call.terms.funcId)
   if (call.state === 'running') counts.running -= 1
   else counts.pending -= 1
@@ -79,7 +74,7 @@ export const writeCall = (call: Call, effects: Effect[]): void => {
   effects.push({ type: 'write', operation: put('call', numberKey(call.seq), rowOf(call)) })
 }
 
-/** A call in memory, from its row; queued, as every call is until leases and agents tell more. */
+/** A call in memory, from its row; queued, as every call is that holds no lease. */
 export const callFromRow = (row: CallRow, terms: Call['terms']): Call => ({
   id: row.id,
   seq: row.seq,
@@ -97,14 +92,14 @@ export const callFromRow = (row: CallRow, terms: Call['terms']): Call => ({
   asideSinceMs: 0,
   asideUntilMs: 0,
   waitedMs: 0,
-  heard: null,
+  heard: [],
   reason: '',
 })
 
 export const enqueue = (ledger: Ledger, call: Call): void => {
   ledger.calls.set(call.id, call)
   enterBooks(ledger, call)
-  accountOf(ledger, call.terms.accountId).queue.append(call)
+  if (call.state === 'queued') accountOf(ledger, call.terms.accountId).queue.append(call)
 }
 
 export const acceptCall = (
@@ -196,95 +191,5 @@ export const leasesOf = (ledger: Ledger, call: Call): Lease[] =>
     const lease = ledger.leases.get(attemptName({ call: call.id, ...grant }))
     return lease === undefined ? [] : [lease]
   })
-
-export interface Ending {
-  readonly code: ErrorCode
-  readonly exitCode: number | null
-  readonly message: string
-  /** STDOUT of a finished call. */
-  readonly stdout: Uint8Array
-  readonly stderr: Uint8Array
-  readonly key: AttemptKey
-  readonly agentId: string
-}
-
-export const endingWithout = (call: Call, code: ErrorCode, message: string): Ending => ({
-  code,
-  exitCode: null,
-  message,
-  stdout: empty,
-  stderr: empty,
-  key: { call: call.id, attempt: Math.max(1, call.lastAttempt), epoch: 0 },
-  agentId: '',
-})
-
-/**
- * The one final state. Other attempts of the call are cancelled; their leases stand until their
- * containers are gone. `isOwed` says that the body goes to a waiting client first.
- */
-export const endCall = (
-  ledger: Ledger,
-  call: Call,
-  ending: Ending,
-  now: Now,
-  effects: Effect[],
-): void => {
-  const state = finalStateOf(ending.code)
-  const outcome: Outcome = {
-    state,
-    code: ending.code,
-    exitCode: ending.exitCode,
-    message: ending.message,
-  }
-  const body = state === 'finished' ? ending.stdout : utf8.encode(ending.message)
-  // Only what an agent still keeps can be owed: the rest is written at once.
-  const isOwed = call.sync && ending.agentId !== ''
-  const row: HistoryRow = {
-    id: call.id,
-    seq: call.seq,
-    funcId: call.terms.funcId,
-    accountId: call.terms.accountId,
-    accepted: call.accepted,
-    ended: now.wall,
-    attempt: ending.key.attempt,
-    outcome,
-  }
-  for (const lease of leasesOf(ledger, call)) {
-    lease.isOver = true
-    cancelLease(ledger, lease, effects)
-  }
-  leaveBooks(ledger, call)
-  ledger.calls.delete(call.id)
-  // What still holds the object (a queue skips it, a heap drops it) sees that it is over.
-  call.granted = []
-  if (isOwed) {
-    const debt = { funcId: row.funcId, seq: row.seq, key: ending.key, agentId: ending.agentId }
-    ledger.owed.set(call.id, { key: ending.key, agentId: ending.agentId, row })
-    effects.push({ type: 'write', operation: put('owed', call.id, debt) })
-  }
-  effects.push(
-    { type: 'write', operation: del('call', numberKey(call.seq)) },
-    { type: 'write', operation: del('payload', numberKey(call.seq)) },
-    { type: 'ended', row, body, isOwed },
-    state === 'finished'
-      ? logLine(call, 'FINISHED', {
-          ShortStdout: shortText(ending.stdout),
-          ShortStderr: shortText(ending.stderr),
-        })
-      : logLine(call, 'FAILED', { Message: ending.message, ShortStderr: shortText(ending.stderr) }),
-    { type: 'final', callId: call.id, attempt: ending.key.attempt, outcome, body },
-  )
-}
-
-/** Tells the agent, if it is here; if not, it is told at its next hello. */
-export const cancelLease = (ledger: Ledger, lease: Lease, effects: Effect[]): void => {
-  const agent = ledger.agents.get(lease.agentId)
-  if (agent === undefined || agent.session === 0) return
-  effects.push({
-    type: 'send',
-    agentId: agent.id,
-    order: { type: 'cancel', session: agent.session, key: lease.key },
-  })
-}
 
 export const isLive = (ledger: Ledger, call: Call): boolean => ledger.calls.get(call.id) === call

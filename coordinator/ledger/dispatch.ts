@@ -8,8 +8,9 @@ import { assert } from '../../protocol/assert.ts'
 import type { AttemptKey } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
 import { setAside, setState, writeCall } from './calls.ts'
+import { countAsAlive, unhearAll } from './grants.ts'
 import { grantLease } from './leases.ts'
-import { couldRun, pickAccount, pickAgent, whyNotPlaced } from './placement.ts'
+import { couldRun, hasRoom, pickAccount, pickAgent, whyNotPlaced } from './placement.ts'
 import type { Account, Call, Effect, Ledger, Now } from './state.ts'
 
 /** Places every head that fits. Each pass places one call or blocks one account: it ends. */
@@ -19,9 +20,8 @@ export const dispatch = (ledger: Ledger, now: Now, effects: Effect[]): void => {
     const next = pickAccount(ledger.accounts.values(), (account) => blocked.has(account))
     if (next === undefined) return
     const { account, call } = next
-    const heard = call.heard
-    if (heard !== null) {
-      takeBack(ledger, account, call, heard, now, effects)
+    if (call.heard.length > 0) {
+      if (!takeBack(ledger, account, call, now, effects)) blocked.add(account)
       continue
     }
     const agent = pickAgent(ledger.agents.values(), call.terms, now.ms)
@@ -32,7 +32,8 @@ export const dispatch = (ledger: Ledger, now: Now, effects: Effect[]): void => {
       assert(agent.slotsUsed < agent.hello.slots, 'no lease beyond the slots')
       grantLease(ledger, account, agent, key, call.terms, now.ms, effects)
       call.lastAttempt = attempt
-      call.granted = [...call.granted, { attempt, epoch: key.epoch, agentId: agent.id }]
+      const grant = { attempt, epoch: key.epoch, agentId: agent.id, isLost: false }
+      call.granted = [...call.granted, grant]
       call.reason = ''
       setState(ledger, call, 'leased')
       writeCall(call, effects)
@@ -48,22 +49,29 @@ export const dispatch = (ledger: Ledger, now: Now, effects: Effect[]): void => {
   }
 }
 
-/** The attempt that was thought lost runs on: in its turn, it has a lease again. */
+/**
+ * An attempt that was thought lost runs on: in the call's turn, it has a lease again. False where
+ * no agent that holds one has room for it in the books: then the call waits for it without.
+ */
 const takeBack = (
   ledger: Ledger,
   account: Account,
   call: Call,
-  heard: NonNullable<Call['heard']>,
   now: Now,
   effects: Effect[],
-): void => {
-  call.heard = null
-  const agent = ledger.agents.get(heard.agentId)
-  // Only while it is heard of: an agent that left since then tells again when it is back.
-  if (agent === undefined || agent.session !== heard.session) return
-  account.queue.take()
-  grantLease(ledger, account, agent, heard.key, call.terms, now.ms, effects)
-  setState(ledger, call, 'running')
+): boolean => {
+  for (const { key, agentId } of call.heard) {
+    const agent = ledger.agents.get(agentId)
+    if (agent === undefined || !hasRoom(agent, call.terms)) continue
+    account.queue.take()
+    unhearAll(ledger, call)
+    grantLease(ledger, account, agent, key, call.terms, now.ms, effects)
+    countAsAlive(call, key)
+    setState(ledger, call, 'running')
+    writeCall(call, effects)
+    return true
+  }
+  return false
 }
 
 /** No member could ever run it; while there is none at all, nobody is set aside. */

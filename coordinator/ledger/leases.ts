@@ -30,10 +30,12 @@ const rowOf = (lease: Lease): LeaseRow => ({
 })
 
 /** Enters a lease into the books of account and agent. */
-export const bookLease = (ledger: Ledger, lease: Lease, account: Account): void => {
+export const bookLease = (ledger: Ledger, lease: Lease): void => {
   assert(!ledger.leases.has(attemptName(lease.key)), 'an attempt is leased once')
   ledger.leases.set(attemptName(lease.key), lease)
-  account.leases += 1
+  // An ended call's lease can outlive its account.
+  const account = ledger.accounts.get(lease.terms.accountId)
+  if (account !== undefined) account.leases += 1
   const agent = ledger.agents.get(lease.agentId)
   if (agent !== undefined) takeSlot(agent, lease)
 }
@@ -76,7 +78,7 @@ export const grantLease = (
     silentSinceMs: null,
     isInherited: false,
   }
-  bookLease(ledger, lease, account)
+  bookLease(ledger, lease)
   writeLease(lease, effects)
 }
 

@@ -6,7 +6,9 @@
  */
 
 import { limits } from '../../protocol/limits.ts'
-import { endCall, endingWithout, returnToQueue, writeCall } from './calls.ts'
+import { returnToQueue, writeCall } from './calls.ts'
+import { endCall, endingWithout } from './ending.ts'
+import { countAsLost } from './grants.ts'
 import { endLease, leaseEndMs } from './leases.ts'
 import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
 
@@ -24,7 +26,7 @@ export const loseAttempt = (
   const name = agentName(ledger, lease)
   endLease(ledger, lease, effects)
   if (call.state !== 'leased' && call.state !== 'running') return
-  if (!lease.isInherited) call.attemptsLost += 1
+  if (!lease.isInherited) countAsLost(call, lease.key)
   if (call.terms.atMostOnce || call.attemptsLost >= call.terms.maxAttempts) {
     const tries = `${call.attemptsLost} of ${call.terms.maxAttempts} attempts lost`
     endCall(
@@ -65,5 +67,8 @@ export const expireLeases = (ledger: Ledger, now: Now, effects: Effect[]): void 
 
 /** The coordinator itself was away: no agent could reach it, so no silence counts. */
 export const forgiveSilence = (ledger: Ledger, nowMs: number): void => {
-  for (const lease of ledger.leases.values()) lease.renewedMs = nowMs
+  for (const lease of ledger.leases.values()) {
+    lease.renewedMs = nowMs
+    lease.silentSinceMs = null
+  }
 }

@@ -29,10 +29,24 @@ const isOpen = (agent: Agent, nowMs: number): boolean =>
   agent.pausedUntilMs <= nowMs &&
   agent.advert?.engineUp !== false
 
+/** By the leases alone. */
+export const hasRoom = (agent: Agent, terms: Pick<Terms, 'memoryBytes'>): boolean =>
+  agent.slotsUsed < agent.hello.slots &&
+  agent.memoryUsedBytes + terms.memoryBytes <= agent.hello.memoryBytes
+
+const slotsFree = (agent: Agent): number => agent.hello.slots - agent.slotsUsed - agent.heard.size
+
+/** Attempts that it runs without a lease take their room as well. */
+const memoryFreeBytes = (agent: Agent): number => {
+  let bytes = agent.hello.memoryBytes - agent.memoryUsedBytes
+  for (const call of agent.heard.values()) bytes -= call.terms.memoryBytes
+  return bytes
+}
+
 const fitsNow = (agent: Agent, terms: Terms, nowMs: number): boolean =>
   isOpen(agent, nowMs) &&
-  agent.slotsUsed < agent.hello.slots &&
-  agent.memoryUsedBytes + terms.memoryBytes <= agent.hello.memoryBytes &&
+  slotsFree(agent) > 0 &&
+  terms.memoryBytes <= memoryFreeBytes(agent) &&
   couldRun(agent, terms) &&
   // An image that no registry knows runs only where it is.
   (terms.image.digest !== null || holdsImage(agent, terms))
@@ -46,8 +60,7 @@ export const pickAgent = (
   let bestScore = -1
   for (const agent of agents) {
     if (!fitsNow(agent, terms, nowMs)) continue
-    const free = agent.hello.slots - agent.slotsUsed
-    const score = (holdsImage(agent, terms) ? 1e9 : 0) + free
+    const score = (holdsImage(agent, terms) ? 1e9 : 0) + slotsFree(agent)
     if (score > bestScore) {
       best = agent
       bestScore = score
@@ -97,8 +110,7 @@ export const pickAgentForPull = (agents: Iterable<Agent>): Agent | undefined => 
   let best: Agent | undefined
   for (const agent of agents) {
     if (agent.session === 0 || agent.advert?.engineUp === false) continue
-    const free = agent.hello.slots - agent.slotsUsed
-    if (best === undefined || free > best.hello.slots - best.slotsUsed) best = agent
+    if (best === undefined || slotsFree(agent) > slotsFree(best)) best = agent
   }
   return best
 }

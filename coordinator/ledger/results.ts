@@ -8,11 +8,12 @@
  */
 
 import { type AttemptKey, type AttemptResult, attemptName } from '../../protocol/call.ts'
-import { endCall, leasesOf, returnToQueue, setAside, writeCall } from './calls.ts'
+import { leasesOf, returnToQueue, setAside, writeCall } from './calls.ts'
+import { bodyOf, endCall } from './ending.ts'
+import { countAsAlive, countAsLost, dropGrant, grantOf, unhear } from './grants.ts'
 import { endLease, leaseOf } from './leases.ts'
-import { decideResult } from './retry.ts'
-import { wasGranted } from './sessions.ts'
-import type { Effect, Ledger, Now } from './state.ts'
+import { type Decision, decideResult } from './retry.ts'
+import type { Call, Effect, Ledger, Now, Owed } from './state.ts'
 
 export const commitResult = (
   ledger: Ledger,
@@ -25,42 +26,73 @@ export const commitResult = (
   const lease = leaseOf(ledger, key, agentId)
   const call = ledger.calls.get(key.call)
   if (lease !== undefined) endLease(ledger, lease, effects)
-  if (call === undefined || !wasGranted(call, key, agentId)) {
-    const owed = ledger.owed.get(key.call)
-    if (owed?.agentId === agentId && attemptName(owed.key) === attemptName(key)) {
-      // Told again: the delivery is not sure, so the body is written.
-      ledger.owed.delete(key.call)
-      const body =
-        result.code === 'FINISHED'
-          ? result.stdout
-          : new TextEncoder().encode(owed.row.outcome.message)
-      effects.push({ type: 'keep-output', row: owed.row, body })
-    }
+  const grant = call === undefined ? undefined : grantOf(call, key, agentId)
+  if (call === undefined || grant === undefined) {
+    keepOwed(ledger, agentId, key, result, effects)
     acknowledge(ledger, agentId, key, effects)
     return
   }
-  const others = leasesOf(ledger, call).filter((other) => !other.isOver)
-  const decision = decideResult(call, result, others.length > 0, now.ms)
+  unhear(ledger, call, key)
+  const isLeaving = result.code === 'AGENT_LOST' && ledger.agents.get(agentId)?.draining === true
+  const isAnotherAlive =
+    call.heard.length > 0 || leasesOf(ledger, call).some((other) => !other.isOver)
+  const standing = { ...call, isAnotherAlive, isSpared: grant.isLost || isLeaving }
+  const decision = decideResult(standing, result, now.ms)
   if (decision.kind === 'final') {
     endCall(ledger, call, { ...result, key, agentId }, now, effects)
     // An owed body is acknowledged when it was delivered or written.
     if (!ledger.owed.has(call.id)) acknowledge(ledger, agentId, key, effects)
     return
   }
-  call.granted = call.granted.filter((grant) => grant.attempt !== key.attempt)
-  if (decision.kind === 'again') {
-    call.attemptsLost = decision.attemptsLost
-    call.exitRetries = decision.exitRetries
-    call.pauseMs = decision.pauseMs
-    if (decision.pauseMs > 0) call.failingSinceMs ??= now.ms
-    // It may wait already, its lease having been lost before: then it stays in its place.
-    if (call.state === 'leased' || call.state === 'running') {
-      if (decision.pauseMs === 0) returnToQueue(ledger, call, result.message)
-      else setAside(ledger, call, now.ms, decision.pauseMs, result.message)
-    }
-  }
+  if (!result.started) countAsAlive(call, key)
+  if (decision.kind === 'again') tryAgain(ledger, call, key, result, decision, now)
+  dropGrant(call, key)
   writeCall(call, effects)
   acknowledge(ledger, agentId, key, effects)
+}
+
+const tryAgain = (
+  ledger: Ledger,
+  call: Call,
+  key: AttemptKey,
+  result: AttemptResult,
+  decision: Extract<Decision, { kind: 'again' }>,
+  now: Now,
+): void => {
+  if (decision.usesUp) countAsLost(call, key)
+  if (result.code === 'CALL_EXITED') call.exitRetries += 1
+  call.pauseMs = decision.pauseMs
+  call.failingSinceMs = decision.failingSinceMs
+  // It may wait already, its lease having been lost before: then it stays in its place.
+  if (call.state !== 'leased' && call.state !== 'running') return
+  if (decision.pauseMs === 0) returnToQueue(ledger, call, result.message)
+  else setAside(ledger, call, now.ms, decision.pauseMs, result.message)
+}
+
+/** A result told again whose delivery is not sure: the body is written. */
+const keepOwed = (
+  ledger: Ledger,
+  agentId: string,
+  key: AttemptKey,
+  result: AttemptResult,
+  effects: Effect[],
+): void => {
+  const owed = owedOf(ledger, key, agentId)
+  if (owed === undefined) return
+  ledger.owed.delete(key.call)
+  const { row } = owed
+  const body = bodyOf(result)
+  effects.push({ type: 'keep-output', row, body })
+  // Who asked after our start still waits for it.
+  if (owed.isInherited) {
+    effects.push({
+      type: 'final',
+      callId: row.id,
+      attempt: row.attempt,
+      outcome: row.outcome,
+      body,
+    })
+  }
 }
 
 const acknowledge = (ledger: Ledger, agentId: string, key: AttemptKey, effects: Effect[]): void => {
@@ -95,4 +127,28 @@ export const settleDelivery = (
       : { type: 'keep-output', row: owed.row, body },
   )
   acknowledge(ledger, owed.agentId, owed.key, effects)
+}
+
+export const owedOf = (ledger: Ledger, key: AttemptKey, agentId: string): Owed | undefined => {
+  const owed = ledger.owed.get(key.call)
+  const isIts = owed?.agentId === agentId && attemptName(owed.key) === attemptName(key)
+  return isIts ? owed : undefined
+}
+
+/** What only the agent still had is gone: it was removed from the mesh, or names it no more. */
+export const giveUpOwed = (
+  ledger: Ledger,
+  agentId: string,
+  named: ReadonlySet<string>,
+  effects: Effect[],
+): void => {
+  for (const [callId, { row, isInherited, key, ...owed }] of ledger.owed) {
+    if (!isInherited || owed.agentId !== agentId || named.has(attemptName(key))) continue
+    ledger.owed.delete(callId)
+    const { attempt, outcome } = row
+    effects.push(
+      { type: 'output-gone', row },
+      { type: 'final', callId, attempt, outcome, body: new Uint8Array() },
+    )
+  }
 }

@@ -2,9 +2,9 @@
  * Whether a result ends its call, or only its attempt. Pure.
  *
  *   the function's own end          final; a non-zero exit while RetryOnExit is left: again
- *   never started (proven)          again after a pause, for at most 5 min; it used up nothing
- *   the platform's failure          again after a pause, while attempts and the 5 min are left;
- *                                   an at-most-once call may have started, so it is final
+ *   never started (proven)          again after a pause, for at most 5 min on end; it used up nothing
+ *   the platform's failure          again after a pause, while attempts are left; it may have run
+ *                                   for long, so the 5 min begin anew; at-most-once: final
  *   either of the last two, while another attempt of the call is alive: only its attempt ends
  */
 
@@ -18,11 +18,17 @@ export type Decision =
   | {
       readonly kind: 'again'
       readonly pauseMs: number
-      readonly attemptsLost: number
-      readonly exitRetries: number
+      readonly failingSinceMs: number | null
+      /** The attempt counts as lost. */
+      readonly usesUp: boolean
     }
 
-type Standing = Pick<Call, 'terms' | 'attemptsLost' | 'exitRetries' | 'failingSinceMs' | 'pauseMs'>
+export interface Standing
+  extends Pick<Call, 'terms' | 'attemptsLost' | 'exitRetries' | 'failingSinceMs' | 'pauseMs'> {
+  readonly isAnotherAlive: boolean
+  /** Its lease was lost before (it is counted), or its agent leaves: it uses up nothing. */
+  readonly isSpared: boolean
+}
 
 const nextPauseMs = (pauseMs: number): number =>
   Math.min(Math.max(pauseMs * 2, limits.retryPauseMsMin), limits.retryPauseMsMax)
@@ -30,27 +36,23 @@ const nextPauseMs = (pauseMs: number): number =>
 export const decideResult = (
   call: Standing,
   result: Pick<AttemptResult, 'code' | 'started'>,
-  isAnotherAlive: boolean,
   nowMs: number,
 ): Decision => {
-  const { terms } = call
+  const { terms, isAnotherAlive } = call
   if (result.code === 'CALL_EXITED' && call.exitRetries < terms.retryOnExit) {
     if (isAnotherAlive) return { kind: 'attempt-only' }
     if (terms.atMostOnce) return { kind: 'final' }
-    const exitRetries = call.exitRetries + 1
-    return { kind: 'again', pauseMs: 0, attemptsLost: call.attemptsLost, exitRetries }
+    return { kind: 'again', pauseMs: 0, failingSinceMs: null, usesUp: false }
   }
   if (!isPlatformFailure(result.code)) return { kind: 'final' }
   if (isAnotherAlive) return { kind: 'attempt-only' }
-  const failingMs = nowMs - (call.failingSinceMs ?? nowMs)
-  const attemptsLost = call.attemptsLost + (result.started ? 1 : 0)
-  if (result.started && (terms.atMostOnce || attemptsLost >= terms.maxAttempts))
-    return { kind: 'final' }
-  if (failingMs >= limits.platformRetryMs) return { kind: 'final' }
-  return {
-    kind: 'again',
-    pauseMs: nextPauseMs(call.pauseMs),
-    attemptsLost,
-    exitRetries: call.exitRetries,
+  if (result.started) {
+    const usesUp = !call.isSpared
+    const attemptsLost = call.attemptsLost + (usesUp ? 1 : 0)
+    if (terms.atMostOnce || attemptsLost >= terms.maxAttempts) return { kind: 'final' }
+    return { kind: 'again', pauseMs: nextPauseMs(0), failingSinceMs: nowMs, usesUp }
   }
+  const failingSinceMs = call.failingSinceMs ?? nowMs
+  if (nowMs - failingSinceMs >= limits.platformRetryMs) return { kind: 'final' }
+  return { kind: 'again', pauseMs: nextPauseMs(call.pauseMs), failingSinceMs, usesUp: false }
 }

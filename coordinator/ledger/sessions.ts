@@ -11,15 +11,11 @@
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import type { Hello, Verdict } from '../../protocol/messages.ts'
 import { returnToQueue, setState, writeCall } from './calls.ts'
+import { countAsAlive, dropGrant, grantOf, hear, unhear, unhearAgent } from './grants.ts'
 import { endLease, leaseOf, renewLease, takeSlot } from './leases.ts'
 import { loseAttempt } from './lost.ts'
-import type { Agent, Call, Effect, Lease, Ledger, LedgerEvent, Now } from './state.ts'
-
-export const wasGranted = (call: Call, key: AttemptKey, agentId: string): boolean =>
-  call.granted.some(
-    (grant) =>
-      grant.attempt === key.attempt && grant.epoch === key.epoch && grant.agentId === agentId,
-  )
+import { giveUpOwed, owedOf } from './results.ts'
+import type { Agent, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
 
 /** A member as its last hello described it, while it is away. */
 export const rememberAgent = (
@@ -40,6 +36,7 @@ export const rememberAgent = (
     slotsUsed: 0,
     memoryUsedBytes: 0,
     leases: new Set(),
+    heard: new Map(),
     heardMs: nowMs,
     pausedUntilMs: 0,
     pauseMs: 0,
@@ -57,6 +54,7 @@ const agentFrom = (
   const agent =
     ledger.agents.get(event.agentId) ??
     rememberAgent(ledger, event.agentId, event.name, hello, nowMs)
+  unhearAgent(agent)
   agent.name = event.name
   agent.session = event.session
   agent.hello = hello
@@ -80,26 +78,41 @@ const judgeHeld = (
   const call = ledger.calls.get(key.call)
   const lease = leaseOf(ledger, key, agent.id)
   if (lease !== undefined) renewLease(lease, nowMs)
-  if (call === undefined || !wasGranted(call, key, agent.id)) return 'cancel'
+  // Killed before its result was in the outbox, the agent makes it again from the container.
+  if (owedOf(ledger, key, agent.id) !== undefined) return 'keep'
+  if (call === undefined || grantOf(call, key, agent.id) === undefined) return 'cancel'
   if (lease !== undefined) {
     if (isRunning && call.state === 'leased') setState(ledger, call, 'running')
     return 'keep'
   }
   // Its lease was lost. A newer attempt goes first; else the call waits for this one.
   if (call.state === 'leased' || call.state === 'running') return 'cancel'
-  call.heard = { key, agentId: agent.id, session: agent.session }
-  if (call.state === 'aside') returnToQueue(ledger, call, 'its attempt was heard of again')
+  waitFor(ledger, agent, call, key)
   return 'keep'
 }
 
-const judgeResult = (ledger: Ledger, agentId: string, key: AttemptKey): 'commit' | 'drop' => {
-  const call = ledger.calls.get(key.call)
-  if (call !== undefined) return wasGranted(call, key, agentId) ? 'commit' : 'drop'
-  const owed = ledger.owed.get(key.call)
-  return owed?.agentId === agentId && attemptName(owed.key) === attemptName(key) ? 'commit' : 'drop'
+const waitFor = (ledger: Ledger, agent: Agent, call: Call, key: AttemptKey): void => {
+  hear(agent, call, key)
+  if (call.state === 'aside') returnToQueue(ledger, call, 'its attempt was heard of again')
 }
 
-/** Leases on the agent that its report does not name. */
+const judgeResult = (
+  ledger: Ledger,
+  agent: Agent,
+  key: AttemptKey,
+  nowMs: number,
+): 'commit' | 'drop' => {
+  const lease = leaseOf(ledger, key, agent.id)
+  if (lease !== undefined) renewLease(lease, nowMs)
+  const call = ledger.calls.get(key.call)
+  if (call === undefined) return owedOf(ledger, key, agent.id) === undefined ? 'drop' : 'commit'
+  if (grantOf(call, key, agent.id) === undefined) return 'drop'
+  // The result is about to come: nothing is started meanwhile.
+  if (call.state === 'queued' || call.state === 'aside') waitFor(ledger, agent, call, key)
+  return 'commit'
+}
+
+/** Leases on the agent, and bodies owed by it, that its report does not name. */
 const settleUnnamed = (
   ledger: Ledger,
   agent: Agent,
@@ -110,21 +123,55 @@ const settleUnnamed = (
   const named = new Set(
     [...hello.attempts.map(({ key }) => key), ...hello.outbox].map((key) => attemptName(key)),
   )
+  giveUpOwed(ledger, agent.id, named, effects)
   for (const lease of [...agent.leases]) {
     if (named.has(attemptName(lease.key))) continue
     const call = ledger.calls.get(lease.key.call)
     if (lease.isOver || call === undefined) endLease(ledger, lease, effects)
-    else if (lease.storeId === hello.storeId) neverStarted(ledger, lease, call, effects)
+    else if (lease.storeId === hello.storeId)
+      neverStarted(ledger, call, lease.key, agent.id, effects)
     else loseAttempt(ledger, lease, call, now, effects)
   }
 }
 
-/** Proven: it counts for nothing, and its name is forgotten. */
-export const neverStarted = (ledger: Ledger, lease: Lease, call: Call, effects: Effect[]): void => {
-  endLease(ledger, lease, effects)
-  call.granted = call.granted.filter((grant) => grant.attempt !== lease.key.attempt)
+/** Proven, of an attempt with a lease or without: it counts for nothing, and is forgotten. */
+export const neverStarted = (
+  ledger: Ledger,
+  call: Call,
+  key: AttemptKey,
+  agentId: string,
+  effects: Effect[],
+): void => {
+  if (grantOf(call, key, agentId) === undefined) return
+  const lease = leaseOf(ledger, key, agentId)
+  countAsAlive(call, key)
+  unhear(ledger, call, key)
+  dropGrant(call, key)
   writeCall(call, effects)
+  if (lease === undefined) return
+  endLease(ledger, lease, effects)
   returnToQueue(ledger, call, 'its attempt never started')
+}
+
+/** A cancelled attempt's container is gone. Its result may still be on the way: the grant stays. */
+export const attemptGone = (
+  ledger: Ledger,
+  key: AttemptKey,
+  agentId: string,
+  now: Now,
+  effects: Effect[],
+): void => {
+  const call = ledger.calls.get(key.call)
+  const lease = leaseOf(ledger, key, agentId)
+  if (call !== undefined) unhear(ledger, call, key)
+  if (lease === undefined) return
+  if (call?.terms.atMostOnce) {
+    loseAttempt(ledger, lease, call, now, effects)
+    return
+  }
+  endLease(ledger, lease, effects)
+  // It was cancelled for a newer attempt, which was lost, and was then leased again.
+  if (call !== undefined) returnToQueue(ledger, call, 'its attempt was cancelled')
 }
 
 export const connectAgent = (
@@ -143,12 +190,10 @@ export const connectAgent = (
     verdicts.push({ key, verdict: judgeHeld(ledger, agent, key, running, now.ms) })
   }
   for (const key of hello.outbox) {
-    const verdict = judgeResult(ledger, agent.id, key)
+    const verdict = judgeResult(ledger, agent, key, now.ms)
     verdicts.push({ key, verdict })
     const lease = leaseOf(ledger, key, agent.id)
-    if (lease === undefined) continue
-    if (verdict === 'commit') renewLease(lease, now.ms)
-    else endLease(ledger, lease, effects)
+    if (verdict === 'drop' && lease !== undefined) endLease(ledger, lease, effects)
   }
   settleUnnamed(ledger, agent, hello, now, effects)
   effects.push({ type: 'welcome', agentId: agent.id, session: event.session, verdicts })
@@ -156,8 +201,9 @@ export const connectAgent = (
 
 export const disconnectAgent = (ledger: Ledger, agentId: string, session: number): void => {
   const agent = ledger.agents.get(agentId)
-  // A call that waits for an attempt of this session goes on without it (dispatch.ts).
-  if (agent?.session === session) agent.session = 0
+  if (agent?.session !== session) return
+  agent.session = 0
+  unhearAgent(agent)
 }
 
 export const heartbeat = (

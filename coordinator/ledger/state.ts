@@ -36,6 +36,8 @@ export interface Grant {
   readonly attempt: number
   readonly epoch: number
   readonly agentId: string
+  /** It is counted in attemptsLost. */
+  readonly isLost: boolean
 }
 
 /**
@@ -68,8 +70,8 @@ export interface Call {
   asideUntilMs: number
   /** How long it was head with quota free, or aside: what queueTimeout counts. */
   waitedMs: number
-  /** A lost attempt that was heard of again: it is not started elsewhere meanwhile. */
-  heard: { key: AttemptKey; agentId: string; session: number } | null
+  /** Lost attempts that are heard of again: it is not started elsewhere meanwhile. */
+  heard: readonly { readonly key: AttemptKey; readonly agentId: string }[]
   /** Why it waits, for people. */
   reason: string
 }
@@ -103,6 +105,8 @@ export interface Agent {
   slotsUsed: number
   memoryUsedBytes: number
   readonly leases: Set<Lease>
+  /** By name: attempts without a lease that it runs nevertheless (grants.ts). */
+  readonly heard: Map<string, Call>
   heardMs: number
   /** After a refusal it is offered nothing until then; the pause doubles. */
   pausedUntilMs: number
@@ -119,11 +123,13 @@ export interface Account {
   readonly queue: Queue<Call>
 }
 
-/** An output whose delivery to a synchronous client is under way. */
+/** An output whose delivery to a synchronous client is under way, or was when we were killed. */
 export interface Owed {
   readonly key: AttemptKey
   readonly agentId: string
   readonly row: HistoryRow
+  /** From before this start: only its agent still has the body. */
+  readonly isInherited: boolean
 }
 
 /** A call set aside until then; outdated where the call's own time differs. */
@@ -155,6 +161,12 @@ export interface Now {
   readonly wall: string
 }
 
+/** What an agent says of one attempt. */
+interface Said {
+  readonly agentId: string
+  readonly key: AttemptKey
+}
+
 export type LedgerEvent =
   | {
       readonly type: 'accept'
@@ -184,20 +196,10 @@ export type LedgerEvent =
   | { readonly type: 'advert'; readonly agentId: string; readonly advert: Advert }
   | { readonly type: 'draining'; readonly agentId: string; readonly draining: boolean }
   | { readonly type: 'heartbeat'; readonly agentId: string; readonly keys: readonly AttemptKey[] }
-  | { readonly type: 'started'; readonly agentId: string; readonly key: AttemptKey }
-  | {
-      readonly type: 'refused'
-      readonly agentId: string
-      readonly key: AttemptKey
-      readonly message: string
-    }
-  | { readonly type: 'gone'; readonly agentId: string; readonly key: AttemptKey }
-  | {
-      readonly type: 'result'
-      readonly agentId: string
-      readonly key: AttemptKey
-      readonly result: AttemptResult
-    }
+  | (Said & { readonly type: 'started' })
+  | (Said & { readonly type: 'refused'; readonly message: string })
+  | (Said & { readonly type: 'gone' })
+  | (Said & { readonly type: 'result'; readonly result: AttemptResult })
   /** The assignment could not be made: the stored payload is damaged. */
   | { readonly type: 'unassignable'; readonly key: AttemptKey; readonly message: string }
   | { readonly type: 'tick' }

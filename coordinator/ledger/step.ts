@@ -10,23 +10,16 @@
 import { assert, assertNever } from '../../protocol/assert.ts'
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
-import {
-  acceptCall,
-  accountOf,
-  endCall,
-  endingWithout,
-  isLive,
-  logLine,
-  returnToQueue,
-  setState,
-} from './calls.ts'
+import { acceptCall, accountOf, isLive, logLine, returnToQueue, setState } from './calls.ts'
 import { dispatch } from './dispatch.ts'
+import { endCall, endingWithout } from './ending.ts'
+import { unhearAgent } from './grants.ts'
 import { createHeap } from './heap.ts'
 import { endLease, leaseOf } from './leases.ts'
 import { expireLeases, forgiveSilence } from './lost.ts'
 import { createQueue } from './queue.ts'
-import { commitResult, settleDelivery } from './results.ts'
-import { connectAgent, disconnectAgent, heartbeat, neverStarted } from './sessions.ts'
+import { commitResult, giveUpOwed, settleDelivery } from './results.ts'
+import { attemptGone, connectAgent, disconnectAgent, heartbeat, neverStarted } from './sessions.ts'
 import type { Account, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
 
 export const createLedger = (epoch: number, nowMs: number): Ledger => ({
@@ -82,9 +75,15 @@ const onRefused = (
     )
     agent.pausedUntilMs = now.ms + agent.pauseMs
   }
-  if (lease === undefined) return
-  if (call === undefined) endLease(ledger, lease, effects)
-  else neverStarted(ledger, lease, call, effects)
+  if (call !== undefined) neverStarted(ledger, call, key, agentId, effects)
+  else if (lease !== undefined) endLease(ledger, lease, effects)
+}
+
+const forgetAgent = (ledger: Ledger, agentId: string, effects: Effect[]): void => {
+  const agent = ledger.agents.get(agentId)
+  if (agent !== undefined) unhearAgent(agent)
+  ledger.agents.delete(agentId)
+  giveUpOwed(ledger, agentId, new Set(), effects)
 }
 
 const endUnplaced = (ledger: Ledger, call: Call, now: Now, effects: Effect[]): void => {
@@ -114,7 +113,7 @@ const onTick = (ledger: Ledger, now: Now, effects: Effect[]): void => {
   returnAside(ledger, now, effects)
   for (const account of ledger.accounts.values()) {
     const head = account.leases < account.quota ? account.queue.head() : undefined
-    if (head === undefined || head.heard !== null) continue
+    if (head === undefined || head.heard.length > 0) continue
     head.waitedMs += passedMs
     if (head.waitedMs < head.terms.queueTimeoutMs) continue
     account.queue.take()
@@ -170,7 +169,7 @@ const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[])
       disconnectAgent(ledger, event.agentId, event.session)
       return
     case 'forget':
-      ledger.agents.delete(event.agentId)
+      forgetAgent(ledger, event.agentId, effects)
       return
     case 'advert': {
       const agent = ledger.agents.get(event.agentId)
@@ -195,11 +194,9 @@ const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[])
     case 'refused':
       onRefused(ledger, event.agentId, event.key, now, effects)
       return
-    case 'gone': {
-      const lease = leaseOf(ledger, event.key, event.agentId)
-      if (lease?.isOver) endLease(ledger, lease, effects)
+    case 'gone':
+      attemptGone(ledger, event.key, event.agentId, now, effects)
       return
-    }
     case 'result':
       commitResult(ledger, event.agentId, event.key, event.result, now, effects)
       return

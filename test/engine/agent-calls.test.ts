@@ -213,7 +213,8 @@ test('a function and an image without any command are told', async () => {
 
 test('an image that no registry has is not found', async () => {
   const digest = `sha256:${'0'.repeat(64)}`
-  const image = { reference: 'hyper-test/nowhere:latest', digest, id: digest }
+  const registry = process.env.HYPER_TEST_REGISTRY ?? ''
+  const image = { reference: `${registry}/nowhere:latest`, digest, id: digest }
   const result = await bench.run({ image, cmd: ['true'] })
   assert.deepEqual([result.code, result.started], ['IMAGE_NOT_FOUND', false])
 })

@@ -10,7 +10,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
-import { openPremises, type Premises } from '../../agent/premises.ts'
+import { openPremises, type Premises, type PremisesConfig } from '../../agent/premises.ts'
 import { type AttemptKey, type AttemptResult, attemptName } from '../../protocol/call.ts'
 import type { ImagePin } from '../../protocol/image.ts'
 import type { AgentMessage, Assignment, CoordinatorOrder } from '../../protocol/messages.ts'
@@ -26,6 +26,7 @@ type Order = Omit<CoordinatorOrder, 'session' | 'epoch'> extends infer O ? O : n
 export interface AgentBench {
   readonly home: string
   readonly agentId: string
+  readonly config: PremisesConfig
   readonly premises: () => Premises
   readonly messages: readonly AgentMessage[]
   /** Opens the premises, and a session unless told otherwise. */
@@ -68,10 +69,15 @@ const required = (name: string): string => {
 }
 
 export const createAgentBench = async (
-  options: { readonly slots?: number } = {},
+  options: { readonly slots?: number; readonly dockerHost?: string } = {},
 ): Promise<AgentBench> => {
   const home = await mkdtemp(join(tmpdir(), 'agent-'))
   const agentId = `test-${randomUUID()}`
+  const config: PremisesConfig = {
+    ...{ home, agentId, slots: options.slots ?? 8, memoryBytes: 2048 * MiB },
+    initDir: required('HYPER_TEST_INIT_DIR'),
+    dockerHost: options.dockerHost ?? required('HYPER_TEST_DOCKER_HOST'),
+  }
   const { docker, close: closeDocker } = connectDocker(required('HYPER_TEST_DOCKER_SOCKET'))
   const log = pino({ level: process.env.HYPER_LOG_LEVEL ?? 'silent' })
   const messages: AgentMessage[] = []
@@ -132,17 +138,10 @@ export const createAgentBench = async (
   }
 
   return {
-    ...{ home, agentId, premises, messages, connect, message, containers, quiet, assign },
+    ...{ home, agentId, config, premises, messages, connect, message, containers, quiet, assign },
     ...{ acknowledge, result, abandon },
     async open() {
-      opened = await openPremises(
-        {
-          ...{ home, agentId, slots: options.slots ?? 8, memoryBytes: 2048 * MiB },
-          initDir: required('HYPER_TEST_INIT_DIR'),
-          dockerHost: required('HYPER_TEST_DOCKER_HOST'),
-        },
-        log,
-      )
+      opened = await openPremises(config, log)
     },
     pin: (reference) =>
       premises().images.pull(reference, '', () => undefined, AbortSignal.timeout(ANSWER_MS)),

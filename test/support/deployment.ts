@@ -125,7 +125,7 @@ export const startDeployment = async (args: readonly string[] = []): Promise<Dep
       async () => {
         if (child.exitCode !== null) throw new Error(`hyper up ended:\n${output()}`)
         const found = await readContext(home).catch(() => null)
-        return found !== null && output().includes('hyper func call hello') ? found : undefined
+        return found !== null && output().includes('Hyper Func is up.') ? found : undefined
       },
       startMs,
       () => `hyper up is not ready:\n${output()}`,

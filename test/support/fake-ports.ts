@@ -5,7 +5,7 @@
 
 import type { Account, Ports, StoredFunc } from '../../coordinator/ports.ts'
 import { HyperError } from '../../protocol/errors.ts'
-import { parseFuncCreate } from '../../protocol/func.ts'
+import { parseFuncCreate } from '../../protocol/func-request.ts'
 import type { ImageRecord } from '../../protocol/image.ts'
 import { createFakeCalls, createFakeLogs } from './fake-calls.ts'
 

@@ -1,0 +1,39 @@
+/** The first words of an agent on a new channel: read, and whether they are accepted. */
+
+import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
+import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
+
+/** The first message of a channel. Throws where it is no hello, or none comes in time. */
+export const readHello = async (channel: MemberChannel): Promise<Hello> => {
+  const timer = setTimeout(
+    () => channel.abort(new HyperError('BAD_PARAMETER', 'no hello came')),
+    limits.helloMs,
+  )
+  try {
+    const first = await channel.messages.next()
+    if (first.done === true || first.value.type !== 'hello') {
+      throw new HyperError('BAD_PARAMETER', 'the first message was no hello')
+    }
+    return first.value
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Throws VERSION_MISMATCH, or EPOCH_AHEAD for an agent that obeyed a later coordinator. */
+export const checkHello = (hello: Hello, version: string, epoch: number): void => {
+  if (hello.protocol !== PROTOCOL_VERSION) {
+    throw new HyperError(
+      'VERSION_MISMATCH',
+      `the agent speaks version ${hello.protocol} of the protocol (hyper ${hello.version}), this coordinator ${PROTOCOL_VERSION} (hyper ${version})`,
+    )
+  }
+  if (hello.epochSeen > epoch) {
+    throw new HyperError(
+      'EPOCH_AHEAD',
+      `the agent has obeyed epoch ${hello.epochSeen}, this is ${epoch}`,
+    )
+  }
+}

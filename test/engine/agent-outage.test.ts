@@ -1,0 +1,117 @@
+/**
+ * An engine that goes away in the middle of things, by way of a proxy that cuts every connection
+ * and takes no new ones; it is reached by tcp:// on loopback.
+ */
+
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+import { afterEach, beforeEach, test } from 'node:test'
+import type { ImagePin } from '../../protocol/image.ts'
+import { type AgentBench, createAgentBench } from '../support/agent-bench.ts'
+import { eventually } from '../support/eventually.ts'
+
+interface Proxy {
+  readonly dockerHost: string
+  /** Cuts all connections and refuses new ones. */
+  cut(): void
+  restore(): void
+  close(): Promise<void>
+}
+
+const startProxy = async (socketPath: string): Promise<Proxy> => {
+  const sockets = new Set<Socket>()
+  let isCut = false
+  const keep = (socket: Socket): Socket => {
+    sockets.add(socket)
+    socket.on('close', () => sockets.delete(socket))
+    socket.on('error', () => socket.destroy())
+    return socket
+  }
+  const server: Server = createServer({ allowHalfOpen: true }, (client) => {
+    keep(client)
+    if (isCut) {
+      client.destroy()
+      return
+    }
+    const engine = keep(connect({ path: socketPath, allowHalfOpen: true }))
+    client.pipe(engine).pipe(client)
+    client.on('close', () => engine.destroy())
+    engine.on('close', () => client.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const cut = (): void => {
+    isCut = true
+    for (const socket of sockets) socket.destroy()
+  }
+  return {
+    dockerHost: `tcp://127.0.0.1:${port}`,
+    cut,
+    restore: () => {
+      isCut = false
+    },
+    async close() {
+      cut()
+      server.close()
+      await once(server, 'close')
+    },
+  }
+}
+
+let proxy: Proxy
+let bench: AgentBench
+let ubuntu: ImagePin
+
+beforeEach(async () => {
+  proxy = await startProxy(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
+  bench = await createAgentBench({ dockerHost: proxy.dockerHost })
+  await bench.open()
+  bench.connect()
+  ubuntu = await bench.pin('ubuntu')
+})
+afterEach(async () => {
+  proxy.restore()
+  await bench.close()
+  await proxy.close()
+})
+
+const isUp = (): boolean => bench.premises().engine.isUp()
+
+test('a call outlives the way to its engine, and is read back whole', async () => {
+  const payload = Buffer.alloc(100_000, 'x')
+  const key = bench.assign({ image: ubuntu, cmd: ['sh', '-c', 'sleep 1; cat'], payload })
+  await bench.message('started', key)
+  proxy.cut()
+  bench.premises().engine.suspect()
+  await eventually(() => !isUp())
+  const refused = bench.assign({ image: ubuntu, cmd: ['true'] })
+  assert.match((await bench.message('refused', refused)).message, /engine/)
+  proxy.restore()
+  const result = await bench.result(key)
+  assert.equal(result.code, 'FINISHED', result.message)
+  assert.ok(payload.equals(result.stdout))
+  bench.acknowledge(key)
+  await bench.quiet()
+})
+
+test('an engine that goes away before the start has started nothing', async () => {
+  proxy.cut()
+  // The agent has not noticed yet.
+  const key = bench.assign({ image: ubuntu, cmd: ['true'] })
+  const result = await bench.result(key)
+  assert.deepEqual([result.code, result.started], ['START_FAILED', false])
+  bench.acknowledge(key)
+  await bench.quiet()
+})
+
+test('a cancel while the engine is away is done when it is back', async () => {
+  const key = bench.assign({ image: ubuntu, cmd: ['sleep', '60'] })
+  await bench.message('started', key)
+  proxy.cut()
+  bench.cancel(key)
+  proxy.restore()
+  await bench.message('gone', key)
+  assert.deepEqual(await bench.containers(), [])
+})

@@ -1,0 +1,84 @@
+/** The ledger's books against a recount of them: what must hold after every transition. */
+
+import assert from 'node:assert/strict'
+import type { Call, Ledger } from '../../coordinator/ledger/state.ts'
+import { attemptName } from '../../protocol/call.ts'
+import type { Disk } from './ledger-disk.ts'
+
+const isWaiting = (call: Call): boolean => call.state === 'queued' || call.state === 'aside'
+
+const checkAccounts = (ledger: Ledger, calls: readonly Call[]): void => {
+  const leases = [...ledger.leases.values()]
+  for (const account of ledger.accounts.values()) {
+    const own = calls.filter((call) => call.terms.accountId === account.id)
+    const waiting = own.filter(isWaiting)
+    const bytes = waiting.reduce((sum, call) => sum + call.payloadBytes, 0)
+    const held = leases.filter((lease) => lease.terms.accountId === account.id).length
+    assert.equal(account.leases, held, 'leases of an account')
+    assert.equal(account.waiting, waiting.length, 'waiting calls of an account')
+    assert.equal(account.waitingBytes, bytes, 'waiting bytes of an account')
+    const queued = own.filter((call) => call.state === 'queued').map((call) => call.seq)
+    const head = queued.length === 0 ? undefined : Math.min(...queued)
+    assert.equal(account.queue.head()?.seq, head, 'the head of the queue is its oldest call')
+  }
+}
+
+const checkAgents = (ledger: Ledger): void => {
+  for (const agent of ledger.agents.values()) {
+    const own = [...ledger.leases.values()].filter((lease) => lease.agentId === agent.id)
+    // While it is away from the start on, its leases are booked at its first hello.
+    if (agent.session !== 0) assert.equal(agent.leases.size, own.length, 'leases of an agent')
+    const bytes = [...agent.leases].reduce((sum, lease) => sum + lease.terms.memoryBytes, 0)
+    assert.equal(agent.slotsUsed, agent.leases.size, 'slots of an agent')
+    assert.equal(agent.memoryUsedBytes, bytes, 'memory of an agent')
+    if (agent.session === 0) assert.equal(agent.heard.size, 0, 'who is away is not heard')
+    for (const [name, call] of agent.heard) {
+      assert.equal(ledger.calls.get(call.id), call, 'a call that is heard of lives')
+      assert.ok(call.heard.some(({ key }) => attemptName(key) === name))
+    }
+  }
+}
+
+const checkCalls = (ledger: Ledger, calls: readonly Call[]): void => {
+  const counts = new Map<string, { pending: number; running: number }>()
+  for (const call of calls) {
+    const { funcId } = call.terms
+    const count = counts.get(funcId) ?? { pending: 0, running: 0 }
+    count[call.state === 'running' ? 'running' : 'pending'] += 1
+    counts.set(funcId, count)
+    const held = [...ledger.leases.values()].filter((lease) => lease.key.call === call.id)
+    assert.equal(held.length, isWaiting(call) ? 0 : 1, `leases of a call that is ${call.state}`)
+    assert.ok(held.every((lease) => !lease.isOver))
+    assert.ok(call.heard.length === 0 || call.state === 'queued', 'what is heard of waits')
+    const lost = call.granted.filter((grant) => grant.isLost).length
+    assert.ok(lost <= call.attemptsLost, 'lost attempts are counted')
+    assert.ok(call.attemptsLost < call.terms.maxAttempts, 'a call with no attempt left has ended')
+  }
+  assert.deepEqual(new Map(ledger.counts), counts, 'counts of functions')
+}
+
+export const checkBooks = (ledger: Ledger): void => {
+  const calls = [...ledger.calls.values()]
+  checkAccounts(ledger, calls)
+  checkAgents(ledger)
+  checkCalls(ledger, calls)
+  for (const lease of ledger.leases.values()) {
+    assert.equal(lease.isOver, !ledger.calls.has(lease.key.call), 'a lease is over with its call')
+  }
+}
+
+/** With nothing under way to the disk: it has what memory has. */
+export const checkDisk = (ledger: Ledger, disk: Disk): void => {
+  const stored = disk.keys('call').map((key) => disk.value('call', key))
+  const live = [...ledger.calls.values()].sort((a, b) => a.seq - b.seq)
+  assert.partialDeepStrictEqual(
+    stored,
+    live.map(({ id, seq, granted, lastAttempt, attemptsLost, exitRetries }) => ({
+      ...{ id, seq, granted, lastAttempt, attemptsLost, exitRetries },
+    })),
+  )
+  assert.equal(stored.length, live.length)
+  assert.deepEqual(disk.keys('payload'), disk.keys('call'))
+  assert.deepEqual(disk.keys('lease'), [...ledger.leases.keys()].sort())
+  assert.deepEqual(disk.keys('owed'), [...ledger.owed.keys()].sort())
+}

@@ -1,0 +1,262 @@
+/** The agent's step function, by example and under any order of events. */
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import fc from 'fast-check'
+import {
+  type AgentState,
+  freeRoom,
+  initialState,
+  renewable,
+  reportOf,
+} from '../../agent/agent-state.ts'
+import { type AgentEffect, type AgentEvent, step } from '../../agent/attempt.ts'
+import { notStarted } from '../../agent/classify.ts'
+import { type AttemptKey, attemptName } from '../../protocol/call.ts'
+import type { Assignment, Verdict } from '../../protocol/messages.ts'
+
+const room = { slots: 2, memoryBytes: 300 }
+const result = { ...notStarted('FINISHED', '', 0), started: true }
+const keyOf = (number: number): AttemptKey => ({
+  call: `00000000-0000-4000-8000-${number.toString().padStart(12, '0')}`,
+  attempt: 1,
+  epoch: 1,
+})
+const assignmentOf = (number: number): Assignment => ({
+  key: keyOf(number),
+  func: { id: 'f', name: 'f', revision: 1 },
+  image: { reference: 'a', digest: null, id: 'b' },
+  ...{ entrypoint: null, cmd: null, environment: [], workingDir: '', user: '', stopSignal: '' },
+  ...{ network: 'none', runtime: '', profile: 'default', memoryBytes: 100, cpus: 1 },
+  ...{ timeoutMs: 0, atMostOnce: false, payload: new Uint8Array(0) },
+})
+
+/** A shell without I/O: does what effects ask for when the test says so, and checks every one. */
+const createModel = () => {
+  let state: AgentState = initialState({ room, epoch: 0, adopted: [], outbox: [] })
+  let session = 0
+  const assigned = new Set<string>()
+  const runs = new Set<string>()
+  const stopped = new Map<string, string>()
+  const written = new Set<string>()
+  const acknowledged = new Set<string>()
+  const answered = new Map<string, string>()
+  const withResult = new Set<string>()
+  const pending: { kind: 'run' | 'write' | 'remove'; key: AttemptKey; running: boolean }[] = []
+
+  const check = (effect: AgentEffect): void => {
+    const key = 'key' in effect ? effect.key : undefined
+    const name = key === undefined ? '' : attemptName(key)
+    switch (effect.type) {
+      case 'run': {
+        const own = attemptName(effect.assignment.key)
+        assert.ok(!runs.has(own), 'a second container for one key')
+        runs.add(own)
+        pending.push({ kind: 'run', key: effect.assignment.key, running: false })
+        break
+      }
+      case 'stop':
+        stopped.set(name, effect.reason)
+        break
+      case 'write':
+        withResult.add(name)
+        pending.push({ kind: 'write', key: effect.key, running: false })
+        break
+      case 'remove':
+        assert.ok(!withResult.has(name) || written.has(name), 'removed before the outbox had it')
+        pending.push({ kind: 'remove', key: effect.key, running: false })
+        break
+      case 'delete':
+        assert.ok(
+          !withResult.has(name) || (written.has(name) && acknowledged.has(name)),
+          'deleted before it was acknowledged',
+        )
+        break
+      case 'report':
+        assert.equal(effect.session, session)
+        answered.set(name, 'result')
+        break
+      case 'send':
+        assert.equal(effect.message.session, session)
+        if (effect.message.type === 'gone' || effect.message.type === 'refused') {
+          answered.set(attemptName(effect.message.key), effect.message.type)
+        }
+        break
+      default:
+    }
+  }
+
+  const dispatch = (event: AgentEvent): void => {
+    const next = step(state, event)
+    state = next.state
+    for (const effect of next.effects) check(effect)
+    const free = freeRoom(state)
+    assert.ok(free.slots >= 0 && free.memoryBytes >= 0)
+    assert.ok(renewable(state).length <= room.slots)
+  }
+
+  const welcome = (): void => {
+    const hello = reportOf(state)
+    const verdicts: Verdict[] = [
+      ...hello.attempts.map(({ key }) => ({ key, verdict: 'keep' as const })),
+      ...hello.outbox.map((key) => ({ key, verdict: 'commit' as const })),
+    ]
+    session += 1
+    dispatch({ type: 'welcomed', session, epoch: 1, verdicts })
+  }
+
+  /** The pending act at `at` comes to its next stage. */
+  const advance = (at: number): void => {
+    const act = pending[at % Math.max(1, pending.length)]
+    if (act === undefined) return
+    const { key } = act
+    if (act.kind === 'run' && !act.running && !stopped.has(attemptName(key))) {
+      act.running = true
+      dispatch({ type: 'started', key })
+      return
+    }
+    pending.splice(pending.indexOf(act), 1)
+    if (act.kind === 'run') {
+      const isCancelled = stopped.get(attemptName(key)) === 'cancel'
+      dispatch({ type: 'ended', key, result: isCancelled ? null : result })
+    } else if (act.kind === 'write') {
+      written.add(attemptName(key))
+      dispatch({ type: 'written', key })
+    } else {
+      dispatch({ type: 'removed', key })
+    }
+  }
+
+  return {
+    ...{ dispatch, welcome, advance, assigned, answered, runs, pending, acknowledged },
+    state: () => state,
+    order: (order: object): void =>
+      dispatch({ type: 'order', order: { session, epoch: 1, ...order } as never, unfit: '' }),
+    /** A coordinator may repeat itself, but never names an attempt again that it knows to be over. */
+    assign(number: number): void {
+      const name = attemptName(keyOf(number))
+      if (acknowledged.has(name) || answered.get(name) === 'gone') return
+      if (state.session !== null) assigned.add(name)
+      this.order({ type: 'assign', assignment: assignmentOf(number) })
+    },
+    acknowledge(number: number): void {
+      const name = attemptName(keyOf(number))
+      // A coordinator acknowledges only what it heard of.
+      if (answered.get(name) !== 'result' || state.session === null) return
+      acknowledged.add(name)
+      this.order({ type: 'acknowledge', key: keyOf(number) })
+    },
+  }
+}
+type Model = ReturnType<typeof createModel>
+
+const number = fc.integer({ min: 1, max: 6 })
+const move = fc.oneof(
+  { weight: 4, arbitrary: number.map((n) => (model: Model) => model.assign(n)) },
+  { weight: 8, arbitrary: fc.nat(9).map((at) => (model: Model) => model.advance(at)) },
+  { weight: 3, arbitrary: number.map((n) => (model: Model) => model.acknowledge(n)) },
+  {
+    weight: 2,
+    arbitrary: number.map((n) => (model: Model) => model.order({ type: 'cancel', key: keyOf(n) })),
+  },
+  { weight: 1, arbitrary: fc.constant((model: Model) => model.welcome()) },
+  { weight: 1, arbitrary: fc.constant((model: Model) => model.dispatch({ type: 'disconnected' })) },
+  {
+    weight: 1,
+    arbitrary: fc
+      .boolean()
+      .map((draining) => (model: Model) => model.dispatch({ type: 'drain', draining })),
+  },
+  { weight: 1, arbitrary: fc.constant((model: Model) => model.dispatch({ type: 'leave' })) },
+  {
+    weight: 1,
+    arbitrary: number.map(
+      (n) => (model: Model) =>
+        model.order({ type: 'assign', session: 9999, assignment: assignmentOf(n) }),
+    ),
+  },
+)
+
+test('whatever the order of events, every assignment is answered and nothing is left', () => {
+  fc.assert(
+    fc.property(fc.array(move, { maxLength: 80 }), (moves) => {
+      const model = createModel()
+      model.welcome()
+      for (const perform of moves) perform(model)
+      for (let left = 0; left < 100 && model.pending.length > 0; left++) model.advance(0)
+      assert.equal(model.pending.length, 0)
+      model.welcome()
+      for (let n = 1; n <= 6; n++) model.acknowledge(n)
+      assert.equal(model.state().attempts.size, 0, 'an attempt is left')
+      assert.deepEqual(freeRoom(model.state()), room)
+      for (const name of model.runs) {
+        // A `gone` that was lost with its session is told by the next hello, which names nothing.
+        assert.ok(model.assigned.has(name), 'ran what was not assigned')
+      }
+      assert.deepEqual(reportOf(model.state()), { attempts: [], outbox: [] })
+    }),
+    { numRuns: 2000 },
+  )
+})
+
+test('while the session lasts every assignment ends in refused, result or gone', () => {
+  const inSession = fc.oneof(
+    { weight: 4, arbitrary: number.map((n) => (model: Model) => model.assign(n)) },
+    { weight: 6, arbitrary: fc.nat(9).map((at) => (model: Model) => model.advance(at)) },
+    {
+      weight: 2,
+      arbitrary: number.map(
+        (n) => (model: Model) => model.order({ type: 'cancel', key: keyOf(n) }),
+      ),
+    },
+  )
+  fc.assert(
+    fc.property(fc.array(inSession, { maxLength: 60 }), (moves) => {
+      const model = createModel()
+      model.welcome()
+      for (const perform of moves) perform(model)
+      for (let left = 0; left < 100 && model.pending.length > 0; left++) model.advance(0)
+      for (const name of model.assigned) assert.ok(model.answered.has(name), `${name}: no answer`)
+    }),
+    { numRuns: 1000 },
+  )
+})
+
+test('orders of a lower epoch are ignored, and so is a coordinator that has one', () => {
+  let state = initialState({ room, epoch: 5, adopted: [], outbox: [] })
+  const lower = step(state, { type: 'welcomed', session: 1, epoch: 4, verdicts: [] })
+  assert.deepEqual(lower.effects, [{ type: 'disconnect' }])
+  assert.equal(lower.state.session, null)
+  const higher = step(state, { type: 'welcomed', session: 1, epoch: 6, verdicts: [] })
+  assert.deepEqual(higher.effects, [{ type: 'raiseEpoch', epoch: 6 }])
+  state = higher.state
+  const assignment = assignmentOf(1)
+  const order = { type: 'assign', session: 1, epoch: 5, assignment } as const
+  assert.deepEqual(step(state, { type: 'order', order, unfit: '' }).effects, [])
+})
+
+test('what an earlier process left is told in the hello, and settled by the verdicts', () => {
+  const [running, cancelled, kept, dropped] = [1, 2, 3, 4].map(keyOf)
+  assert.ok(running && cancelled && kept && dropped)
+  const state = initialState({
+    ...{ room, epoch: 1 },
+    adopted: [running, cancelled].map((key) => ({ key, memoryBytes: 100 })),
+    outbox: [kept, dropped],
+  })
+  assert.deepEqual(reportOf(state).outbox, [kept, dropped])
+  const { effects, state: next } = step(state, {
+    ...{ type: 'welcomed', session: 1, epoch: 1 },
+    verdicts: [
+      { key: running, verdict: 'keep' },
+      { key: cancelled, verdict: 'cancel' },
+      { key: kept, verdict: 'commit' },
+      { key: dropped, verdict: 'drop' },
+    ],
+  })
+  assert.deepEqual(effects, [
+    { type: 'stop', key: cancelled, reason: 'cancel' },
+    { type: 'delete', key: dropped },
+    { type: 'report', key: kept, session: 1 },
+  ])
+  assert.deepEqual([...next.attempts.keys()], [running, cancelled, kept].map(attemptName))
+})
