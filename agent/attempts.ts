@@ -25,6 +25,8 @@ import type { Room } from './slots.ts'
 export interface AttemptsDeps extends CallRunDeps {
   readonly room: Room
   readonly kept: Kept
+  /** Why no call can be run here at all; '' where they can. */
+  readonly unfit: () => string
   /** Called after every change of what an advert tells. */
   readonly onChange: () => void
 }
@@ -93,6 +95,7 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
   const unfit = (order: CoordinatorOrder): string => {
     if (order.type !== 'assign') return ''
     if (!engine.isUp()) return 'the Docker engine does not answer'
+    if (deps.unfit() !== '') return deps.unfit()
     const { runtime } = order.assignment
     const isThere = runtime === '' || (engine.facts()?.runtimes.includes(runtime) ?? false)
     return isThere ? '' : `the Docker engine has no runtime ${runtime}`

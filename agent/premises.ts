@@ -71,6 +71,26 @@ export const openPremises = async (
   }
 }
 
+/** The engine is tried once: at the start, or as soon as it comes. Until then no call is taken. */
+const createTrial = (probe: () => Promise<void>) => {
+  let unfit = 'the Docker engine was not tried yet'
+  let hasRun = false
+  return {
+    unfit: (): string => unfit,
+    hasRun: (): boolean => hasRun,
+    async run(): Promise<void> {
+      hasRun = true
+      try {
+        await probe()
+        unfit = ''
+      } catch (error) {
+        unfit = messageOf(error)
+        throw error
+      }
+    },
+  }
+}
+
 const open = async (
   config: PremisesConfig,
   log: Log,
@@ -96,14 +116,15 @@ const open = async (
   const supplyOf = (by: typeof runner) =>
     createSupply({ images, cpus, runner: by, startsMax: cpus(), initDir: initMount.dir })
 
-  const probe = (): Promise<void> => {
+  const trial = createTrial(() => {
     const own = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
     return probeEngine({ runner: own, supply: supplyOf(own), nonces })
+  })
+  if (await engine.check()) await trial.run()
+  else {
+    progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
+    log.warn({ dockerHost }, 'the Docker engine does not answer')
   }
-  let isProbed = await engine.check()
-  if (isProbed) await probe()
-  else progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
-  if (!isProbed) log.warn({ dockerHost }, 'the Docker engine does not answer')
 
   const kept = await outbox.readKept()
   if (kept.notes.length === 0) await removeOldInitMounts(home, initMount)
@@ -111,15 +132,16 @@ const open = async (
   let onChange = (): void => undefined
   const attempts = createAttempts({
     ...{ engine, runner, outbox, nonces, log, room, kept },
-    supply: supplyOf(runner),
+    ...{ supply: supplyOf(runner), unfit: trial.unfit },
     onChange: () => onChange(),
   })
   closers.add(attempts.close)
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
-    if (!isUp || isProbed) return
-    isProbed = true
-    probe().catch((error: unknown) => log.error({ reason: messageOf(error) }, 'engine unsuitable'))
+    if (!isUp || trial.hasRun()) return
+    trial.run().catch((error: unknown) => {
+      log.error({ reason: messageOf(error) }, 'the Docker engine is unsuitable: no calls are taken')
+    })
   })
   closers.add(forgetEngine)
   return {

@@ -115,3 +115,27 @@ test('a cancel while the engine is away is done when it is back', async () => {
   await bench.message('gone', key)
   assert.deepEqual(await bench.containers(), [])
 })
+
+test('an engine that comes after the agent is tried, and then takes calls', async () => {
+  await bench.abandon()
+  proxy.cut()
+  await bench.open()
+  bench.connect()
+  const refused = bench.assign({ image: ubuntu, cmd: ['true'] })
+  await bench.message('refused', refused)
+  proxy.restore()
+  const result = await eventually(async () => {
+    const key = bench.assign({ image: ubuntu, cmd: ['true'] })
+    const { call } = key
+    const answer = await eventually(() =>
+      bench.messages.find(
+        (one) => (one.type === 'refused' || one.type === 'result') && one.key.call === call,
+      ),
+    )
+    if (answer.type === 'refused') return undefined
+    bench.acknowledge(key)
+    return bench.result(key)
+  }, 20_000)
+  assert.equal(result.code, 'FINISHED')
+  await bench.quiet()
+})

@@ -1,0 +1,129 @@
+import assert from 'node:assert/strict'
+import { describe, test } from 'node:test'
+import { createBench, outcomeIn } from '../support/ledger-bench.ts'
+import { MiB } from '../support/ledger-words.ts'
+
+const minute = 60_000
+const a2 = { accountId: 'a2', funcId: 'f2' }
+
+describe('choosing what runs next', () => {
+  test('a quota of 0 pauses, a lower one stops nothing, a higher one starts at once', () => {
+    const bench = createBench(2)
+    bench.connect('one')
+    const calls = [bench.accept(), bench.accept(), bench.accept(), bench.accept()]
+    const states = (): string[] => calls.map((call) => call.state)
+    assert.deepEqual(states(), ['leased', 'leased', 'queued', 'queued'])
+    bench.quota('a1', 0)
+    assert.deepEqual(states(), ['leased', 'leased', 'queued', 'queued'])
+    const [first] = calls
+    assert.ok(first !== undefined)
+    bench.end('one', bench.keyOf(first))
+    assert.deepEqual(states().slice(1), ['leased', 'queued', 'queued'])
+    bench.quota('a1', 3)
+    assert.deepEqual(states().slice(1), ['leased', 'leased', 'leased'])
+  })
+
+  test('the account with the lowest running/quota goes first, ties by the oldest head', () => {
+    const bench = createBench(4)
+    for (let count = 0; count < 6; count += 1) bench.accept()
+    for (let count = 0; count < 6; count += 1) bench.accept(a2)
+    bench.connect('one', { slots: 4 })
+    const leases = (id: string): number => bench.ledger.accounts.get(id)?.leases ?? 0
+    assert.deepEqual([leases('a1'), leases('a2')], [2, 2])
+    bench.quota('a2', 2)
+    bench.connect('two', { slots: 1 })
+    assert.deepEqual([leases('a1'), leases('a2')], [3, 2])
+  })
+
+  test('a head that waits for room blocks its own account and no other', () => {
+    const bench = createBench()
+    bench.connect('one', { memoryBytes: 100 * MiB })
+    bench.connect('away', { memoryBytes: 1000 * MiB })
+    bench.disconnect('away')
+    const large = bench.accept({ memoryBytes: 500 * MiB })
+    const behind = bench.accept()
+    const other = bench.accept(a2)
+    assert.deepEqual([large.state, behind.state, other.state], ['queued', 'queued', 'leased'])
+    assert.match(large.reason, /none of 1 agents could run it/)
+  })
+
+  test('a call that no member could ever run is set aside, and others pass it', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const hopeless = bench.accept({ platform: 'linux/riscv64' })
+    const call = bench.accept()
+    assert.deepEqual([hopeless.state, call.state], ['aside', 'leased'])
+    bench.connect('two', { platform: 'linux/riscv64' })
+    bench.pass(30_000)
+    assert.equal(hopeless.state, 'leased')
+  })
+
+  test('nobody is set aside while there is no member', () => {
+    const bench = createBench()
+    const hopeless = bench.accept({ platform: 'linux/riscv64' })
+    bench.pass(minute)
+    assert.equal(hopeless.state, 'queued')
+    assert.equal(hopeless.reason, 'no agent is connected')
+  })
+
+  test('labels, runtime, memory and a local image decide who may run a call', () => {
+    const bench = createBench()
+    bench.connect('plain')
+    bench.connect('gpu', { labels: { gpu: 'yes' }, runtimes: ['runc', 'runsc'] })
+    assert.equal(bench.leaseOf(bench.accept({ constraints: { gpu: 'yes' } }))?.agentId, 'gpu')
+    assert.equal(bench.leaseOf(bench.accept({ runtime: 'runsc' }))?.agentId, 'gpu')
+    const local = bench.accept({ image: { reference: 'mine', digest: null, id: 'local' } })
+    assert.equal(local.state, 'queued')
+    const advert = {
+      ...{ sequence: 1, slotsFree: 1, memoryFreeBytes: 1, diskFreeBytes: 1 },
+      ...{ engineUp: true, draining: false, images: ['local'], ready: 0 },
+    }
+    bench.apply({ type: 'advert', agentId: 'plain', advert })
+    assert.equal(bench.leaseOf(local)?.agentId, 'plain')
+  })
+
+  test('an agent that drains or has no engine is offered nothing', () => {
+    const bench = createBench()
+    bench.connect('one', { draining: true })
+    const call = bench.accept()
+    assert.equal(call.state, 'queued')
+    bench.apply({ type: 'draining', agentId: 'one', draining: false })
+    assert.equal(call.state, 'leased')
+  })
+})
+
+describe('queueTimeout', () => {
+  const queueTimeoutMs = 10 * minute
+
+  test('counts while a call is head with quota free', () => {
+    const bench = createBench()
+    const call = bench.accept({ queueTimeoutMs })
+    assert.equal(outcomeIn(bench.pass(queueTimeoutMs - 1_000), call), undefined)
+    const outcome = outcomeIn(bench.pass(2_000), call)
+    assert.equal(outcome?.code, 'NOT_PLACED')
+    assert.match(outcome?.message ?? '', /not placed within 600 s: no agent is connected/)
+  })
+
+  test('counts while a call is set aside', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const call = bench.accept({ queueTimeoutMs, platform: 'linux/riscv64' })
+    assert.equal(outcomeIn(bench.pass(queueTimeoutMs + 31_000), call)?.code, 'NOT_PLACED')
+  })
+
+  test('does not count behind the quota, in a pause, or behind another call', () => {
+    const bench = createBench(1)
+    const first = bench.accept({ queueTimeoutMs: 100 * queueTimeoutMs })
+    const second = bench.accept({ queueTimeoutMs })
+    assert.equal(outcomeIn(bench.pass(2 * queueTimeoutMs), second), undefined)
+    bench.connect('one')
+    for (let beat = 0; beat < 120; beat += 1) {
+      bench.pass(10_000)
+      bench.heartbeat('one', [bench.keyOf(first)])
+    }
+    bench.quota('a1', 0)
+    bench.cancel(first)
+    bench.pass(2 * queueTimeoutMs)
+    assert.equal(second.state, 'queued')
+  })
+})

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { describe, type TestContext, test } from 'node:test'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { Level } from 'level'
+import { del, numberKey, openStore, put } from '../../coordinator/store.ts'
+import { HyperError } from '../../protocol/errors.ts'
+
+const writer = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url))
+
+const makeFolder = async (context: TestContext): Promise<string> => {
+  const folder = await mkdtemp(join(tmpdir(), 'hyper-store-'))
+  context.after(() => rm(folder, { recursive: true, force: true }))
+  return folder
+}
+
+const hasCode =
+  (code: string) =>
+  (error: unknown): boolean =>
+    error instanceof HyperError && error.code === code
+
+/** LevelDB as it is, without checksums. */
+const openRaw = async (folder: string) => {
+  const raw = new Level<string, Uint8Array>(join(folder, 'ledger'), { valueEncoding: 'view' })
+  await raw.open()
+  return raw
+}
+
+const openElsewhere = async (folder: string): Promise<string> => {
+  const { stdout } = await promisify(execFile)(process.execPath, [writer, folder, 'open'])
+  return stdout.trim()
+}
+
+describe('the store', () => {
+  test('gives back what was committed, also after it was closed', async (context) => {
+    const folder = await makeFolder(context)
+    const store = await openStore(folder)
+    const value = { text: 'ä', bytes: Uint8Array.of(0, 255), list: [1, null] }
+    await store.commit([put('call', 'k', value), put('call', 'x', 1), put('lease', 'k', 'other')])
+    await store.commit([del('call', 'x')])
+    await store.close()
+    const again = await openStore(folder)
+    context.after(() => again.close())
+    assert.deepEqual(await again.get('call', 'k'), value)
+    assert.equal(await again.get('call', 'x'), undefined)
+    assert.equal(await again.get('lease', 'k'), 'other')
+  })
+
+  test('gives rows in the order of their keys, within the range that is asked for', async (context) => {
+    const store = await openStore(await makeFolder(context))
+    context.after(() => store.close())
+    const numbers = [10, 9, 100, 1, 2]
+    await store.commit(numbers.map((number) => put('log', `f/${numberKey(number)}`, number)))
+    await store.commit([put('log', `e/${numberKey(1)}`, 0), put('log', `g/${numberKey(1)}`, 0)])
+    const read = async (range: Parameters<typeof store.range>[1]): Promise<unknown[]> => {
+      const found: unknown[] = []
+      for await (const [, value] of store.range('log', range)) found.push(value)
+      return found
+    }
+    assert.deepEqual(await read({ gt: 'f/', lt: 'f/~' }), [1, 2, 9, 10, 100])
+    assert.deepEqual(await read({ gt: `f/${numberKey(2)}`, lt: 'f/~', limit: 2 }), [9, 10])
+    assert.deepEqual(await read({ gt: 'f/', lt: `f/${numberKey(10)}`, reverse: true }), [9, 2, 1])
+  })
+
+  test('names a row whose bytes have rotted', async (context) => {
+    const folder = await makeFolder(context)
+    const store = await openStore(folder)
+    await store.commit([put('call', 'good', 'body'), put('call', 'rotten', 'body')])
+    await store.close()
+    const raw = await openRaw(folder)
+    const sealed = await raw.get('!call!rotten')
+    assert.ok(sealed !== undefined)
+    const flipped = Uint8Array.from(sealed, (byte, at) => (at === 6 ? byte ^ 1 : byte))
+    await raw.batch([
+      { type: 'put', key: '!call!rotten', value: flipped },
+      { type: 'put', key: '!call!short', value: Uint8Array.of(1) },
+    ])
+    await raw.close()
+    const again = await openStore(folder)
+    context.after(() => again.close())
+    assert.equal(await again.get('call', 'good'), 'body')
+    await assert.rejects(again.get('call', 'rotten'), hasCode('STATE_DAMAGED'))
+    await assert.rejects(again.get('call', 'short'), /call\/short/)
+    await assert.rejects(async () => {
+      for await (const _row of again.range('call'));
+    }, hasCode('STATE_DAMAGED'))
+  })
+
+  test('is open once: for this process, for another one, and through a link', async (context) => {
+    const folder = await makeFolder(context)
+    const link = `${folder}-link`
+    await symlink(folder, link)
+    context.after(() => rm(link))
+    const store = await openStore(folder)
+    await assert.rejects(openStore(folder), hasCode('STATE_IN_USE'))
+    await assert.rejects(openStore(link), hasCode('STATE_IN_USE'))
+    assert.deepEqual(await Promise.all([openElsewhere(folder), openElsewhere(link)]), [
+      'STATE_IN_USE',
+      'STATE_IN_USE',
+    ])
+    await store.close()
+    assert.equal(await openElsewhere(link), 'opened')
+  })
+
+  test('refuses a folder that a later version wrote, and lets go of it', async (context) => {
+    const folder = await makeFolder(context)
+    const store = await openStore(folder)
+    await store.commit([put('meta', 'schema', 2)])
+    await store.close()
+    for (let round = 0; round < 2; round += 1) {
+      await assert.rejects(openStore(folder), hasCode('STATE_TOO_NEW'))
+    }
+  })
+
+  test('writes all of a commit or nothing', async (context) => {
+    const store = await openStore(await makeFolder(context))
+    context.after(() => store.close())
+    const unstorable = put('call', 'b', () => undefined)
+    await assert.rejects(store.commit([put('call', 'a', 1), unstorable]))
+    assert.equal(await store.get('call', 'a'), undefined)
+  })
+
+  test('loses nothing it acknowledged when its process is killed', async (context) => {
+    const folder = await makeFolder(context)
+    for (let round = 1; round <= 3; round += 1) {
+      const child = spawn(process.execPath, [writer, folder], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      let acknowledged = 0
+      let lines = 0
+      const output = createInterface({ input: child.stdout })
+      output.on('line', (line) => {
+        acknowledged = Number(line)
+        lines += 1
+        if (lines === 20 * round) child.kill('SIGKILL')
+      })
+      await once(output, 'close')
+      assert.ok(lines >= 20 * round)
+      const store = await openStore(folder)
+      const last = Number(await store.get('meta', 'last'))
+      assert.ok(last >= acknowledged, `${last} of ${acknowledged}`)
+      for (let n = 1; n <= last; n += 1) {
+        const row = [await store.get('call', `${n}`), await store.get('lease', `${n}`)]
+        assert.deepEqual(row, [n, 2 * n])
+      }
+      assert.equal(await store.get('call', `${last + 1}`), undefined)
+      await store.close()
+    }
+  })
+})
