@@ -16,7 +16,7 @@ export interface OptionSpec {
 }
 
 /** Resolves to the exit code; nothing is 0. */
-export type RunCommand = (input: Input) => Promise<number | undefined>
+type RunCommand = (input: Input) => Promise<number | undefined>
 
 export interface CommandSpec {
   /** `func create` */

@@ -14,7 +14,7 @@ export interface Credentials {
   readonly keys?: AccessKeys
 }
 
-export interface Order {
+interface Order {
   readonly method: Question['method']
   readonly path: string
   readonly json?: unknown

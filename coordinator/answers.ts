@@ -45,7 +45,7 @@ interface Deps {
 
 const empty = new Uint8Array()
 
-export const httpStatusOf = (outcome: Outcome): number => {
+const httpStatusOf = (outcome: Outcome): number => {
   if (outcome.state === 'finished') return 200
   return outcome.code === 'CALL_TIMED_OUT' || outcome.code === 'OUTPUT_TOO_LARGE'
     ? ERRORS[outcome.code].http

@@ -32,7 +32,7 @@ const keyOf = (stored: StoredFunc): string =>
 
 const hash = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-export const termsOf = (stored: StoredFunc): Terms => ({
+const termsOf = (stored: StoredFunc): Terms => ({
   accountId: stored.accountId,
   funcId: stored.id,
   revision: stored.func.Revision,

@@ -13,7 +13,7 @@ import { type Operation, put, type Store } from './store.ts'
 const parseRow = createParser(ImageRecordSchema, 'STATE_DAMAGED', 'stored image')
 
 /** One pull on some agent. */
-export type PullOnAgent = (
+type PullOnAgent = (
   reference: string,
   auth: string,
   onProgress: (line: string) => void,

@@ -13,7 +13,7 @@ import { HelloSchema } from '../protocol/messages.ts'
 import { createParser } from '../protocol/schema.ts'
 import { del, type Operation, put, type Store } from './store.ts'
 
-export const FactsSchema = Type.Omit(HelloSchema, ['type', 'attempts', 'outbox'])
+const FactsSchema = Type.Omit(HelloSchema, ['type', 'attempts', 'outbox'])
 
 const MemberRowSchema = Type.Object({
   peerId: Type.String(),

@@ -111,7 +111,7 @@ export interface FinalAnswer {
   readonly body: Uint8Array
 }
 
-export interface Counts {
+interface Counts {
   readonly pending: number
   readonly running: number
   readonly finished: number
@@ -186,7 +186,7 @@ export interface AgentView {
   readonly reason: string
 }
 
-export interface Invite {
+interface Invite {
   readonly ticket: string
   readonly peerId: string
   readonly expires: string

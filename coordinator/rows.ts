@@ -21,7 +21,7 @@ import { numberKey } from './store.ts'
 
 const Count = Type.Integer({ minimum: 0 })
 
-export const CallRowSchema = Type.Object({
+const CallRowSchema = Type.Object({
   id: Type.String(),
   seq: Count,
   accountId: Type.String(),
@@ -38,12 +38,12 @@ export const CallRowSchema = Type.Object({
 })
 export type CallRow = Static<typeof CallRowSchema>
 
-export const PayloadRowSchema = Type.Object({
+const PayloadRowSchema = Type.Object({
   payload: Type.Unsafe<Uint8Array>({}),
   environment: Type.Array(Type.String()),
 })
 
-export const LeaseRowSchema = Type.Object({
+const LeaseRowSchema = Type.Object({
   key: AttemptKeySchema,
   agentId: Type.String(),
   storeId: Type.String(),
@@ -54,7 +54,7 @@ export const LeaseRowSchema = Type.Object({
 export type LeaseRow = Static<typeof LeaseRowSchema>
 
 /** What became of a call; never changed. Its body stands in `output` while the cache has it. */
-export const HistoryRowSchema = Type.Object({
+const HistoryRowSchema = Type.Object({
   id: Type.String(),
   seq: Count,
   funcId: Type.String(),
@@ -67,15 +67,15 @@ export const HistoryRowSchema = Type.Object({
 export type HistoryRow = Static<typeof HistoryRowSchema>
 
 /** A body on its way to a synchronous client; the agent keeps it until it is delivered or written. */
-export const OwedRowSchema = Type.Object({
+const OwedRowSchema = Type.Object({
   funcId: Type.String(),
   seq: Count,
   key: AttemptKeySchema,
   agentId: Type.String(),
 })
-export type OwedRow = Static<typeof OwedRowSchema>
+type OwedRow = Static<typeof OwedRowSchema>
 
-export const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
+const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
 
 const damaged = <S extends Parameters<typeof createParser>[0]>(schema: S, what: string) =>
   createParser<S>(schema, 'STATE_DAMAGED', what)

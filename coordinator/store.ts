@@ -51,7 +51,7 @@ export const put = (sublevel: Sublevel, key: string, value: unknown): Operation 
 })
 export const del = (sublevel: Sublevel, key: string): Operation => ({ type: 'del', sublevel, key })
 
-export interface Range {
+interface Range {
   readonly gt?: string
   readonly lt?: string
   readonly reverse?: boolean

@@ -10,7 +10,7 @@ import { createParser } from './schema.ts'
 
 const Count = Type.Integer({ minimum: 0 })
 
-export const AdvertSchema = Type.Object({
+const AdvertSchema = Type.Object({
   /** Grows with every advert of one agent process; an older one is ignored. */
   sequence: Count,
   slotsFree: Count,

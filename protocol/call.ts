@@ -19,7 +19,7 @@ export type FinalState = 'finished' | 'failed' | 'timedOut' | 'cancelled'
 export type CallState = 'pending' | 'leased' | 'running' | FinalState
 
 const UUID = '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-export const CallIdSchema = Type.String({ pattern: UUID })
+const CallIdSchema = Type.String({ pattern: UUID })
 export const isCallId = (text: string): boolean => new RegExp(UUID).test(text)
 
 /** Names one attempt in the whole mesh. The epoch is that of the coordinator that granted it. */

@@ -16,7 +16,7 @@ import { createParser } from './schema.ts'
 const LogFormat = Type.Union([Type.Literal('json'), Type.Literal('pretty')])
 const Milliseconds = Type.Integer({ minimum: 0 })
 
-export const CoordinatorConfigSchema = Type.Object({
+const CoordinatorConfigSchema = Type.Object({
   /** Its state folder, `$HYPER_HOME/coordinator`. Made 0700 where it is missing. */
   home: Type.String(),
   /** Where the default account's endpoint and token are left for the CLI: `client.json`. */
@@ -38,7 +38,7 @@ export const CoordinatorConfigSchema = Type.Object({
 })
 export type CoordinatorConfig = Static<typeof CoordinatorConfigSchema>
 
-export const AgentConfigSchema = Type.Object({
+const AgentConfigSchema = Type.Object({
   /** Its state folder, `$HYPER_HOME/agent-N`. */
   home: Type.String(),
   /** Folder with `hyper-init` and `hello`, built. */

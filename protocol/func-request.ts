@@ -102,14 +102,14 @@ const objectAt = (value: unknown, field: string): object => {
 
 const bad = (message: string): HyperError => new HyperError('BAD_PARAMETER', message)
 
-export const parseSize = (text: string): SizeName => {
+const parseSize = (text: string): SizeName => {
   const names = Object.keys(SIZES) as SizeName[]
   const found = names.find((name) => name === text)
   if (found === undefined) throw bad(`no such size: ${text} (choose one of ${names.join(' ')})`)
   return found
 }
 
-export const parseFuncName = (text: string): string => {
+const parseFuncName = (text: string): string => {
   if (text.length > limits.funcNameCharsMax || !NAME.test(text)) {
     throw bad(
       `not a name: ${JSON.stringify(text.slice(0, 80))} (1–255 of a–z, 0–9 and -, no - at an end)`,
@@ -119,7 +119,7 @@ export const parseFuncName = (text: string): string => {
 }
 
 /** Checks `NAME=value` strings; the last of one name wins, as in a shell. */
-export const parseEnvironment = (env: readonly string[]): string[] => {
+const parseEnvironment = (env: readonly string[]): string[] => {
   const byName = new Map<string, string>()
   for (const entry of env) {
     const [name = ''] = entry.split('=', 1)

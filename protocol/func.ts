@@ -24,18 +24,7 @@ export const SIZES = {
 
 export type SizeName = keyof typeof SIZES
 
-export const SizeNameSchema = Type.Enum([
-  's1',
-  's2',
-  's3',
-  's4',
-  'm1',
-  'm2',
-  'm3',
-  'l1',
-  'l2',
-  'l3',
-])
+const SizeNameSchema = Type.Enum(['s1', 's2', 's3', 's4', 'm1', 'm2', 'm3', 'l1', 'l2', 'l3'])
 
 const Text = Type.String({ maxLength: limits.commandBytesMax })
 const Words = Type.Array(Text, { maxItems: 10_000 })

@@ -73,5 +73,11 @@ export type ImagePin = Static<typeof ImagePinSchema>
 /** How adverts, pins and placement name one image: its digest, or its id where it has none. */
 export const imageKey = (pin: ImagePin): string => pin.digest ?? pin.id
 
+/**
+ * Whether every agent has the image without a registry. Its id is not compared: hosts compile the
+ * program of `hello` themselves.
+ */
+export const isEverywhere = (pin: ImagePin): boolean => pin.reference === `${HELLO_IMAGE}:latest`
+
 /** The image every agent has without a registry: a static program that says hello. */
 export const HELLO_IMAGE = 'hyper-func/hello'

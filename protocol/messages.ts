@@ -24,7 +24,7 @@ const Words = Type.Array(Type.String())
 const Count = Type.Integer({ minimum: 0 })
 
 /** Everything an agent needs to run one attempt. */
-export const AssignmentSchema = Type.Object({
+const AssignmentSchema = Type.Object({
   key: AttemptKeySchema,
   func: Type.Object({ id: Type.String(), name: Type.String(), revision: Count }),
   image: ImagePinSchema,

@@ -10,7 +10,7 @@ const CALL_ID_BYTES = 16
 const HEADER_MAGIC = '\x89HYHDR1\n'
 
 /** `orphaned`: the dead man's switch. `stopped`: told from outside the container. */
-export type InitReason = 'exited' | 'signalled' | 'exec-failed' | 'timeout' | 'stopped' | 'orphaned'
+type InitReason = 'exited' | 'signalled' | 'exec-failed' | 'timeout' | 'stopped' | 'orphaned'
 
 export type InitTrailer = {
   reason: InitReason

@@ -38,7 +38,7 @@ export const errorBody = (
     ? { type: 'application/json; charset=utf-8', body: JSON.stringify({ message, code }) }
     : { type: 'text/plain; charset=utf-8', body: message }
 
-export const refusalOf = (error: HyperError, accept: string | undefined): Refusal => {
+const refusalOf = (error: HyperError, accept: string | undefined): Refusal => {
   const { code } = error
   const status = ERRORS[code].http
   const line = code === 'INTERNAL' ? new HyperError(code, 'internal error').line : error.line

@@ -21,7 +21,7 @@ export const accountOf = (ledger: Ledger, accountId: string): Account => {
   return account
 }
 
-export const countsOf = (ledger: Ledger, funcId: string): FuncCounts => {
+const countsOf = (ledger: Ledger, funcId: string): FuncCounts => {
   const counts = ledger.counts.get(funcId) ?? { pending: 0, running: 0 }
   ledger.counts.set(funcId, counts)
   return counts

@@ -115,7 +115,7 @@ export const endCall = (
 }
 
 /** Tells the agent, if it is here; if not, it is told at its next hello. */
-export const cancelLease = (ledger: Ledger, lease: Lease, effects: Effect[]): void => {
+const cancelLease = (ledger: Ledger, lease: Lease, effects: Effect[]): void => {
   const agent = ledger.agents.get(lease.agentId)
   if (agent === undefined || agent.session === 0) return
   effects.push({

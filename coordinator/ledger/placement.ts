@@ -7,7 +7,7 @@
  * O(agents): the number of waiting calls plays no part.
  */
 
-import { imageKey } from '../../protocol/image.ts'
+import { imageKey, isEverywhere } from '../../protocol/image.ts'
 import type { Account, Agent, Call, Terms } from './state.ts'
 
 const hasLabels = (agent: Agent, terms: Terms): boolean =>
@@ -49,7 +49,7 @@ const fitsNow = (agent: Agent, terms: Terms, nowMs: number): boolean =>
   terms.memoryBytes <= memoryFreeBytes(agent) &&
   couldRun(agent, terms) &&
   // An image that no registry knows runs only where it is.
-  (terms.image.digest !== null || holdsImage(agent, terms))
+  (terms.image.digest !== null || isEverywhere(terms.image) || holdsImage(agent, terms))
 
 export const pickAgent = (
   agents: Iterable<Agent>,

@@ -46,7 +46,7 @@ export interface Grant {
  * leased   an attempt was granted and has not said that it started
  * running  an attempt has started
  */
-export type LiveState = 'queued' | 'aside' | 'leased' | 'running'
+type LiveState = 'queued' | 'aside' | 'leased' | 'running'
 
 export interface Call {
   readonly id: string
@@ -133,7 +133,7 @@ export interface Owed {
 }
 
 /** A call set aside until then; outdated where the call's own time differs. */
-export interface Aside {
+interface Aside {
   readonly call: Call
   readonly untilMs: number
 }

@@ -33,7 +33,7 @@ export const IMAGE: ImageRecord = {
   },
 }
 
-export const OPERATOR: Account = {
+const OPERATOR: Account = {
   id: 'a1',
   name: 'default',
   quota: 10,

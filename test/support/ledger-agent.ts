@@ -24,7 +24,7 @@ interface Kept {
   isWritten: boolean
 }
 
-export type Heard =
+type Heard =
   | { readonly type: 'assign'; readonly key: AttemptKey }
   | { readonly type: 'welcome'; readonly verdicts: readonly Verdict[] }
   | { readonly type: 'order'; readonly order: Order }
@@ -36,7 +36,7 @@ const CODES: readonly ErrorCode[] = [
 ]
 const UNSTARTED: readonly ErrorCode[] = ['START_FAILED', 'PULL_FAILED', 'AGENT_LOST']
 
-export const createModelAgent = (id: string, slots: number, memoryBytes: number) => {
+const createModelAgent = (id: string, slots: number, memoryBytes: number) => {
   const held = new Map<string, Held>()
   const outbox = new Map<string, Kept>()
   let store = 1

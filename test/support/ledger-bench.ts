@@ -98,7 +98,7 @@ export const createBench = (quota = 10) => {
   }
 }
 
-export type Bench = ReturnType<typeof createBench>
+type Bench = ReturnType<typeof createBench>
 
 /** How a call ended, if it ended among these effects. */
 export const outcomeIn = (effects: readonly Effect[], call: Call) => {

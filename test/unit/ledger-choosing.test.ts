@@ -126,4 +126,24 @@ describe('queueTimeout', () => {
     bench.pass(2 * queueTimeoutMs)
     assert.equal(second.state, 'queued')
   })
+
+  test('does not count while an attempt is heard of that the books have no room for', () => {
+    const bench = createBench(1)
+    bench.connect('one', { slots: 1 })
+    const call = bench.accept({ queueTimeoutMs })
+    const key = bench.keyOf(call)
+    bench.quota('a1', 0)
+    bench.pass(25_000)
+    const other = bench.accept(a2)
+    assert.equal(other.state, 'leased')
+    bench.heartbeat('one', [key])
+    bench.quota('a1', 1)
+    for (let beat = 0; beat < 120; beat += 1) {
+      bench.pass(10_000)
+      bench.heartbeat('one', [key, bench.keyOf(other)])
+    }
+    assert.equal(call.state, 'queued')
+    bench.end('one', bench.keyOf(other))
+    assert.deepEqual(bench.keyOf(call), key)
+  })
 })

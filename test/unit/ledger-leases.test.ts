@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { leaseEndMs, leaseLengthMs } from '../../coordinator/ledger/leases.ts'
 import { attemptName } from '../../protocol/call.ts'
-import { createBench, EPOCH, ordersIn, outcomeIn } from '../support/ledger-bench.ts'
+import { createBench, ordersIn, outcomeIn } from '../support/ledger-bench.ts'
 
 const second = 1_000
 const minute = 60 * second
@@ -181,85 +181,5 @@ describe('a call whose attempt was lost', () => {
     assert.equal(call.attemptsLost, 1, 'one attempt is counted once')
     bench.quota('a1', 1)
     assert.equal(bench.keyOf(call).attempt, 2)
-  })
-})
-
-describe('an attempt that is reported', () => {
-  test('is kept while leased, cancelled after the end, cancelled for a newer one', () => {
-    const bench = createBench()
-    bench.connect('one')
-    const call = bench.accept()
-    const old = bench.keyOf(call)
-    const attempts = [{ key: old, running: true }]
-    assert.equal(bench.connect('one', { attempts }).get(attemptName(old)), 'keep')
-    assert.equal(call.state, 'running')
-    bench.disconnect('one')
-    bench.connect('two')
-    bench.pass(SILENCE_MS)
-    assert.equal(bench.keyOf(call).attempt, 2)
-    assert.equal(bench.connect('one', { attempts }).get(attemptName(old)), 'cancel')
-    assert.deepEqual(ordersIn(bench.heartbeat('one', [old]), 'cancel'), [['one', old]])
-    bench.cancel(call)
-    assert.equal(bench.connect('one', { attempts }).get(attemptName(old)), 'cancel')
-  })
-
-  test('is dropped or cancelled where it was never granted to that agent', () => {
-    const bench = createBench()
-    bench.connect('one')
-    const call = bench.accept()
-    const key = bench.keyOf(call)
-    const foreign = { ...key, epoch: EPOCH - 1 }
-    const verdicts = bench.connect('thief', {
-      attempts: [{ key: foreign, running: true }],
-      outbox: [key],
-    })
-    assert.equal(verdicts.get(attemptName(key)), 'drop')
-    assert.equal(verdicts.get(attemptName(foreign)), 'cancel')
-    assert.equal(outcomeIn(bench.end('thief', key), call), undefined)
-    assert.equal(outcomeIn(bench.end('one', foreign), call), undefined)
-    assert.equal(call.state, 'leased')
-  })
-
-  test('never started where an agent with the same store does not name it', () => {
-    const bench = createBench()
-    bench.connect('one')
-    const call = bench.accept()
-    bench.connect('one')
-    assert.equal(bench.keyOf(call).attempt, 2)
-    assert.equal(call.attemptsLost, 0)
-    assert.equal(call.granted.length, 1)
-  })
-
-  test('is lost where the agent has lost its store', () => {
-    const bench = createBench()
-    bench.connect('one')
-    const call = bench.accept()
-    bench.connect('one', { storeId: 'another' })
-    assert.equal(bench.keyOf(call).attempt, 2)
-    assert.equal(call.attemptsLost, 1)
-  })
-
-  test('refused: it counts for nothing, and the agent is offered nothing for a while', () => {
-    const bench = createBench()
-    bench.connect('one')
-    const call = bench.accept()
-    bench.refuse('one', call)
-    assert.equal(call.state, 'queued')
-    assert.deepEqual([call.attemptsLost, call.granted.length], [0, 0])
-    bench.pass(second)
-    assert.equal(call.state, 'leased')
-  })
-
-  test('refused after its lease was lost: nothing waits for it', () => {
-    const bench = createBench()
-    bench.connect('one')
-    const call = bench.accept()
-    const key = bench.keyOf(call)
-    bench.quota('a1', 0)
-    bench.pass(SILENCE_MS)
-    bench.heartbeat('one', [key])
-    assert.equal(call.heard.length, 1)
-    bench.apply({ type: 'refused', agentId: 'one', key, message: 'no room' })
-    assert.deepEqual([call.heard.length, call.granted.length, call.attemptsLost], [0, 0, 0])
   })
 })
