@@ -20,6 +20,7 @@ import { publishAdvert } from '../protocol/mesh/adverts.ts'
 import { openAgentChannel } from '../protocol/mesh/agent-channel.ts'
 import { loadOrCreateIdentity } from '../protocol/mesh/identity.ts'
 import { startAgentNode } from '../protocol/mesh/node.ts'
+import { decodeTicket } from '../protocol/mesh/ticket.ts'
 import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
 import { VERSION } from '../protocol/version.ts'
 import { type Advertiser, startAdvertiser } from './advertiser.ts'
@@ -130,6 +131,8 @@ export const startAgent = async (
   progress: (message: string) => void,
 ): Promise<Running> => {
   const log = createLog('agent', config.logFormat)
+  // A damaged ticket is told before anything is made or started for it.
+  if (config.ticket !== null) decodeTicket(config.ticket)
   await mkdir(config.home, { recursive: true, mode: 0o700 })
   const key = await loadOrCreateIdentity(join(config.home, 'identity'))
   const agentId = peerIdFromPrivateKey(key).toString()

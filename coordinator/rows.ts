@@ -73,7 +73,6 @@ const OwedRowSchema = Type.Object({
   key: AttemptKeySchema,
   agentId: Type.String(),
 })
-type OwedRow = Static<typeof OwedRowSchema>
 
 const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
 

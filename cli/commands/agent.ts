@@ -1,7 +1,6 @@
 /** `hyper agent` and `hyper join`: an agent in the foreground, for good or until Ctrl-C. */
 
 import { limits } from '../../protocol/limits.ts'
-import { decodeTicket } from '../../protocol/mesh/ticket.ts'
 import { agentConfigOf } from '../daemon-config.ts'
 import { runForeground } from '../foreground.ts'
 import { firstArgument, type Input } from '../input.ts'
@@ -12,8 +11,6 @@ const runAs = (
   { flags, environment, output }: Input,
   membership: { readonly ticket: string | null; readonly adHoc: boolean },
 ): Promise<number> => {
-  // A damaged ticket is told at once, before a process is started for it.
-  if (membership.ticket !== null) decodeTicket(membership.ticket)
   const number = parseCount(flags.text('number') ?? '1', '--number', {
     min: 1,
     max: limits.agentsMax,

@@ -98,8 +98,6 @@ export const createBench = (quota = 10) => {
   }
 }
 
-type Bench = ReturnType<typeof createBench>
-
 /** How a call ended, if it ended among these effects. */
 export const outcomeIn = (effects: readonly Effect[], call: Call) => {
   const final = effects.find((effect) => effect.type === 'final' && effect.callId === call.id)
