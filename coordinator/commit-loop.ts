@@ -21,6 +21,8 @@ export interface CommitLoop {
   isSettled(): boolean
   /** Resolves when all that was added before is durable. */
   settled(): Promise<void>
+  /** Writes what was added, then takes no more: what still comes is told to nobody. */
+  close(): Promise<void>
 }
 
 interface Transition {
@@ -51,7 +53,7 @@ export const createCommitLoop = (
 ): CommitLoop => {
   let waiting: Transition[] = []
   let isBusy = false
-  let hasFailed = false
+  let isClosed = false
 
   const takeBatch = (): Transition[] => {
     let bytes = 0
@@ -81,7 +83,7 @@ export const createCommitLoop = (
     // One turn later, so that all transitions of this tick share the batch.
     queueMicrotask(() => {
       run().catch((error: unknown) => {
-        hasFailed = true
+        isClosed = true
         onFailure(error)
       })
     })
@@ -89,13 +91,17 @@ export const createCommitLoop = (
 
   return {
     add(operations, afterwards) {
-      if (hasFailed) return
+      if (isClosed) return
       waiting.push({ operations, bytes: bytesOf(operations), afterwards })
       if (!isBusy) start()
     },
     isSettled: () => !isBusy && waiting.length === 0,
     settled() {
       return new Promise((resolve) => this.add([], resolve))
+    },
+    async close() {
+      await this.settled()
+      isClosed = true
     },
   }
 }

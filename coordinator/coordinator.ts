@@ -96,7 +96,7 @@ export const startCoordinator = async (config: CoordinatorConfig): Promise<Runni
   const rooms = await openRooms(config, log, () => isStopping)
   const closeRooms = async (): Promise<void> => {
     clearInterval(rooms.tick)
-    await rooms.transactions.settled()
+    await rooms.loop.close()
     await rooms.store.close()
   }
   const node = await startMesh(config, rooms, log).catch(async (error: unknown) => {

@@ -36,7 +36,7 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
   const epoch = await raiseEpoch(store, Date.now())
   const loop = createCommitLoop(store, (error) => {
     // What memory says and the disk does not is told to nobody: start again from the disk.
-    log.fatal({ err: error }, 'the disk refused a commit')
+    log.fatal({ err: error }, 'a commit failed')
     process.exit(74)
   })
   const ledger = createLedger(epoch, nowMs())
@@ -150,6 +150,7 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
   }, limits.tickMs)
   return {
     store,
+    loop,
     epoch,
     ledger,
     transactions,

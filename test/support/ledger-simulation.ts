@@ -57,6 +57,7 @@ export const createSimulation = (random: Random) => {
     add: (operations, afterwards) => void commits.push({ operations, afterwards }),
     isSettled: () => commits.length === 0,
     settled: async () => undefined,
+    close: async () => undefined,
   }
   const agentOf = (id: string): ModelAgent | undefined => agents.find((agent) => agent.id === id)
   const listeners: Listeners = {

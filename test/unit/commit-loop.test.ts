@@ -124,4 +124,17 @@ describe('the commit loop', () => {
     assert.equal(disk.batches.length, 1)
     assert.equal(loop.isSettled(), false)
   })
+
+  test('closed, it has written what came before and takes no more', async () => {
+    const { disk, loop, done, add } = setUp()
+    add('one', put('call', 'a', 1))
+    const closed = loop.close()
+    await turn()
+    disk.batches[0]?.ended.resolve()
+    await closed
+    add('two', put('call', 'b', 1))
+    await turn()
+    assert.deepEqual(done, ['one'])
+    assert.equal(disk.batches.length, 1)
+  })
 })
