@@ -1,24 +1,17 @@
 /**
- * The supervisor of what the agent does beside its main line: every act ends here, what it throws
- * is told, and `close` waits for all of them. What must succeed in the end (the outbox's disk, an
- * engine that is away) is tried again until it does, or until `close`.
+ * The supervisor of what the agent does beside its main line: `close` waits for all of it. An act
+ * does not fail: what may go wrong is tried again or told by the act itself, so that what it throws
+ * is a bug, which is not caught here and ends the process.
  */
-
-import { setTimeout as pause } from 'node:timers/promises'
-import type { Log } from '../daemon/log.ts'
-import { messageOf } from '../protocol/errors.ts'
-import { limits } from '../protocol/limits.ts'
 
 export interface Acts {
   /** Aborted by `close`. */
   readonly signal: AbortSignal
   start(act: Promise<unknown>): void
-  /** Repeats until it succeeds. Rejects only once closed. */
-  insist(what: string, act: () => Promise<unknown>): Promise<void>
   close(): Promise<void>
 }
 
-export const createActs = (log: Log): Acts => {
+export const createActs = (): Acts => {
   const closing = new AbortController()
   const running = new Set<Promise<void>>()
 
@@ -31,22 +24,10 @@ export const createActs = (log: Log): Acts => {
         },
         (error: unknown) => {
           running.delete(done)
-          if (!closing.signal.aborted) log.error({ err: error }, 'an act of the agent failed')
+          if (!closing.signal.aborted) throw error
         },
       )
       running.add(done)
-    },
-    async insist(what, act) {
-      for (;;) {
-        closing.signal.throwIfAborted()
-        try {
-          await act()
-          return
-        } catch (error) {
-          log.warn({ reason: messageOf(error) }, what)
-          await pause(limits.enginePauseMsMin, undefined, { signal: closing.signal })
-        }
-      }
     },
     async close() {
       closing.abort()

@@ -20,7 +20,9 @@ export interface Advertiser {
 
 export interface AdvertiserDeps {
   readonly attempts: Pick<Attempts, 'free' | 'isDraining'>
-  readonly engine: Pick<Engine, 'isUp' | 'facts'>
+  readonly engine: Pick<Engine, 'facts'>
+  /** Whether the engine answers, and has run a container of ours. */
+  readonly isReady: () => boolean
   readonly images: Pick<Images, 'keys' | 'arrivals'>
   readonly home: string
   /** False: there was nobody to hear it. */
@@ -62,7 +64,7 @@ export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
   }
 
   const make = async (): Promise<Advert> => {
-    const engineUp = engine.isUp()
+    const engineUp = deps.isReady()
     if (engineUp) await lookAtImages()
     const free = attempts.free()
     const rootDir = engine.facts()?.rootDir

@@ -4,6 +4,7 @@
  */
 
 import { type AttemptKey, attemptName } from '../protocol/call.ts'
+import { limits } from '../protocol/limits.ts'
 import type { Hello } from '../protocol/messages.ts'
 import { freeOf, type Room } from './slots.ts'
 
@@ -28,6 +29,8 @@ export interface AgentState {
   /** Null: no coordinator has welcomed us, or not any more. */
   readonly session: number | null
   readonly attempts: ReadonlyMap<string, Attempt>
+  /** Names of attempts that are over, the newest last: none of them ever runs again. */
+  readonly past: ReadonlySet<string>
 }
 
 export const FRESH = {
@@ -58,6 +61,7 @@ export const initialState = (deps: {
     draining: false,
     epoch: deps.epoch,
     session: null,
+    past: new Set(),
     attempts: new Map(
       [...adopted, ...outbox].map((attempt) => [attemptName(attempt.key), attempt]),
     ),
@@ -79,6 +83,16 @@ export const freeRoom = (state: AgentState): Room =>
       .filter((attempt) => isHeld(attempt) || isDying(attempt))
       .map((attempt) => attempt.memoryBytes),
   )
+
+/** The attempt is over: it leaves the state but for its name, of which so many are kept. */
+export const withoutAttempt = (state: AgentState, name: string): AgentState => {
+  const attempts = new Map(state.attempts)
+  attempts.delete(name)
+  const past = new Set(state.past).add(name)
+  const [oldest] = past
+  if (past.size > limits.pastAttemptsMax && oldest !== undefined) past.delete(oldest)
+  return { ...state, attempts, past }
+}
 
 /** What a hello tells of the attempts. */
 export const reportOf = (state: AgentState): Pick<Hello, 'attempts' | 'outbox'> => ({

@@ -14,7 +14,6 @@ import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
-import { messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { publishAdvert } from '../protocol/mesh/adverts.ts'
 import { openAgentChannel } from '../protocol/mesh/agent-channel.ts'
@@ -27,24 +26,20 @@ import { type Advertiser, startAdvertiser } from './advertiser.ts'
 import { type Connection, startConnection } from './connection.ts'
 import { forgetMembership, settleMembership } from './membership.ts'
 import { openPremises, type Premises } from './premises.ts'
-import { performPull } from './pull-orders.ts'
+import { createPullOrders } from './pull-orders.ts'
 
 /** How long a start waits for the first welcome before it lets the redialling go on by itself. */
 const FIRST_WELCOME_MS = limits.dialMs + limits.helloMs
 
 const describe = (premises: Premises, config: AgentConfig): Hello => {
-  const { attempts, outbox, room, engine } = premises
-  const facts = engine.facts()
+  const { attempts, outbox } = premises
   return {
     type: 'hello',
     protocol: PROTOCOL_VERSION,
     version: VERSION,
     storeId: outbox.storeId,
     host: hostname(),
-    slots: room.slots,
-    memoryBytes: room.memoryBytes,
-    platform: facts?.platform ?? '',
-    runtimes: [...(facts?.runtimes ?? [])],
+    ...premises.hostFacts(),
     labels: config.labels,
     ...attempts.hello(),
   }
@@ -75,19 +70,20 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
   const membership = await settleMembership({ ...config, key, log })
   const node = await startAgentNode({ key, ...membership, log })
   const advertiser: Advertiser = startAdvertiser({
-    ...{ attempts, engine, images, log, home: config.home },
+    ...{ attempts, engine, images, log, home: config.home, isReady: premises.isReady },
     publish: (advert) => publishAdvert(node, advert),
   })
-  premises.setOnChange(advertiser.changed)
   const connection: Connection = startConnection({
     ...{ attempts, log },
     open: (signal) => openAgentChannel(node, signal),
     hello: () => describe(premises, config),
-    pull: async (order, send, signal) => {
-      await performPull({ images, log }, order, send, signal)
-      advertiser.changed()
-    },
+    hostFacts: premises.hostFacts,
+    createPulls: (send) => createPullOrders({ images, log, send, onEnd: advertiser.changed }),
     onWelcome: advertiser.changed,
+  })
+  premises.setOnChange(() => {
+    advertiser.changed()
+    connection.refresh()
   })
   return {
     node,
@@ -154,9 +150,7 @@ export const startAgent = async (
   return {
     ready: { url: '', peerId: mesh.node.peerId, listen: '', mesh: [] },
     log,
-    ended: mesh.connection.ended.catch((error: unknown) => {
-      log.error({ reason: messageOf(error) }, 'the coordinator sent this agent away')
-    }),
+    ended: mesh.connection.ended,
     stop: () => stopAgent(premises, mesh, config, log),
   }
 }

@@ -9,7 +9,7 @@
  *   ended     with a result: write it, report it meanwhile; written ─► remove the container;
  *             acknowledged and written ─► delete the entry. Without one (cancelled): remove.
  *   (none)    once the container is removed and nothing is owed: `gone` to a cancel, the
- *             acknowledgement of a result
+ *             acknowledgement of a result. An assign that names it again is not obeyed
  *
  * A container is removed only after its result is in the outbox. A slot is free once the container
  * ended. Orders of another session or of a lower epoch than any seen are ignored. Nothing ends
@@ -19,7 +19,8 @@
 import { assertNever } from '../protocol/assert.ts'
 import { type AttemptKey, type AttemptResult, attemptName } from '../protocol/call.ts'
 import { limits } from '../protocol/limits.ts'
-import type { AgentMessage, Assignment, CoordinatorOrder, Verdict } from '../protocol/messages.ts'
+import type { Assignment, CoordinatorOrder, Verdict } from '../protocol/messages.ts'
+import type { AgentEffect, AgentEvent } from './agent-events.ts'
 import {
   type AgentState,
   type Attempt,
@@ -28,35 +29,9 @@ import {
   freeRoom,
   isHeld,
   isUnacknowledged,
+  withoutAttempt,
 } from './agent-state.ts'
 import { fits } from './slots.ts'
-
-export type AgentEvent =
-  | { type: 'welcomed'; session: number; epoch: number; verdicts: readonly Verdict[] }
-  | { type: 'disconnected' }
-  /** `unfit`: why this agent can run none of this kind now; '' where it can. */
-  | { type: 'order'; order: CoordinatorOrder; unfit: string }
-  | { type: 'started'; key: AttemptKey }
-  /** Null: it was cancelled before it had a result. */
-  | { type: 'ended'; key: AttemptKey; result: AttemptResult | null }
-  | { type: 'written'; key: AttemptKey }
-  | { type: 'removed'; key: AttemptKey }
-  | { type: 'drain'; draining: boolean }
-  /** The time to drain is over: what runs is stopped and handed back. */
-  | { type: 'leave' }
-
-export type AgentEffect =
-  | { type: 'run'; assignment: Assignment }
-  | { type: 'stop'; key: AttemptKey; reason: 'cancel' | 'leaving' }
-  | { type: 'write'; key: AttemptKey; result: AttemptResult }
-  /** Send the result, which was or is being written. */
-  | { type: 'report'; key: AttemptKey; session: number }
-  | { type: 'remove'; key: AttemptKey }
-  | { type: 'delete'; key: AttemptKey }
-  | { type: 'send'; message: Exclude<AgentMessage, { type: 'hello' }> }
-  | { type: 'pull'; order: Extract<CoordinatorOrder, { type: 'pull' }> }
-  | { type: 'raiseEpoch'; epoch: number }
-  | { type: 'disconnect' }
 
 export interface Step {
   readonly state: AgentState
@@ -66,14 +41,13 @@ export interface Step {
 const only = (state: AgentState, ...effects: AgentEffect[]): Step => ({ state, effects })
 
 const withAttempt = (state: AgentState, attempt: Attempt): AgentState => {
-  const attempts = new Map(state.attempts)
   const isDone =
     attempt.phase === 'ended' &&
     attempt.isRemoved &&
     (!attempt.hasResult || (attempt.isWritten && attempt.isAcknowledged))
-  if (isDone) attempts.delete(attemptName(attempt.key))
-  else attempts.set(attemptName(attempt.key), attempt)
-  return { ...state, attempts }
+  const name = attemptName(attempt.key)
+  if (isDone) return withoutAttempt(state, name)
+  return { ...state, attempts: new Map(state.attempts).set(name, attempt) }
 }
 
 /** Messages of no session are not sent: the next hello tells the same. */
@@ -98,7 +72,9 @@ const whyRefused = (state: AgentState, assignment: Assignment, unfit: string): s
 
 const assign = (state: AgentState, assignment: Assignment, unfit: string): Step => {
   const { key, memoryBytes } = assignment
-  if (state.attempts.has(attemptName(key))) return only(state)
+  const name = attemptName(key)
+  // Not refused: that would say that it never ran.
+  if (state.attempts.has(name) || state.past.has(name)) return only(state)
   const message = whyRefused(state, assignment, unfit)
   if (message !== '') {
     const refuse = (session: number): AgentEffect => ({
@@ -200,6 +176,8 @@ const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step =
       return only({ ...state, draining: order.draining })
     case 'pull':
       return only(state, { type: 'pull', order })
+    case 'cancel-pull':
+      return only(state, { type: 'cancelPull', pull: order.pull })
     case 'renewed':
       return only(state)
     default:
@@ -233,6 +211,8 @@ export const step = (state: AgentState, event: AgentEvent): Step => {
       return removed(state, event.key)
     case 'drain':
       return drain(state, event.draining)
+    case 'resized':
+      return only({ ...state, room: event.room })
     case 'leave':
       return only(
         { ...state, draining: true },

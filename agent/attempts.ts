@@ -7,6 +7,7 @@
 import type { AttemptKey } from '../protocol/call.ts'
 import type { CoordinatorOrder, Hello, Welcome } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
+import type { AgentEvent } from './agent-events.ts'
 import {
   type AgentState,
   freeRoom,
@@ -15,9 +16,11 @@ import {
   renewable,
   reportOf,
 } from './agent-state.ts'
-import { type AgentEvent, step } from './attempt.ts'
+import { step } from './attempt.ts'
 import type { CallRunDeps } from './call-run.ts'
 import { createEffects, type Session } from './effects.ts'
+import { untilUp } from './engine.ts'
+import { insist } from './insist.ts'
 import type { Kept } from './outbox.ts'
 import { sweep } from './recovery.ts'
 import type { Room } from './slots.ts'
@@ -35,7 +38,10 @@ export interface Attempts {
   hello(): Pick<Hello, 'attempts' | 'outbox' | 'epochSeen' | 'draining'>
   /** What the next heartbeat renews. */
   renewable(): readonly AttemptKey[]
+  /** What is given to calls in all, and what is free of it. */
+  room(): Room
   free(): Room
+  resize(room: Room): void
   isDraining(): boolean
   /** Results that wait for an acknowledgement. */
   unacknowledged(): number
@@ -55,7 +61,7 @@ export interface Attempts {
 
 export const createAttempts = (deps: AttemptsDeps): Attempts => {
   const { engine, outbox, log } = deps
-  const acts = createActs(log)
+  const acts = createActs()
   const waiters = new Set<() => void>()
   const events: AgentEvent[] = []
   let isStepping = false
@@ -89,7 +95,10 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     if (removed > 0) log.info({ removed }, 'containers of the past removed')
   }
   const onEngine = (isUp: boolean): void => {
-    if (isUp) acts.start(acts.insist('containers could not be swept', sweepPast))
+    if (!isUp) return
+    const { signal } = acts
+    const ready = (): Promise<void> => untilUp(engine, signal)
+    acts.start(insist({ what: 'containers could not be swept', log, signal, ready }, sweepPast))
   }
 
   const unfit = (order: CoordinatorOrder): string => {
@@ -101,10 +110,7 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     return isThere ? '' : `the Docker engine has no runtime ${runtime}`
   }
 
-  const forgetEngine = engine.onChange((isUp) => {
-    onEngine(isUp)
-    deps.onChange()
-  })
+  const forgetEngine = engine.onChange(onEngine)
   onEngine(engine.isUp())
   for (const row of deps.kept.damaged) log.error({ row }, 'stored row is damaged')
   for (const note of deps.kept.notes) effects.resume(note)
@@ -112,7 +118,9 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
   return {
     hello: () => ({ ...reportOf(state), epochSeen: state.epoch, draining: state.draining }),
     renewable: () => renewable(state),
+    room: () => state.room,
     free: () => freeRoom(state),
+    resize: (room) => dispatch({ type: 'resized', room }),
     isDraining: () => state.draining,
     isQuiet: () => isQuiet(state),
     unacknowledged: () => reportOf(state).outbox.length,

@@ -21,8 +21,6 @@ import { signalName } from './signals.ts'
 
 const SIGKILL = 9
 const SIGNAL_EXIT = 128
-/** What a message quotes of a command. */
-const COMMAND_CHARS_MAX = 200
 
 export interface EndedAttempt {
   readonly stdout: StreamParser
@@ -48,7 +46,7 @@ const verdict = (code: ErrorCode, message: string, exitCode: number | null = nul
 })
 
 const execFailed = (errno: number, ended: EndedAttempt): Verdict => {
-  const command = JSON.stringify(ended.command.slice(0, COMMAND_CHARS_MAX))
+  const command = JSON.stringify(ended.command.slice(0, limits.commandQuoteCharsMax))
   switch (errno) {
     case EXEC_ERRNO.ENOENT:
       return verdict('COMMAND_NOT_FOUND', `command not found in the image: ${command}`)
@@ -166,7 +164,7 @@ export const notStarted = (code: ErrorCode, message: string, startMs: number): A
   code,
   started: false,
   exitCode: null,
-  message: message.slice(0, 4096),
+  message,
   stdout: new Uint8Array(0),
   stderr: new Uint8Array(0),
   startMs,

@@ -7,29 +7,29 @@
  *   pausing ─► dialling
  *   any ─► ended           told that we are no member, or of another version; or closed
  *
- * It decides nothing about attempts: what it hears goes to them.
+ * A hello tells of the host; when that changes (`refresh`), the session is ended and the next one
+ * begun at once. It decides nothing about attempts: what it hears goes to them.
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../daemon/log.ts'
 import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { AgentChannel } from '../protocol/mesh/agent-channel.ts'
-import type { CoordinatorMessage, CoordinatorOrder, Hello, Welcome } from '../protocol/messages.ts'
+import type { CoordinatorMessage, Hello, Welcome } from '../protocol/messages.ts'
 import type { Attempts } from './attempts.ts'
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts'
-
-type PullOrder = Extract<CoordinatorOrder, { type: 'pull' }>
+import type { HostFacts } from './premises.ts'
+import type { PullOrders } from './pull-orders.ts'
 
 export interface ConnectionDeps {
   readonly open: (signal: AbortSignal) => Promise<AgentChannel>
   readonly hello: () => Hello
+  /** What the next hello would tell of the host. */
+  readonly hostFacts: () => HostFacts
   readonly attempts: Attempts
-  readonly pull: (
-    order: PullOrder,
-    send: AgentChannel['send'],
-    signal: AbortSignal,
-  ) => Promise<void>
+  readonly createPulls: (send: AgentChannel['send']) => PullOrders
   readonly onWelcome: (welcome: Welcome) => void
   readonly log: Log
 }
@@ -39,6 +39,8 @@ export interface Connection {
   readonly welcomed: Promise<void>
   /** Rejects with what ends the agent: NOT_A_MEMBER, VERSION_MISMATCH. Resolves when closed. */
   readonly ended: Promise<void>
+  /** Something may have changed of what the last hello told of the host. */
+  refresh(): void
   /** Says that the agent leaves for good. */
   leave(): Promise<void>
   close(): Promise<void>
@@ -66,24 +68,42 @@ const readWelcome = async (channel: AgentChannel): Promise<Welcome> => {
   return message
 }
 
+interface Current {
+  readonly channel: AgentChannel
+  readonly session: number
+  /** What its hello told. */
+  readonly told: HostFacts
+}
+
+const hostOf = ({ slots, memoryBytes, platform, runtimes }: Hello): HostFacts => ({
+  ...{ slots, memoryBytes, platform, runtimes },
+})
+
 export const startConnection = (deps: ConnectionDeps): Connection => {
   const { attempts, log } = deps
   const closing = new AbortController()
   const { promise: welcomed, resolve: onFirstWelcome } = Promise.withResolvers<void>()
-  let current: { readonly channel: AgentChannel; readonly session: number } | null = null
+  let current: Current | null = null
+  let isOutdated = false
   let pauseMs: number = limits.redialMsMin
 
-  const hear = async (channel: AgentChannel, welcome: Welcome, over: AbortSignal) => {
-    const pulls = new Set<Promise<void>>()
+  const refresh = (): void => {
+    if (current === null || isOutdated) return
+    if (isDeepStrictEqual(current.told, deps.hostFacts())) return
+    isOutdated = true
+    log.info('the host changed: it is told anew')
+    // What the coordinator still says on it is of a session that is over.
+    current.channel.close().catch(() => undefined)
+  }
+
+  const hear = async (channel: AgentChannel, welcome: Welcome) => {
+    const pulls = deps.createPulls(channel.send)
     let heartbeat: Heartbeat | null = null
     try {
       attempts.connected(welcome, {
         send: channel.send,
         disconnect: () => channel.abort(new HyperError('EPOCH_AHEAD', 'a later epoch was seen')),
-        pull: (order) => {
-          const pull = deps.pull(order, channel.send, over).finally(() => pulls.delete(pull))
-          pulls.add(pull)
-        },
+        pulls,
       })
       heartbeat = startHeartbeat({ channel, session: welcome.session, attempts })
       for await (const message of channel.messages) {
@@ -94,32 +114,33 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
     } finally {
       heartbeat?.stop()
       attempts.disconnected()
+      await pulls.close()
     }
-    await Promise.all(pulls)
   }
 
   /** One channel from its opening to its end. */
   const converse = async (): Promise<void> => {
     const channel = await deps.open(closing.signal)
-    const over = new AbortController()
     const onClosing = (): void => {
       channel.close().catch(() => undefined)
     }
     closing.signal.addEventListener('abort', onClosing, { once: true })
     try {
-      await within(channel.send(deps.hello()), limits.helloMs, 'our hello could not be sent')
+      const hello = deps.hello()
+      isOutdated = false
+      await within(channel.send(hello), limits.helloMs, 'our hello could not be sent')
       const welcome = await readWelcome(channel)
       pauseMs = limits.redialMsMin
-      current = { channel, session: welcome.session }
+      current = { channel, session: welcome.session, told: hostOf(hello) }
       log.info({ coordinator: channel.remotePeer, as: welcome.name }, 'welcomed')
       onFirstWelcome()
       deps.onWelcome(welcome)
-      await hear(channel, welcome, over.signal)
+      refresh()
+      await hear(channel, welcome)
       const reason = await channel.closed
       if (reason !== null) throw reason
     } finally {
       current = null
-      over.abort()
       closing.signal.removeEventListener('abort', onClosing)
       await channel.close()
     }
@@ -129,6 +150,7 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
     while (!closing.signal.aborted) {
       try {
         await converse()
+        if (isOutdated) continue
         if (!closing.signal.aborted) log.warn('the coordinator closed the channel')
       } catch (thrown) {
         if (closing.signal.aborted) return
@@ -149,6 +171,7 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
   return {
     welcomed,
     ended,
+    refresh,
     async leave() {
       const { channel, session } = current ?? {}
       if (channel === undefined || session === undefined) return

@@ -6,20 +6,24 @@
 
 import { assertNever } from '../protocol/assert.ts'
 import { type AttemptKey, type AttemptResult, attemptName } from '../protocol/call.ts'
-import type { AgentMessage, Assignment, CoordinatorOrder } from '../protocol/messages.ts'
+import type { AgentMessage, Assignment } from '../protocol/messages.ts'
 import type { Acts } from './acts.ts'
-import type { AgentEffect, AgentEvent } from './attempt.ts'
+import type { AgentEffect, AgentEvent } from './agent-events.ts'
 import { type CallRunDeps, performCall } from './call-run.ts'
 import { notStarted } from './classify.ts'
+import { untilUp } from './engine.ts'
+import { insist } from './insist.ts'
 import type { Note } from './outbox.ts'
+import type { PullOrders } from './pull-orders.ts'
 import { adopt } from './recovery.ts'
+import { settledResult } from './settled-result.ts'
 
 /** The way to the coordinator while a session lasts. */
 export interface Session {
   readonly send: (message: AgentMessage) => Promise<void>
   /** The coordinator is not to be obeyed. */
   readonly disconnect: () => void
-  readonly pull: (order: Extract<CoordinatorOrder, { type: 'pull' }>) => void
+  readonly pulls: Pick<PullOrders, 'start' | 'cancel'>
 }
 
 export interface Effects {
@@ -40,12 +44,24 @@ interface Live {
   result: AttemptResult | null
 }
 
+/** What the log tells of a call that ended, in the words of the coordinator's own line. */
+const summaryOf = ({ call, attempt }: AttemptKey, result: AttemptResult | null) => ({
+  ...{ call, attempt },
+  reason: result?.code ?? 'CALL_CANCELLED',
+  exit: result?.exitCode ?? null,
+  message: result?.message ?? '',
+  startMs: Math.round(result?.startMs ?? 0),
+  runMs: Math.round(result?.runMs ?? 0),
+  bytesOut: result?.stdout.byteLength ?? 0,
+})
+
 export const createEffects = (
   deps: CallRunDeps,
   acts: Acts,
   dispatch: (event: AgentEvent) => void,
 ): Effects => {
-  const { outbox, runner, log } = deps
+  const { outbox, runner, engine, log } = deps
+  const { signal } = acts
   const live = new Map<string, Live>()
   let session: Session | null = null
   let reporting: Promise<void> = Promise.resolve()
@@ -59,9 +75,12 @@ export const createEffects = (
     return made
   }
 
-  /** After `abandon` the container and its note are the next process's. */
-  const ended = (key: AttemptKey, result: AttemptResult | null): void => {
-    if (!acts.signal.aborted) dispatch({ type: 'ended', key, result })
+  const ended = (key: AttemptKey, told: AttemptResult | null, more: object): void => {
+    // After `abandon` the container and its note are the next process's.
+    if (signal.aborted) return
+    const result = told === null ? null : settledResult(told)
+    log.info({ ...summaryOf(key, result), ...more }, 'call ended')
+    dispatch({ type: 'ended', key, result })
   }
 
   const run = async (assignment: Assignment): Promise<void> => {
@@ -75,27 +94,21 @@ export const createEffects = (
       },
       onRunning: () => dispatch({ type: 'started', key }),
     })
-    const { code = 'CALL_CANCELLED', startMs, runMs, exitCode, message, stdout } = result ?? {}
-    const bytes = { bytesIn: payload.byteLength, bytesOut: stdout?.byteLength }
-    const { call, attempt } = key
-    const line = { call, attempt, func: func.name, code, exitCode, message, startMs, runMs }
-    log.info({ ...line, ...bytes }, 'call ended')
-    ended(key, result)
+    ended(key, result, { func: func.name, bytesIn: payload.byteLength })
   }
 
   const resume = async (note: Note): Promise<void> => {
     const held = liveOf(note.key)
     held.container = note.container === '' ? null : note.container
     const result = await adopt(deps, note, held.stop.signal)
-    const { call, attempt } = note.key
-    log.info({ call, attempt, code: result?.code ?? 'CALL_CANCELLED' }, 'call recovered')
-    ended(note.key, result)
+    ended(note.key, result, { isRecovered: true })
   }
 
   const write = async (key: AttemptKey, result: AttemptResult): Promise<void> => {
     const held = liveOf(key)
     held.result = result
-    await acts.insist('result could not be written', () => outbox.putResult(key, result))
+    const what = 'result could not be written'
+    await insist({ what, log, signal }, () => outbox.putResult(key, result))
     held.result = null
     dispatch({ type: 'written', key })
   }
@@ -103,11 +116,18 @@ export const createEffects = (
   const remove = async (key: AttemptKey): Promise<void> => {
     const { container } = liveOf(key)
     if (container !== null) {
-      const act = (): Promise<void> => runner.remove(container, acts.signal)
-      await acts.insist('container could not be removed', act)
+      const what = 'container could not be removed'
+      const ready = (): Promise<void> => untilUp(engine, signal)
+      await insist({ what, log, signal, ready }, () => runner.remove(container, signal))
     }
     dispatch({ type: 'removed', key })
   }
+
+  const erase = (key: AttemptKey): Promise<void> =>
+    insist({ what: 'entry could not be deleted', log, signal }, () => outbox.delete(key))
+
+  const raiseEpoch = (epoch: number): Promise<void> =>
+    insist({ what: 'epoch could not be written', log, signal }, () => outbox.raiseEpoch(epoch))
 
   const resultOf = async (key: AttemptKey): Promise<AttemptResult | null> => {
     try {
@@ -152,16 +172,19 @@ export const createEffects = (
         acts.start(remove(effect.key))
         break
       case 'delete':
-        acts.start(outbox.delete(effect.key))
+        acts.start(erase(effect.key))
         break
       case 'send':
         acts.start(send(session, effect.message))
         break
       case 'pull':
-        session?.pull(effect.order)
+        session?.pulls.start(effect.order)
+        break
+      case 'cancelPull':
+        session?.pulls.cancel(effect.pull)
         break
       case 'raiseEpoch':
-        acts.start(acts.insist('epoch not written', () => outbox.raiseEpoch(effect.epoch)))
+        acts.start(raiseEpoch(effect.epoch))
         break
       case 'disconnect':
         session?.disconnect()

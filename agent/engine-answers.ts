@@ -5,6 +5,7 @@
 
 import Type, { type Static } from 'typebox'
 import { type ErrorCode, HyperError, messageOf } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 
 const maybe = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
@@ -129,7 +130,6 @@ export const startError = (error: unknown): HyperError => {
   const words = wordsOfRefusal(error)
   const known = START_REFUSALS.find(([pattern]) => pattern.test(words))
   const code = known?.[1] ?? 'START_FAILED'
-  return new HyperError(code, `the container could not be started: ${words}`.slice(0, 1000), {
-    cause: error,
-  })
+  const quoted = words.slice(0, limits.engineQuoteCharsMax)
+  return new HyperError(code, `the container could not be started: ${quoted}`, { cause: error })
 }

@@ -1,25 +1,29 @@
 /**
  * The Docker Engine of this host, through dockerode: where it is, whether it answers, what it is.
  *
- *   down ─► up    a ping and two questions were answered
- *   up ─► down    a ping failed; asked again with growing pauses until it answers
+ *   down ─► up    it said who it is
+ *   up ─► up      asked again at the longer pause, and at once when somebody met an error
+ *                 (`suspect`): it may have been restarted meanwhile, and be another one now
+ *   up ─► down    it did not answer; asked again with growing pauses until it does
  *
- * While it is up it is pinged at the longer pause, and at once when somebody met an error
- * (`suspect`). The API version is the lower of ours and the engine's. An engine on another host is
- * refused: it could not mount our hyper-init.
+ * The API version is the lower of ours and the engine's. An engine on another host is refused: it
+ * could not mount our hyper-init. What a listener throws is a bug, and is not caught here.
  */
 
 import { Agent } from 'node:http'
 import { setTimeout as pause } from 'node:timers/promises'
+import { isDeepStrictEqual } from 'node:util'
+import { raceAbort } from '../protocol/abort.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
+import { isLoopback } from '../protocol/loopback.ts'
 import { parseInfo, parseVersion } from './engine-answers.ts'
 import { createEngineClient, type EngineAddress, type EngineClient } from './engine-client.ts'
 
 /** The newest API we know; every request that we make is the same from 1.41 on. */
 const API_VERSION = '1.51'
 
-interface EngineFacts {
+export interface EngineFacts {
   readonly version: string
   readonly apiVersion: string
   readonly memoryBytes: number
@@ -43,7 +47,7 @@ export interface Engine {
   check(): Promise<boolean>
   /** Somebody met an error that may be the engine's absence: it is asked soon. */
   suspect(): void
-  /** Called at every change between up and down. Returns how to stop that. */
+  /** Called whenever it comes, goes, or says other facts of itself. Returns how to stop that. */
   onChange(listener: (isUp: boolean) => void): () => void
   close(): void
 }
@@ -61,7 +65,7 @@ export const parseDockerHost = (dockerHost: string): EngineAddress => {
     throw unsuitable('is neither unix:// nor tcp://')
   }
   const { hostname, port } = new URL(dockerHost)
-  if (!/^(localhost|127(\.\d+){3}|\[::1\])$/.test(hostname)) {
+  if (!isLoopback(hostname)) {
     throw unsuitable('is on another host: run the agent there, beside its engine')
   }
   return { host: hostname.replace(/[[\]]/g, ''), port: port === '' ? 2375 : Number(port) }
@@ -96,7 +100,7 @@ const ask = async (docker: EngineClient): Promise<EngineFacts> => {
   }
 }
 
-export const createEngine = (dockerHost: string): Engine => {
+export const startEngine = (dockerHost: string): Engine => {
   const address = parseDockerHost(dockerHost)
   const agent = new Agent({ keepAlive: true })
   const docker = createEngineClient(address, agent)
@@ -107,27 +111,28 @@ export const createEngine = (dockerHost: string): Engine => {
   let checking: Promise<boolean> | null = null
   let waking = new AbortController()
 
-  const turn = (to: boolean): boolean => {
-    if (isUp !== to && !closing.signal.aborted) {
-      isUp = to
-      for (const listener of listeners) listener(to)
+  /** Null: it did not answer, or not in our words. */
+  const answer = async (): Promise<EngineFacts | null> => {
+    try {
+      if (!isUp) docker.modem.version = undefined
+      return await ask(docker)
+    } catch {
+      return null
     }
-    return to
   }
 
   const look = async (): Promise<boolean> => {
-    try {
-      if (isUp) {
-        await docker.ping({ abortSignal: AbortSignal.timeout(limits.engineAnswerMs) })
-      } else {
-        docker.modem.version = undefined
-        facts = await ask(docker)
-        docker.modem.version = `v${facts.apiVersion}`
-      }
-      return turn(true)
-    } catch {
-      return turn(false)
+    const answered = await answer()
+    if (closing.signal.aborted) return false
+    const wasUp = isUp
+    const hasChanged = answered !== null && !isDeepStrictEqual(answered, facts)
+    isUp = answered !== null
+    if (answered !== null) {
+      facts = answered
+      docker.modem.version = `v${answered.apiVersion}`
     }
+    if (wasUp !== isUp || hasChanged) for (const listener of listeners) listener(isUp)
+    return isUp
   }
 
   const check = (): Promise<boolean> => {
@@ -137,9 +142,9 @@ export const createEngine = (dockerHost: string): Engine => {
     return checking
   }
 
-  const watch = async (): Promise<void> => {
+  const watch = async (): Promise<never> => {
     let absentMs: number = limits.enginePauseMsMin
-    while (!closing.signal.aborted) {
+    for (;;) {
       const answered = await check()
       const pauseMs = answered ? limits.enginePauseMsMax : absentMs
       absentMs = answered
@@ -148,9 +153,12 @@ export const createEngine = (dockerHost: string): Engine => {
       waking = new AbortController()
       const signal = AbortSignal.any([closing.signal, waking.signal])
       await pause(pauseMs, undefined, { signal, ref: false }).catch(() => undefined)
+      closing.signal.throwIfAborted()
     }
   }
-  watch().catch(() => undefined)
+  watch().catch((error: unknown) => {
+    if (!closing.signal.aborted) throw error
+  })
 
   return {
     docker,
@@ -169,4 +177,18 @@ export const createEngine = (dockerHost: string): Engine => {
       agent.destroy()
     },
   }
+}
+
+/** Resolves as soon as the engine answers. Rejects once aborted. */
+export const untilUp = async (
+  engine: Pick<Engine, 'isUp' | 'onChange'>,
+  signal: AbortSignal,
+): Promise<void> => {
+  signal.throwIfAborted()
+  if (engine.isUp()) return
+  const { promise: answered, resolve } = Promise.withResolvers<void>()
+  const forget = engine.onChange((isUp) => {
+    if (isUp) resolve()
+  })
+  await raceAbort(answered, signal).finally(forget)
 }

@@ -15,7 +15,7 @@ import type { Assignment } from '../protocol/messages.ts'
 /** Where hyper-init stands in every function container. */
 export const INIT_MOUNT = '/.hyper'
 
-const STRICT_TMP = 'rw,nosuid,nodev,size=64m,mode=1777'
+const STRICT_TMP = `rw,nosuid,nodev,size=${limits.strictTmpBytesMax},mode=1777`
 const NANO = 1e9
 
 export interface HostConfig {

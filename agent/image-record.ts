@@ -2,6 +2,7 @@
 
 import { type ErrorCode, HyperError } from '../protocol/errors.ts'
 import { type ImageRecord, parseReference } from '../protocol/image.ts'
+import { limits } from '../protocol/limits.ts'
 import { type ImageInspect, wordsOfRefusal } from './engine-answers.ts'
 
 /** Docker Hub's names are kept short: `docker.io/library/ubuntu` is `ubuntu`. */
@@ -54,6 +55,8 @@ export const refusalOfPull = (error: unknown, reference: string): HyperError => 
   const known = REFUSALS.find(([pattern]) => pattern.test(words))
   const code = known?.[1] ?? 'PULL_FAILED'
   const message =
-    code === 'IMAGE_NOT_FOUND' ? `no such image: ${reference}` : `pull of ${reference}: ${words}`
-  return new HyperError(code, message.slice(0, 1000), { cause: error })
+    code === 'IMAGE_NOT_FOUND'
+      ? `no such image: ${reference}`
+      : `pull of ${reference}: ${words.slice(0, limits.engineQuoteCharsMax)}`
+  return new HyperError(code, message, { cause: error })
 }

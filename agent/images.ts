@@ -18,6 +18,7 @@ import {
 import { limits } from '../protocol/limits.ts'
 import type { Engine } from './engine.ts'
 import { parseImageInspect, parseImageList, statusOfRefusal } from './engine-answers.ts'
+import { createFlights } from './flights.ts'
 import { HELLO_LABEL, HELLO_TAG, makeHelloImage } from './hello-image.ts'
 import { imageRecordOf, refusalOfPull } from './image-record.ts'
 import { readProgress } from './pull-progress.ts'
@@ -51,7 +52,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
   const { docker } = engine
   const turns = createTurns(limits.pullsMax)
   const known = new Map<string, ImageRecord>()
-  const pulling = new Map<string, Promise<ImageRecord>>()
+  const flights = createFlights<ImageRecord>()
   let arrivals = 0
 
   const inspect = async (name: string, reference: string): Promise<ImageRecord | null> => {
@@ -123,15 +124,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
       const key = imageKey(pin)
       const found = known.get(key)
       if (found !== undefined) return found
-      // One pull serves all that wait for it, so that no single call's end may end it.
-      let obtaining = pulling.get(key)
-      if (obtaining === undefined) {
-        obtaining = obtain(pin, AbortSignal.timeout(limits.pullMsMax))
-        pulling.set(key, obtaining)
-        const forgetPull = (): boolean => pulling.delete(key)
-        obtaining.then(forgetPull, forgetPull)
-      }
-      const record = await untilAborted(obtaining, signal)
+      const record = await flights.join(key, (over) => obtain(pin, over), signal)
       const [oldest] = known.keys()
       if (known.size >= KNOWN_MAX && oldest !== undefined) known.delete(oldest)
       known.set(key, record)
@@ -171,11 +164,3 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
     importHello,
   }
 }
-
-const untilAborted = <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> =>
-  new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason)
-    if (signal.aborted) return onAbort()
-    signal.addEventListener('abort', onAbort, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-  })

@@ -4,13 +4,14 @@
  * it only brings addresses.
  */
 
-import { readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import Type, { type Static } from 'typebox'
 import type { Log } from '../daemon/log.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { enrol } from '../protocol/mesh/enrolment.ts'
 import { decodeTicket } from '../protocol/mesh/ticket.ts'
+import { writePrivateFile } from '../protocol/private-file.ts'
 import { createParser } from '../protocol/schema.ts'
 
 const MembershipSchema = Type.Object({
@@ -42,9 +43,7 @@ const read = async (home: string): Promise<Membership | null> => {
 }
 
 const write = async (home: string, membership: Membership): Promise<Membership> => {
-  const unfinished = `${pathIn(home)}.${process.pid}`
-  await writeFile(unfinished, `${JSON.stringify(membership)}\n`, { mode: 0o600, flush: true })
-  await rename(unfinished, pathIn(home))
+  await writePrivateFile(pathIn(home), `${JSON.stringify(membership)}\n`)
   return membership
 }
 

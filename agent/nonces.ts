@@ -5,9 +5,10 @@
  */
 
 import { createHmac, randomBytes } from 'node:crypto'
-import { link, readFile, rm, writeFile } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HyperError } from '../protocol/errors.ts'
+import { writePrivateFile } from '../protocol/private-file.ts'
 
 const SECRET_BYTES = 32
 const NONCE_BYTES = 16
@@ -39,14 +40,12 @@ const readSecret = async (path: string): Promise<Uint8Array | null> => {
   }
 }
 
-/** The agent's secret in `home`, made at the first time: whole, or not at all. */
+/** The agent's secret in `home`, which is locked by then: made at the first time, by one process. */
 export const loadSecret = async (home: string): Promise<Uint8Array> => {
   const path = join(home, 'secret')
   const present = await readSecret(path)
   if (present !== null) return present
   const secret = randomBytes(SECRET_BYTES)
-  const unfinished = `${path}.${process.pid}`
-  await writeFile(unfinished, secret, { mode: 0o600, flag: 'wx', flush: true })
-  await link(unfinished, path).finally(() => rm(unfinished))
+  await writePrivateFile(path, secret)
   return secret
 }

@@ -11,11 +11,8 @@
  */
 
 import { randomUUID } from 'node:crypto'
-import { open as openFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { Level } from 'level'
 import Type, { type Static } from 'typebox'
-import { lockFolder } from '../daemon/folder-lock.ts'
+import { type Database, openLevel } from '../daemon/level.ts'
 import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
 import {
   type AttemptKey,
@@ -24,7 +21,6 @@ import {
   AttemptResultSchema,
   attemptName,
 } from '../protocol/call.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
 import { createParser } from '../protocol/schema.ts'
 
 const SCHEMA_VERSION = 1
@@ -74,45 +70,14 @@ export interface Outbox {
   close(): Promise<void>
 }
 
-type Rows = Level<string, Uint8Array>
-
 /** Rows are in key order: `meta`, `note/NAME`, `result/NAME`. */
 const META = 'meta'
 const noteRow = (key: AttemptKey): string => `note/${attemptName(key)}`
 const resultRow = (key: AttemptKey): string => `result/${attemptName(key)}`
 
-const isLocked = (error: unknown): boolean =>
-  error instanceof Error &&
-  (('code' in error && error.code === 'LEVEL_LOCKED') || isLocked(error.cause))
-
-const openRows = async (folder: string): Promise<Rows> => {
-  const rows: Rows = new Level(folder, { keyEncoding: 'utf8', valueEncoding: 'view' })
-  try {
-    await rows.open()
-    return rows
-  } catch (cause) {
-    if (isLocked(cause)) {
-      throw new HyperError('STATE_IN_USE', `${folder} is in use by another process`, { cause })
-    }
-    throw new HyperError('STATE_DAMAGED', `${folder} cannot be opened: ${messageOf(cause)}`, {
-      cause,
-    })
-  }
-}
-
-const readMeta = async (rows: Rows, folder: string): Promise<Meta> => {
+const readMeta = async (rows: Database): Promise<Meta | null> => {
   const sealed = await rows.get(META)
-  if (sealed === undefined) return { version: SCHEMA_VERSION, storeId: randomUUID(), epoch: 0 }
-  const meta = parseMeta(unsealRow(sealed, META))
-  if (meta.version > SCHEMA_VERSION) {
-    throw new HyperError('STATE_TOO_NEW', `${folder} was written by a later version of hyper`)
-  }
-  return meta
-}
-
-const syncFolder = async (folder: string): Promise<void> => {
-  const handle = await openFile(folder, 'r')
-  await handle.sync().finally(() => handle.close())
+  return sealed === undefined ? null : parseMeta(unsealRow(sealed, META))
 }
 
 /** What can be told of an attempt from the name of its row alone. */
@@ -127,7 +92,7 @@ const blankNote = (name: string): Note | null => {
   }
 }
 
-const readKept = async (rows: Rows): Promise<Kept> => {
+const readKept = async (rows: Database): Promise<Kept> => {
   const notes = new Map<string, Note>()
   const results: AttemptKey[] = []
   const damaged: string[] = []
@@ -151,30 +116,20 @@ const readKept = async (rows: Rows): Promise<Kept> => {
   return { notes: [...notes.values()], results, damaged }
 }
 
-/** Opens, or makes, the store in `home`. Throws STATE_IN_USE, STATE_TOO_NEW, STATE_DAMAGED. */
+/** Opens, or makes, the store in `home`. Throws as `openLevel` does. */
 export const openOutbox = async (home: string): Promise<Outbox> => {
-  const lock = await lockFolder(home)
-  const folder = join(home, 'outbox')
-  const rows = await openRows(folder).catch(async (error: unknown) => {
-    await lock.release()
-    throw error
+  let meta: Meta = { version: SCHEMA_VERSION, storeId: randomUUID(), epoch: 0 }
+  const { database: rows, close } = await openLevel({
+    folder: home,
+    name: 'outbox',
+    schemaVersion: SCHEMA_VERSION,
+    async readVersion(opened) {
+      const stored = await readMeta(opened)
+      meta = stored ?? meta
+      return stored?.version
+    },
+    writeFirst: (opened) => opened.put(META, sealRow(meta), { sync: true }),
   })
-  const close = async (): Promise<void> => {
-    await rows.close()
-    await lock.release()
-  }
-  let meta: Meta
-  try {
-    meta = await readMeta(rows, folder)
-    // LevelDB makes its first files without syncing their folder: one synced write and a sync of
-    // the folders before anything rests on them.
-    await rows.put(META, sealRow(meta), { sync: true })
-    await syncFolder(folder)
-    await syncFolder(home)
-  } catch (error) {
-    await close()
-    throw error
-  }
   /** A write error is sticky in LevelDB: only reopening ends it. */
   const write = async (act: () => Promise<void>): Promise<void> => {
     try {

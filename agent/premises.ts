@@ -6,18 +6,21 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
-import { messageOf } from '../protocol/errors.ts'
+import type { Hello } from '../protocol/messages.ts'
+import { createActs } from './acts.ts'
 import { type Attempts, createAttempts } from './attempts.ts'
 import { startDeadMan } from './dead-man.ts'
-import { createEngine, type Engine } from './engine.ts'
+import { type Engine, startEngine } from './engine.ts'
 import { createImages, type Images } from './images.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
-import { createNonces, loadSecret } from './nonces.ts'
+import { createNonces, type DeriveNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
 import { probeEngine } from './probe.ts'
 import { createDockerRunner } from './runner/docker.ts'
+import type { Runner } from './runner/runner.ts'
 import { type Room, roomOf } from './slots.ts'
 import { createSupply } from './supply.ts'
+import { createTrial } from './trial.ts'
 
 export interface PremisesConfig
   extends Pick<AgentConfig, 'home' | 'initDir' | 'slots' | 'memoryBytes' | 'dockerHost'> {
@@ -25,13 +28,19 @@ export interface PremisesConfig
   readonly agentId: string
 }
 
+/** What a hello tells of this host. */
+export type HostFacts = Pick<Hello, 'slots' | 'memoryBytes' | 'platform' | 'runtimes'>
+
 export interface Premises {
   readonly engine: Engine
   readonly images: Images
   readonly outbox: Outbox
   readonly attempts: Attempts
-  readonly room: Room
-  /** Who is told of every change of what an advert tells. */
+  /** The engine answers, and has run a container of ours. */
+  isReady(): boolean
+  /** Of an engine that has run none of our containers yet nothing is told: it gets no calls. */
+  hostFacts(): HostFacts
+  /** Who is told of every change of what an advert or a hello tells. */
   setOnChange(listener: () => void): void
   /** Containers that run are left to the next process of this agent. */
   close(): Promise<void>
@@ -71,24 +80,24 @@ export const openPremises = async (
   }
 }
 
-/** The engine is tried once: at the start, or as soon as it comes. Until then no call is taken. */
-const createTrial = (probe: () => Promise<void>) => {
-  let unfit = 'the Docker engine was not tried yet'
-  let hasRun = false
-  return {
-    unfit: (): string => unfit,
-    hasRun: (): boolean => hasRun,
-    async run(): Promise<void> {
-      hasRun = true
-      try {
-        await probe()
-        unfit = ''
-      } catch (error) {
-        unfit = messageOf(error)
-        throw error
-      }
-    },
+/** What runs containers here, and the trial of it. */
+const equip = (
+  config: PremisesConfig,
+  deps: { engine: Engine; outbox: Outbox; nonces: DeriveNonces; dir: string; log: Log },
+  signal: AbortSignal,
+) => {
+  const { engine, nonces, log } = deps
+  const images = createImages({ engine, initDir: config.initDir })
+  const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
+  const runner = createDockerRunner(engine, identity)
+  const cpus = (): number => sizeOfHost(engine).cpus
+  const supplyOf = (by: Runner) =>
+    createSupply({ images, cpus, runner: by, startsMax: cpus(), initDir: deps.dir })
+  const probe = (): Promise<void> => {
+    const own = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
+    return probeEngine({ runner: own, supply: supplyOf(own), nonces, signal })
   }
+  return { images, runner, supply: supplyOf(runner), trial: createTrial({ engine, probe, log }) }
 }
 
 const open = async (
@@ -98,7 +107,7 @@ const open = async (
   closers: ReturnType<typeof createClosers>,
 ): Promise<Premises> => {
   const { home, initDir, dockerHost } = config
-  const engine = createEngine(dockerHost)
+  const engine = startEngine(dockerHost)
   closers.add(engine.close)
   const outbox = await openOutbox(home)
   closers.add(outbox.close)
@@ -108,18 +117,10 @@ const open = async (
     log.error({ err: error }, 'the dead man’s switch could not be turned'),
   )
   closers.add(deadMan.close)
-
-  const images = createImages({ engine, initDir })
-  const identity = { agentId: config.agentId, storeId: outbox.storeId }
-  const runner = createDockerRunner(engine, identity)
-  const cpus = (): number => sizeOfHost(engine).cpus
-  const supplyOf = (by: typeof runner) =>
-    createSupply({ images, cpus, runner: by, startsMax: cpus(), initDir: initMount.dir })
-
-  const trial = createTrial(() => {
-    const own = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
-    return probeEngine({ runner: own, supply: supplyOf(own), nonces })
-  })
+  const acts = createActs()
+  closers.add(acts.close)
+  const equipped = { engine, outbox, nonces, dir: initMount.dir, log }
+  const { images, runner, supply, trial } = equip(config, equipped, acts.signal)
   if (await engine.check()) await trial.run()
   else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
@@ -128,24 +129,28 @@ const open = async (
 
   const kept = await outbox.readKept()
   if (kept.notes.length === 0) await removeOldInitMounts(home, initMount)
-  const room = roomOf(sizeOfHost(engine), config)
+  const room = (): Room => roomOf(sizeOfHost(engine), config)
   let onChange = (): void => undefined
   const attempts = createAttempts({
-    ...{ engine, runner, outbox, nonces, log, room, kept },
-    ...{ supply: supplyOf(runner), unfit: trial.unfit },
+    ...{ engine, runner, outbox, nonces, log, kept, supply, unfit: trial.unfit },
+    room: room(),
     onChange: () => onChange(),
   })
   closers.add(attempts.close)
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
-    if (!isUp || trial.hasRun()) return
-    trial.run().catch((error: unknown) => {
-      log.error({ reason: messageOf(error) }, 'the Docker engine is unsuitable: no calls are taken')
-    })
+    attempts.resize(room())
   })
   closers.add(forgetEngine)
+  if (trial.unfit() !== '') acts.start(trial.insist(acts.signal).then(() => onChange()))
   return {
-    ...{ engine, images, outbox, attempts, room },
+    ...{ engine, images, outbox, attempts },
+    isReady: () => engine.isUp() && trial.unfit() === '',
+    hostFacts() {
+      const { platform = '', runtimes = [] } = (trial.unfit() === '' && engine.facts()) || {}
+      const { slots, memoryBytes } = attempts.room()
+      return { slots, memoryBytes, platform, runtimes: [...runtimes] }
+    },
     setOnChange: (listener) => {
       onChange = listener
     },

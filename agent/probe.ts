@@ -33,9 +33,10 @@ export const probeEngine = async (deps: {
   readonly runner: Runner
   readonly supply: Supply
   readonly nonces: DeriveNonces
+  readonly signal: AbortSignal
 }): Promise<void> => {
   const { runner, supply, nonces } = deps
-  const signal = AbortSignal.timeout(limits.startMsMax)
+  const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(limits.startMsMax)])
   const unsuitable = (why: string, cause?: unknown): HyperError =>
     new HyperError(
       'ENGINE_UNSUITABLE',

@@ -4,10 +4,8 @@
  */
 
 import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import { parseProgress } from './engine-answers.ts'
-
-/** What messages.ts allows for one line; the engine's own are far shorter. */
-const LINE_CHARS_MAX = 4096
 
 const isObject = (line: string): boolean => line.startsWith('{')
 
@@ -23,14 +21,14 @@ export const readProgress = async (
     if (!isObject(line)) return
     const { error } = parseProgress(JSON.parse(line))
     if (error) failure = error
-    else if (line.length <= LINE_CHARS_MAX) onLine(line)
+    else if (line.length <= limits.pullLineCharsMax) onLine(line)
   }
   stream.setEncoding('utf8')
   for await (const chunk of stream) {
     signal.throwIfAborted()
     const lines = `${rest}${String(chunk)}`.split(/\r?\n/)
     rest = lines.pop() ?? ''
-    if (rest.length > 64 * LINE_CHARS_MAX) {
+    if (rest.length > limits.pullUnendedCharsMax) {
       throw new HyperError('PULL_FAILED', 'the engine sent a line of progress without an end')
     }
     for (const line of lines) take(line)

@@ -5,15 +5,14 @@
  * again: what was written before would be missing.
  */
 
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Log } from '../daemon/log.ts'
 import { type AttemptResult, attemptName } from '../protocol/call.ts'
-import { messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { type EndedAttempt, resultOf } from './classify.ts'
 import { overdueMs } from './container.ts'
-import type { Engine } from './engine.ts'
+import { type Engine, untilUp } from './engine.ts'
 import { createStreamParser } from './init/frame.ts'
+import { insist } from './insist.ts'
 import { startLongTimer } from './long-timer.ts'
 import type { DeriveNonces } from './nonces.ts'
 import type { Note } from './outbox.ts'
@@ -24,30 +23,6 @@ export interface RecoveryDeps {
   readonly runner: Runner
   readonly nonces: DeriveNonces
   readonly log: Log
-}
-
-const untilUp = async (engine: RecoveryDeps['engine'], signal: AbortSignal): Promise<void> => {
-  while (!engine.isUp() && !signal.aborted) {
-    await pause(limits.enginePauseMsMin, undefined, { signal }).catch(() => undefined)
-  }
-}
-
-/** Tries until it succeeds or is told to stop. */
-const insist = async <T>(
-  deps: RecoveryDeps,
-  signal: AbortSignal,
-  act: () => Promise<T>,
-): Promise<T> => {
-  for (;;) {
-    await untilUp(deps.engine, signal)
-    try {
-      return await act()
-    } catch (error) {
-      if (signal.aborted) throw error
-      deps.log.warn({ reason: messageOf(error) }, 'engine refused, trying again')
-      await pause(limits.enginePauseMsMin, undefined, { signal })
-    }
-  }
 }
 
 const createStreams = (nonces: DeriveNonces, note: Note) => {
@@ -77,7 +52,9 @@ export const adopt = async (
   const signal = AbortSignal.any([stop, overdue.signal])
   const timer = startLongTimer(overdueMs(note.timeoutMs), () => overdue.abort())
   try {
-    return await insist(deps, signal, async () => {
+    const what = 'a call that was left cannot be read back yet'
+    const ready = (): Promise<void> => untilUp(deps.engine, signal)
+    return await insist({ what, log: deps.log, signal, ready }, async () => {
       const { stdout, stderr } = createStreams(deps.nonces, note)
       if (note.container === '') return account({ stdout, stderr, container: null, endedBy: null })
       await deps.runner.waitForEnd(note.container, signal)
@@ -91,7 +68,8 @@ export const adopt = async (
       stderr.end()
       return account({ stdout, stderr, container, endedBy: null })
     })
-  } catch {
+  } catch (error) {
+    if (!signal.aborted) throw error
     if (stop.aborted && stop.reason === 'cancel') return null
     const endedBy = overdue.signal.aborted ? 'overdue' : 'leaving'
     return account({ ...createStreams(deps.nonces, note), container: null, endedBy })

@@ -1,6 +1,6 @@
 /**
- * Room for calls (decision 12): slots and memory, as numbers. Pure; who holds what is counted in
- * attempt.ts. CPU is a cap, not a reservation. These are people's machines.
+ * Room for calls: slots and memory, as numbers. Pure; who holds what is counted in attempt.ts. CPU
+ * is a cap, not a reservation. These are people's machines.
  */
 
 import { limits } from '../protocol/limits.ts'
@@ -28,11 +28,6 @@ export const roomOf = (
 export const reserve = (free: Room, memoryBytes: number): Room => ({
   slots: free.slots - 1,
   memoryBytes: free.memoryBytes - memoryBytes,
-})
-
-export const release = (free: Room, memoryBytes: number): Room => ({
-  slots: free.slots + 1,
-  memoryBytes: free.memoryBytes + memoryBytes,
 })
 
 export const fits = (free: Room, memoryBytes: number): boolean =>

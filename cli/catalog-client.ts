@@ -70,7 +70,11 @@ const AGENTS: readonly CommandSpec[] = [
       { flags: '--uses <n>', description: 'Hosts that can join with it (default 1)' },
       { flags: '--expires <time>', description: 'How long it holds (default 1h)' },
     ],
-    examples: ['invite', 'invite --uses 10 --expires 24h', 'invite -q'],
+    examples: [
+      'invite',
+      'invite --uses 10 --expires 24h',
+      'invite -q | ssh host-2 hyper agent --join -',
+    ],
     load: async () => (await import('./commands/invite.ts')).invite,
   },
 ]

@@ -57,7 +57,7 @@ export const DAEMON_COMMANDS: readonly CommandSpec[] = [
       'coordinator',
       'coordinator --listen 0.0.0.0:7480 --tls-cert cert.pem --tls-key key.pem',
     ],
-    load: async () => (await import('./commands/coordinator.ts')).runCoordinator,
+    load: async () => (await import('./commands/daemons.ts')).runCoordinator,
   },
   {
     words: 'agent',
@@ -65,21 +65,28 @@ export const DAEMON_COMMANDS: readonly CommandSpec[] = [
     summary: 'The agent: runs calls in this machine’s Docker engine',
     isDaemon: true,
     options: [
-      { flags: '--join <ticket>', description: 'Needed once; afterwards its identity is enough' },
+      {
+        flags: '--join <ticket>',
+        description: 'Needed once; - reads it from STDIN, @FILE from a file',
+      },
       ...AGENT,
       NUMBER,
       DRAIN,
     ],
-    examples: ['agent --join TICKET', 'agent --slots 8 --memory 4g --label gpu=yes'],
-    load: async () => (await import('./commands/agent.ts')).runAgent,
+    examples: [
+      'agent --join TICKET',
+      'agent --join - < ticket',
+      'agent --slots 8 --memory 4g --label gpu=yes',
+    ],
+    load: async () => (await import('./commands/daemons.ts')).runAgent,
   },
   {
     words: 'join',
     args: '<ticket>',
-    summary: 'The same for a while: joins, works until Ctrl-C, drains, leaves',
+    summary: 'An agent until Ctrl-C; - reads the ticket from STDIN, @FILE from a file',
     isDaemon: true,
     options: [...AGENT, NUMBER, DRAIN],
-    examples: ['join TICKET', 'join TICKET --slots 2 --memory 2g'],
-    load: async () => (await import('./commands/agent.ts')).joinMesh,
+    examples: ['join TICKET', 'join - --slots 2 --memory 2g < ticket', 'join @ticket'],
+    load: async () => (await import('./commands/daemons.ts')).joinMesh,
   },
 ]

@@ -54,7 +54,6 @@ const CALL: CommandSpec = {
   options: [
     { flags: '--sync', description: 'Wait for the end and print the output' },
     { flags: '--no-stdin', description: 'Send no payload' },
-    { flags: '--idempotency-key <key>', description: 'The same key gives the same call for 24 h' },
   ],
   examples: [
     'func call hello',

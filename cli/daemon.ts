@@ -2,7 +2,7 @@
  * Starts a daemon's main.ts as a process of its own and speaks protocol/daemon.ts with it. The
  * process leads its own group, so that Ctrl-C at the terminal reaches only the one who started it,
  * who decides in which order daemons stop. When that one dies, the closed channel makes the daemon
- * drain. The daemon's STDOUT joins stderr: stdout has results only.
+ * drain. The daemon's STDOUT joins stderr: stdout has results only. The user's token stays here.
  */
 
 import { fork } from 'node:child_process'
@@ -14,11 +14,13 @@ import {
   parseDaemonReport,
 } from '../protocol/daemon.ts'
 import { HyperError } from '../protocol/errors.ts'
+import { withoutCredentials } from './environment.ts'
 
-/** How a process ended. */
+/** How a process ended, and what it said last, where it said why. */
 export interface DaemonEnd {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
+  readonly reason: HyperError | null
 }
 
 export interface DaemonProcess {
@@ -37,39 +39,43 @@ export interface DaemonStart {
   readonly onProgress: (message: string) => void
 }
 
-export const describeEnd = ({ code, signal }: DaemonEnd): string =>
+export const describeEnd = ({ code, signal }: Omit<DaemonEnd, 'reason'>): string =>
   signal === null ? `exit status ${code}` : signal
 
 export const startDaemon = ({ program, config, name, onProgress }: DaemonStart): DaemonProcess => {
   const child = fork(program, [], {
     detached: true,
     execArgv: [],
+    env: withoutCredentials(process.env),
     stdio: ['ignore', 2, 2, 'ipc'],
   })
   const ready = Promise.withResolvers<DaemonReady>()
   const ended = Promise.withResolvers<DaemonEnd>()
   // Who only waits for the end must not be ended by a refusal that nobody looks at.
   ready.promise.catch(() => undefined)
+  /** A daemon that serves can fail as well: when the coordinator sends it away. */
+  let reason: HyperError | null = null
   child.on('message', (message) => {
     try {
       const report = parseDaemonReport(message)
       if (report.type === 'progress') onProgress(report.message)
       else if (report.type === 'ready') ready.resolve(report)
-      else ready.reject(errorFromLine(report.code, report.message))
+      else {
+        reason = errorFromLine(report.code, report.message)
+        ready.reject(reason)
+      }
     } catch (error) {
       ready.reject(error)
     }
   })
   child.on('error', (error) => {
     ready.reject(new HyperError('INTERNAL', `the ${name} cannot be started: ${error.message}`))
-    if (child.pid === undefined) ended.resolve({ code: 1, signal: null })
+    if (child.pid === undefined) ended.resolve({ code: 1, signal: null, reason })
   })
   child.on('exit', (code, signal) => {
-    const end = { code, signal }
-    ready.reject(
-      new HyperError('INTERNAL', `the ${name} ended while it started (${describeEnd(end)})`),
-    )
-    ended.resolve(end)
+    const how = describeEnd({ code, signal })
+    ready.reject(new HyperError('INTERNAL', `the ${name} ended while it started (${how})`))
+    ended.resolve({ code, signal, reason })
   })
   child.send({ type: 'configure', config }, () => undefined)
   return {

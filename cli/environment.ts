@@ -51,3 +51,9 @@ export const readEnvironment = (env: NodeJS.ProcessEnv): Environment => {
     variable: (name) => env[name],
   }
 }
+
+/** The user's own credentials: a daemon has no use for them. */
+const CREDENTIALS = ['HYPER_TOKEN', 'HYPER_ACCESS', 'HYPER_SECRET']
+
+export const withoutCredentials = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => !CREDENTIALS.includes(name)))

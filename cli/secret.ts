@@ -1,25 +1,38 @@
-/** Reads a secret: from STDIN, or typed on the terminal without being shown. */
+/**
+ * Reads a secret: from STDIN, typed on the terminal without being shown, or from a file. Given as
+ * an argument, other users of the machine can read it from the list of processes.
+ */
 
-import { HyperError } from '../protocol/errors.ts'
+import { createReadStream } from 'node:fs'
+import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 
-const tooLong = (): HyperError => new HyperError('BAD_PARAMETER', 'the token is too long')
+interface Wanted {
+  /** `token`, in errors */
+  readonly name: string
+  readonly charsMax: number
+  /** What a terminal is asked. */
+  readonly prompt: string
+}
 
-const readPiped = async (): Promise<string> => {
+const tooLong = ({ name }: Wanted): HyperError =>
+  new HyperError('BAD_PARAMETER', `the ${name} is too long`)
+
+const readText = async (source: AsyncIterable<unknown>, wanted: Wanted): Promise<string> => {
   let text = ''
-  for await (const chunk of process.stdin.setEncoding('utf8')) {
+  for await (const chunk of source) {
     text += chunk
-    if (text.length > limits.tokenCharsMax) throw tooLong()
+    if (text.length > wanted.charsMax) throw tooLong(wanted)
   }
   return text
 }
 
 /** Key by key, so that nothing is echoed; Ctrl-C, Ctrl-D and backspace mean what they do. */
-const readTyped = async (prompt: string): Promise<string> => {
+const readTyped = async (wanted: Wanted): Promise<string> => {
   const { stdin } = process
   // First no echo, then the prompt: what is typed at once is not shown either.
   stdin.setRawMode(true)
-  process.stderr.write(prompt)
+  process.stderr.write(wanted.prompt)
   stdin.setEncoding('utf8')
   let text = ''
   try {
@@ -30,7 +43,7 @@ const readTyped = async (prompt: string): Promise<string> => {
         else if (key === '\u007f' || key === '\b') text = text.slice(0, -1)
         else text += key
       }
-      if (text.length > limits.tokenCharsMax) throw tooLong()
+      if (text.length > wanted.charsMax) throw tooLong(wanted)
     }
   } finally {
     stdin.setRawMode(false)
@@ -39,8 +52,36 @@ const readTyped = async (prompt: string): Promise<string> => {
   return text
 }
 
-export const readSecret = async (prompt: string): Promise<string> => {
-  const text = (process.stdin.isTTY ? await readTyped(prompt) : await readPiped()).trim()
-  if (text === '') throw new HyperError('BAD_PARAMETER', 'no token was given')
-  return text
+const readStdin = (wanted: Wanted): Promise<string> =>
+  process.stdin.isTTY ? readTyped(wanted) : readText(process.stdin.setEncoding('utf8'), wanted)
+
+const readSecretFile = async (path: string, wanted: Wanted): Promise<string> => {
+  try {
+    return await readText(createReadStream(path, 'utf8'), wanted)
+  } catch (error) {
+    if (error instanceof HyperError) throw error
+    throw new HyperError(
+      'BAD_PARAMETER',
+      `the ${wanted.name} cannot be read from ${path}: ${messageOf(error)}`,
+    )
+  }
+}
+
+const trimmed = (text: string, { name }: Wanted): string => {
+  const secret = text.trim()
+  if (secret === '') throw new HyperError('BAD_PARAMETER', `no ${name} was given`)
+  return secret
+}
+
+export const readToken = async (prompt: string): Promise<string> => {
+  const wanted = { name: 'token', charsMax: limits.tokenCharsMax, prompt }
+  return trimmed(await readStdin(wanted), wanted)
+}
+
+/** `-` reads STDIN, `@FILE` a file; anything else is the ticket itself. */
+export const readTicket = async (given: string): Promise<string> => {
+  const wanted = { name: 'ticket', charsMax: limits.ticketCharsMax, prompt: 'Ticket: ' }
+  if (given === '-') return trimmed(await readStdin(wanted), wanted)
+  if (given.startsWith('@')) return trimmed(await readSecretFile(given.slice(1), wanted), wanted)
+  return trimmed(given, wanted)
 }

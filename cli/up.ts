@@ -9,7 +9,7 @@ import type { AgentConfig, CoordinatorConfig, DaemonReady } from '../protocol/da
 import { EXIT } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { startDaemon } from './daemon.ts'
-import { onStopSignals } from './stop-signals.ts'
+import { onStopSignals } from './foreground.ts'
 import { type Supervisor, supervise } from './supervisor.ts'
 
 export interface UpPlan {

@@ -11,7 +11,7 @@ import type { Static } from 'typebox'
 import { ERRORS, type ErrorCode, type HyperError, isErrorCode } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { errorFromLine, headerOf, refusalOf } from './refusal.ts'
-import { createReader } from './shape.ts'
+import { createReader, parseJson } from './shape.ts'
 import type { Answer, Body, Transport } from './transport.ts'
 
 /** What names a function on the call plane. */
@@ -25,8 +25,6 @@ export interface CallOptions {
   readonly payload?: Body
   /** Become environment variables `HTTP_…` of the call. */
   readonly headers?: Readonly<Record<string, string>>
-  /** The same key and payload give the same call for 24 h. */
-  readonly idempotencyKey?: string
   readonly signal?: AbortSignal
 }
 
@@ -137,14 +135,11 @@ export const createCalls = (transport: Transport): Calls => {
   }
 
   const post = (path: string, options: CallOptions): Promise<Answer> => {
-    const { payload, headers, idempotencyKey, signal } = options
+    const { payload, headers, signal } = options
     return transport.ask({
       method: 'POST',
       path,
-      headers: {
-        ...headers,
-        ...(idempotencyKey === undefined ? {} : { 'Idempotency-Key': idempotencyKey }),
-      },
+      ...(headers === undefined ? {} : { headers }),
       body: payload ?? new Uint8Array(),
       ...(signal === undefined ? {} : { signal }),
     })
@@ -191,14 +186,5 @@ export const createCalls = (transport: Transport): Calls => {
       if (before !== undefined) query.set('before', before)
       return readStatus(await askJson(`${pathOf('status', func)}?${query}`)).List ?? []
     },
-  }
-}
-
-const parseJson = (text: string): unknown => {
-  try {
-    return JSON.parse(text)
-  } catch {
-    // The reader of the shape says what was expected.
-    return text
   }
 }

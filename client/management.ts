@@ -5,6 +5,7 @@
 
 import { limits } from '../protocol/limits.ts'
 import { refusalOf } from './refusal.ts'
+import { parseJson } from './shape.ts'
 import { type AccessKeys, signRequest } from './signature.ts'
 import type { Answer, Question, Transport } from './transport.ts'
 
@@ -41,7 +42,7 @@ export const createManagement = (transport: Transport, credentials: Credentials)
     return signRequest({
       keys,
       method: order.method,
-      url: new URL(order.path, transport.endpoint),
+      url: new URL(`${transport.endpoint}${order.path}`),
       contentType: order.json === undefined ? '' : 'application/json',
       body,
       now: new Date(),
@@ -73,15 +74,7 @@ export const createManagement = (transport: Transport, credentials: Credentials)
 
   return {
     open,
-    ask: async (order) => {
-      const text = await readAll(order)
-      try {
-        return JSON.parse(text)
-      } catch {
-        // What is not JSON fails at the reader of the shape, which says what was expected.
-        return text
-      }
-    },
+    ask: async (order) => parseJson(await readAll(order)),
     tell: async (order) => {
       await readAll(order)
     },

@@ -60,7 +60,6 @@ const agentShape = {
     platform: text,
     labels: { type: 'object', additionalProperties: text },
     seen: { type: ['string', 'null'] },
-    reason: text,
   },
 } as const
 export type ListedAgent = Static<typeof agentShape>

@@ -24,3 +24,12 @@ export const createReader = <const S extends XSchema>(schema: S, what: string) =
     )
   }
 }
+
+/** What is not JSON comes back as it is: the reader of the shape then says what was expected. */
+export const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}

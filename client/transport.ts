@@ -18,6 +18,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
+import { isLoopback } from '../protocol/loopback.ts'
 
 export type Body = Uint8Array | AsyncIterable<Uint8Array>
 
@@ -67,9 +68,9 @@ const codeOf = (error: unknown): string => {
 /** The endpoint as it is kept and shown: scheme and authority. Throws BAD_PARAMETER. */
 export const parseEndpoint = (text: string): string => {
   const isBare = !/^[a-z][a-z0-9+.-]*:\/\//i.test(text)
-  const isLoopback = /^(localhost|127\.|\[::1\])/i.test(text)
+  const isNear = isBare && isLoopback(URL.parse(`http://${text}`)?.hostname ?? '')
   // A bare name gets TLS: a token must not cross a network in the clear because of a short form.
-  const url = URL.parse(isBare ? `${isLoopback ? 'http' : 'https'}://${text}` : text)
+  const url = URL.parse(isBare ? `${isNear ? 'http' : 'https'}://${text}` : text)
   if (url === null || !/^https?:$/.test(url.protocol) || url.hostname === '') {
     throw new HyperError(
       'BAD_PARAMETER',

@@ -28,7 +28,10 @@ const parseRow = createParser(AccountRowSchema, 'STATE_DAMAGED', 'stored account
 const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/
 
 const hash = (token: string): string => createHash('sha256').update(token).digest('hex')
-const secret = (): string => randomBytes(limits.tokenBytes).toString('base64url')
+const newSecret = (): string => randomBytes(limits.tokenBytes).toString('base64url')
+
+/** A management token: 256 random bits. */
+export const newToken = newSecret
 
 const isSameHash = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
@@ -46,7 +49,7 @@ interface Deps {
 export interface AccountBook extends Accounts {
   byName(name: string): Account | null
   /** Makes an account with operator's rights: the default one. */
-  createOperator(name: string, quota: number): Promise<Credentials>
+  createOperator(name: string, quota: number, token: string): Promise<Credentials>
 }
 
 const view = (row: AccountRow): Account => ({
@@ -67,11 +70,13 @@ const checkQuota = (quota: number): void => {
 export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
   const rows = new Map<string, AccountRow>()
   const byHash = new Map<string, AccountRow>()
+  const byKey = new Map<string, AccountRow>()
   const enter = (row: AccountRow): void => {
     const former = rows.get(row.id)
     if (former !== undefined) byHash.delete(former.tokenHash)
     rows.set(row.id, row)
     byHash.set(row.tokenHash, row)
+    byKey.set(row.accessKey, row)
   }
   for await (const [, value] of deps.store.range('account')) enter(parseRow(value))
 
@@ -86,7 +91,12 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     enter(row)
     await deps.write([put('account', row.id, row)])
   }
-  const add = async (name: string, quota: number, operator: boolean): Promise<Credentials> => {
+  const add = async (
+    name: string,
+    quota: number,
+    operator: boolean,
+    token: string,
+  ): Promise<Credentials> => {
     checkQuota(quota)
     if (!NAME.test(name)) {
       throw new HyperError(
@@ -95,14 +105,13 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
       )
     }
     if (find(name) !== undefined) throw new HyperError('NAME_TAKEN', `account ${name} exists`)
-    const token = secret()
     const row: AccountRow = {
       id: randomUUID(),
       name,
       quota,
       operator,
       accessKey: randomBytes(16).toString('hex').toUpperCase(),
-      secretKey: secret(),
+      secretKey: newSecret(),
       tokenHash: hash(token),
       created: new Date().toISOString(),
     }
@@ -117,13 +126,17 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
       const row = byHash.get(expected)
       return row !== undefined && isSameHash(row.tokenHash, expected) ? view(row) : null
     },
+    byAccessKey(accessKey) {
+      const row = byKey.get(accessKey)
+      return row === undefined ? null : { account: view(row), secretKey: row.secretKey }
+    },
     list: () => [...rows.values()].map(view),
     byName(name) {
       const row = find(name)
       return row === undefined ? null : view(row)
     },
-    create: (name, quota) => add(name, quota, false),
-    createOperator: (name, quota) => add(name, quota, true),
+    create: (name, quota) => add(name, quota, false, newToken()),
+    createOperator: (name, quota, token) => add(name, quota, true, token),
     async setQuota(name, quota) {
       checkQuota(quota)
       const row = { ...mustFind(name), quota }
@@ -132,8 +145,8 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
       return view(row)
     },
     async rotate(name) {
-      const token = secret()
-      const row = { ...mustFind(name), tokenHash: hash(token), secretKey: secret() }
+      const token = newToken()
+      const row = { ...mustFind(name), tokenHash: hash(token), secretKey: newSecret() }
       await save(row)
       const { accessKey, secretKey, quota } = row
       return { name, token, accessKey, secretKey, quota }
@@ -146,6 +159,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
       }
       rows.delete(row.id)
       byHash.delete(row.tokenHash)
+      byKey.delete(row.accessKey)
       deps.onRemoved(row.id)
       await deps.write([del('account', row.id)])
     },

@@ -43,7 +43,6 @@ const viewOf = (member: Member, agent: Agent | undefined, seen: string | null): 
     platform: facts?.platform ?? '',
     labels: facts?.labels ?? {},
     seen,
-    reason: '',
   }
 }
 
@@ -58,9 +57,8 @@ export const createAgents = (deps: Deps): Agents => {
         ),
     async drain(name, draining) {
       const { peerId } = membership.find(name)
-      const session = ledger.agents.get(peerId)?.session ?? 0
-      apply({ type: 'draining', agentId: peerId, draining })
-      roster.send(peerId, { type: 'drain', session, draining })
+      await membership.setDraining(peerId, draining)
+      apply({ type: 'drain', agentId: peerId, draining })
     },
     async remove(name) {
       const { peerId } = membership.find(name)

@@ -38,9 +38,11 @@ interface Deps {
   readonly caches: Caches
   readonly store: Pick<Store, 'get'>
   readonly apply: (event: LedgerEvent) => void
-  readonly write: (operations: readonly Operation[]) => Promise<void>
+  readonly record: (operations: readonly Operation[]) => void
   readonly settled: () => Promise<void>
   readonly nowMs: () => number
+  /** A stored row cannot be read. */
+  readonly onFault: (error: unknown) => void
 }
 
 const empty = new Uint8Array()
@@ -85,8 +87,6 @@ export const createAnswers = (deps: Deps): Answers => {
   const owedAnswers = new Map<string, FinalAnswer>()
   /** Synchronous clients that went away between the decision and its commit. */
   const abandoned = new Set<string>()
-  /** Where the bodies that are being delivered stand in the cache. */
-  const delivering = new Map<string, { funcId: string; seq: number }>()
   const recent = createRecent(deps.nowMs)
 
   const historyOf = async (callId: string): Promise<HistoryRow | null> => {
@@ -108,6 +108,14 @@ export const createAnswers = (deps: Deps): Answers => {
   }
 
   const isAway = (callId: string): boolean => ledger.owed.get(callId)?.isInherited === true
+
+  /** A mark that is lost in a crash costs a second delivery of the same body, never a wrong one. */
+  const markDelivered = async (callId: string, atMs: number): Promise<void> => {
+    const row = await historyOf(callId)
+    if (row === null) return
+    const operations = caches.markDelivered(row.funcId, row.seq, atMs)
+    if (operations.length > 0) deps.record(operations)
+  }
 
   const abandon = (answer: FinalAnswer): void => {
     owedAnswers.delete(answer.callId)
@@ -141,7 +149,6 @@ export const createAnswers = (deps: Deps): Answers => {
       const body = await readBody(row)
       const { attempt, outcome } = row
       if (body === null) return { callId, attempt, outcome, httpStatus: 410, body: empty }
-      delivering.set(callId, { funcId, seq: row.seq })
       return { callId, attempt, outcome, httpStatus: httpStatusOf(outcome), body }
     },
     wait(callId, signal) {
@@ -170,15 +177,9 @@ export const createAnswers = (deps: Deps): Answers => {
         apply({ type: 'delivered', callId })
         return
       }
-      const place = delivering.get(callId)
-      delivering.delete(callId)
-      if (place === undefined) return
-      const operations = caches.markDelivered(place.funcId, place.seq, deps.nowMs())
-      // A mark that is lost in a crash costs a second delivery of the same body, never a wrong one.
-      if (operations.length > 0) deps.write(operations).catch(() => undefined)
+      markDelivered(callId, deps.nowMs()).catch(deps.onFault)
     },
     undelivered(callId) {
-      delivering.delete(callId)
       const owed = owedAnswers.get(callId)
       if (owed !== undefined) abandon(owed)
       else if (ledger.owed.has(callId)) abandoned.add(callId)

@@ -4,35 +4,20 @@
  * already stay as they are, and so does the user's choice of the current one.
  */
 
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
-import { dirname } from 'node:path'
-import Type from 'typebox'
-import { createParser } from '../protocol/schema.ts'
+import { readFile } from 'node:fs/promises'
+import { NO_CONTEXTS, parseClientConfig, printClientConfig } from '../protocol/client-config.ts'
+import { HyperError, messageOf } from '../protocol/errors.ts'
+import { writePrivateFile } from '../protocol/private-file.ts'
 
-const parseClientConfig = createParser(
-  Type.Object({
-    current: Type.String(),
-    contexts: Type.Record(
-      Type.String(),
-      Type.Object({ endpoint: Type.String(), token: Type.String() }),
-    ),
-  }),
-  'BAD_PARAMETER',
-  'client.json',
-)
-
-/** Written whole or not at all; readable by its owner only. */
-export const writePrivateFile = async (path: string, text: string): Promise<void> => {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 })
-  const temporary = `${path}.${process.pid}.new`
-  const handle = await open(temporary, 'w', 0o600)
+/** No file is no contexts; one that cannot be read is not written over. Throws BAD_PARAMETER. */
+const readConfig = async (path: string) => {
   try {
-    await handle.writeFile(text)
-    await handle.sync()
-  } finally {
-    await handle.close()
+    return parseClientConfig(await readFile(path, 'utf8'), path)
+  } catch (error) {
+    if (error instanceof HyperError) throw error
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return NO_CONTEXTS
+    throw new HyperError('BAD_PARAMETER', `${path} cannot be read: ${messageOf(error)}`)
   }
-  await rename(temporary, path)
 }
 
 export const writeClientContext = async (
@@ -41,12 +26,10 @@ export const writeClientContext = async (
   endpoint: string,
   token: string,
 ): Promise<void> => {
-  const text = await readFile(path, 'utf8').catch(() => null)
-  const former =
-    text === null ? { current: name, contexts: {} } : parseClientConfig(JSON.parse(text))
+  const { current, contexts } = await readConfig(path)
   const config = {
-    current: former.current,
-    contexts: { ...former.contexts, [name]: { endpoint, token } },
+    current: Object.keys(contexts).length === 0 ? name : current,
+    contexts: { ...contexts, [name]: { endpoint, token } },
   }
-  await writePrivateFile(path, `${JSON.stringify(config, null, 2)}\n`)
+  await writePrivateFile(path, printClientConfig(config))
 }

@@ -1,7 +1,7 @@
 /**
- * The one commit loop (decision 10): all transitions of a tick become one synced batch, one batch
- * in flight; what must not be said before it is true (answers, acknowledgements, assignments) is
- * said after it resolved, in the order of the transitions.
+ * The one commit loop (see One commit loop in ARCHITECTURE.md): all transitions of a tick become one
+ * synced batch, one batch in flight; what must not be said before it is true (answers,
+ * acknowledgements, assignments) is said after it resolved, in the order of the transitions.
  *
  * A transition changes memory at once and the disk a moment later. So a batch that fails cannot be
  * taken back: `onFailure` ends the process, which starts again from what is committed; nobody was
@@ -68,11 +68,16 @@ export const createCommitLoop = (
     return batch
   }
 
+  const commit = (operations: readonly Operation[]): Promise<void> =>
+    store.commit(operations).catch((cause: unknown) => {
+      throw new Error('the disk refused a commit', { cause })
+    })
+
   const run = async (): Promise<void> => {
     while (waiting.length > 0) {
       const batch = takeBatch()
       const operations = batch.flatMap((transition) => transition.operations)
-      if (operations.length > 0) await store.commit(operations)
+      if (operations.length > 0) await commit(operations)
       for (const transition of batch) transition.afterwards()
     }
     isBusy = false

@@ -13,9 +13,11 @@ import { handleAgentChannels } from '../protocol/mesh/agent-channel.ts'
 import { handleEnrolment } from '../protocol/mesh/enrolment.ts'
 import { loadOrCreateIdentity } from '../protocol/mesh/identity.ts'
 import { type CoordinatorNode, startCoordinatorNode } from '../protocol/mesh/node.ts'
+import { writePrivateFile } from '../protocol/private-file.ts'
 import { VERSION } from '../protocol/version.ts'
+import { newToken } from './accounts.ts'
 import { createAgents } from './agent-view.ts'
-import { writeClientContext, writePrivateFile } from './client-context.ts'
+import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
 import type { Overview, Ports } from './ports.ts'
 import { openRooms, type Rooms } from './rooms.ts'
@@ -62,26 +64,32 @@ const readTls = async ({ tls }: CoordinatorConfig) => {
   return { cert: await read(tls.certPath), key: await read(tls.keyPath) }
 }
 
-/** The default account's token, kept beside the store so that its context can be written again. */
+/**
+ * The default account's token, kept beside the store so that its context can be written again. It
+ * is on disk before its account is, so a crash between the two leaves no account without a token.
+ */
 const defaultToken = async (config: CoordinatorConfig, rooms: Rooms): Promise<string | null> => {
   const path = `${config.home}/default-token`
-  const kept = await readFile(path, 'utf8').catch(() => null)
   if (rooms.accounts.byName(DEFAULT_ACCOUNT) === null) {
-    const { token } = await rooms.accounts.createOperator(DEFAULT_ACCOUNT, config.quota)
+    const token = newToken()
     await writePrivateFile(path, token)
+    await rooms.accounts.createOperator(DEFAULT_ACCOUNT, config.quota, token)
     return token
   }
+  const kept = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null
+    throw error
+  })
   return kept !== null && rooms.accounts.byToken(kept) !== null ? kept : null
 }
 
-const overviewOf = (rooms: Rooms, node: CoordinatorNode, publicUrl: string): Overview => {
+const overviewOf = (rooms: Rooms, node: CoordinatorNode): Overview => {
   const agents = [...rooms.ledger.agents.values()].filter((agent) => agent.session !== 0)
   const canServe = agents.some((agent) => agent.hello.slots > 0)
   return {
     version: VERSION,
     peerId: node.peerId,
     mesh: node.addresses(),
-    publicUrl,
     notReady: canServe ? [] : ['no agent with slots is connected'],
     usage(account) {
       const known = rooms.ledger.accounts.get(account.id)
@@ -90,54 +98,53 @@ const overviewOf = (rooms: Rooms, node: CoordinatorNode, publicUrl: string): Ove
   }
 }
 
-export const startCoordinator = async (config: CoordinatorConfig): Promise<Running> => {
-  const log = createLog('coordinator', config.logFormat)
-  let isStopping = false
-  const rooms = await openRooms(config, log, () => isStopping)
-  const closeRooms = async (): Promise<void> => {
-    clearInterval(rooms.tick)
-    await rooms.loop.close()
-    await rooms.store.close()
-  }
-  const node = await startMesh(config, rooms, log).catch(async (error: unknown) => {
-    await closeRooms()
-    throw error
-  })
+const portsOf = (rooms: Rooms, node: CoordinatorNode, publicUrl: () => string): Ports => ({
+  accounts: rooms.accounts,
+  funcs: rooms.funcs,
+  images: rooms.images,
+  calls: rooms.calls,
+  logs: rooms.logs,
+  agents: createAgents({
+    ledger: rooms.ledger,
+    membership: rooms.membership,
+    roster: rooms.roster,
+    apply: rooms.transactions.apply,
+    coordinator: node.peerId,
+    addresses: node.addresses,
+    disconnect: node.disconnect,
+  }),
+  publicUrl,
+  overview: () => overviewOf(rooms, node),
+})
+
+type Closers = (() => Promise<void>)[]
+
+/** The last opened first. */
+const closeAll = async (closers: Closers): Promise<void> => {
+  for (const close of closers.splice(0).reverse()) await close()
+}
+
+const open = async (
+  config: CoordinatorConfig,
+  log: Log,
+  closers: Closers,
+  isStopping: () => boolean,
+): Promise<Running['ready']> => {
+  const rooms = await openRooms(config, log, isStopping)
+  closers.push(rooms.close)
+  const node = await startMesh(config, rooms, log)
+  closers.push(node.stop, rooms.roster.close)
   let publicUrl = config.publicUrl ?? ''
-  const ports: Ports = {
-    accounts: rooms.accounts,
-    funcs: rooms.funcs,
-    images: rooms.images,
-    calls: rooms.calls,
-    logs: rooms.logs,
-    agents: createAgents({
-      ledger: rooms.ledger,
-      membership: rooms.membership,
-      roster: rooms.roster,
-      apply: rooms.transactions.apply,
-      coordinator: node.peerId,
-      addresses: node.addresses,
-      disconnect: node.disconnect,
-    }),
-    overview: () => overviewOf(rooms, node, publicUrl),
-  }
-  const stopMesh = async (): Promise<void> => {
-    await rooms.roster.close()
-    await node.stop()
-  }
   const gateway = await startGateway({
-    ports,
+    ports: portsOf(rooms, node, () => publicUrl),
     listenHost: config.listenHost,
     listenPort: config.listenPort,
     insecure: config.insecure,
     tls: await readTls(config),
     log,
-    isStopping: () => isStopping,
-  }).catch(async (error: unknown) => {
-    await stopMesh()
-    await closeRooms()
-    throw error
+    isStopping,
   })
+  closers.push(gateway.close)
   if (publicUrl === '') publicUrl = gateway.url
   const token = await defaultToken(config, rooms)
   if (token !== null) {
@@ -145,19 +152,30 @@ export const startCoordinator = async (config: CoordinatorConfig): Promise<Runni
   }
   log.info({ url: gateway.url, epoch: rooms.epoch, mesh: node.addresses() }, 'coordinator ready')
   return {
-    ready: {
-      url: publicUrl,
-      peerId: node.peerId,
-      listen: `${gateway.host}:${gateway.port}`,
-      mesh: node.addresses(),
-    },
-    log,
-    ended: new Promise(() => undefined),
-    async stop() {
-      isStopping = true
-      await gateway.close()
-      await stopMesh()
-      await closeRooms()
-    },
+    url: publicUrl,
+    peerId: node.peerId,
+    listen: `${gateway.host}:${gateway.port}`,
+    mesh: node.addresses(),
+  }
+}
+
+export const startCoordinator = async (config: CoordinatorConfig): Promise<Running> => {
+  const log = createLog('coordinator', config.logFormat)
+  const closers: Closers = []
+  let isStopping = false
+  try {
+    const ready = await open(config, log, closers, () => isStopping)
+    return {
+      ready,
+      log,
+      ended: new Promise(() => undefined),
+      async stop() {
+        isStopping = true
+        await closeAll(closers)
+      },
+    }
+  } catch (error) {
+    await closeAll(closers)
+    throw error
   }
 }

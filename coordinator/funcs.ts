@@ -9,7 +9,7 @@ import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import Type from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
 import { type Func, FuncSchema, type FuncSpec, SIZES } from '../protocol/func.ts'
-import { type ImageRecord, ImageRecordSchema } from '../protocol/image.ts'
+import { type ImageRecord, ImageRecordSchema, isEverywhere } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Terms } from './ledger/state.ts'
@@ -47,6 +47,8 @@ const termsOf = (stored: StoredFunc): Terms => ({
     id: stored.image.id,
   },
   platform: stored.image.platform,
+  isAnywhere:
+    isEverywhere(stored.image) || (stored.image.digest !== null && !stored.image.isPrivate),
   runtime: stored.func.Runtime,
   constraints: stored.func.Constraints,
 })
@@ -56,8 +58,9 @@ interface Deps {
   readonly write: (operations: readonly Operation[]) => Promise<void>
   /** The account's record of an image, pulled where there is none. */
   readonly pinImage: (account: Account, reference: string) => Promise<ImageRecord>
-  /** Calls of a function that are not final. */
-  readonly liveCalls: (funcId: string) => number
+  /** Calls of a function, or of one revision of it, that are not final. */
+  readonly liveCalls: (funcId: string, revision?: number) => number
+  readonly hasAccount: (accountId: string) => boolean
   /** Cancels the function's calls in the ledger. */
   readonly cancelCalls: (funcId: string) => void
   /** Removes its caches; the operations belong to the removal's batch. */
@@ -110,8 +113,11 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
   /** Older revisions that no live call needs any more. */
   const pruneRevisions = (funcId: string): Operation[] => {
     const entry = entries.get(funcId)
-    if (entry === undefined || deps.liveCalls(funcId) > 0) return []
-    const old = [...entry.revisions.values()].filter(({ stored }) => stored !== entry.current)
+    if (entry === undefined) return []
+    const old = [...entry.revisions.values()].filter(
+      ({ stored }) =>
+        stored !== entry.current && deps.liveCalls(funcId, stored.func.Revision) === 0,
+    )
     for (const { stored } of old) entry.revisions.delete(stored.func.Revision)
     return old.map(({ stored }) => del('func', keyOf(stored)))
   }
@@ -130,6 +136,9 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
       throw new HyperError('TOO_MANY', `${limits.functionsPerAccountMax} functions exist already`)
     }
     const image = await deps.pinImage(account, spec.Config.Image)
+    if (!deps.hasAccount(account.id)) {
+      throw new HyperError('ACCOUNT_NOT_FOUND', `the account ${account.name} was removed`)
+    }
     const func: Func = {
       ...spec,
       UUID: randomUUID(),
@@ -189,7 +198,9 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
       if (live > 0) deps.cancelCalls(stored.id)
       const entry = entries.get(stored.id)
       entries.delete(stored.id)
-      byName.get(name)?.delete(stored.id)
+      const ids = byName.get(name)
+      ids?.delete(stored.id)
+      if (ids?.size === 0) byName.delete(name)
       await deps.write([
         ...[...(entry?.revisions.values() ?? [])].map((one) => del('func', keyOf(one.stored))),
         ...deps.removeCaches(stored.id),

@@ -6,9 +6,10 @@
 
 import { HyperError } from '../protocol/errors.ts'
 import { type ImageRecord, ImageRecordSchema, parseReference } from '../protocol/image.ts'
+import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Account, Images } from './ports.ts'
-import { type Operation, put, type Store } from './store.ts'
+import { del, type Operation, put, type Store } from './store.ts'
 
 const parseRow = createParser(ImageRecordSchema, 'STATE_DAMAGED', 'stored image')
 
@@ -29,6 +30,8 @@ interface Deps {
 export interface ImageBook extends Images {
   /** The account's record, pulled where there is none. IMAGE_NOT_FOUND, NO_AGENT, PULL_FAILED … */
   pin(account: Account, reference: string): Promise<ImageRecord>
+  /** The account goes. */
+  forget(accountId: string): Operation[]
 }
 
 export const loadImages = async (deps: Deps): Promise<ImageBook> => {
@@ -36,24 +39,41 @@ export const loadImages = async (deps: Deps): Promise<ImageBook> => {
   for await (const [key, value] of deps.store.range('image')) records.set(key, parseRow(value))
 
   const keyOf = (account: Account, canonical: string): string => `${account.id}/${canonical}`
+  /** The least recently pulled first. */
+  const keysOf = (accountId: string): string[] =>
+    [...records.keys()].filter((key) => key.startsWith(`${accountId}/`))
 
   const get = (account: Account, reference: string): ImageRecord | null =>
     records.get(keyOf(account, parseReference(reference).canonical)) ?? null
 
+  /** Functions keep the record they were pinned to, so an old one of no function can go. */
+  const trim = (account: Account): Operation[] => {
+    const own = keysOf(account.id)
+    const old = own.slice(0, Math.max(0, own.length - limits.imagesPerAccountMax))
+    for (const key of old) records.delete(key)
+    return old.map((key) => del('image', key))
+  }
+
   const pull: Images['pull'] = async (account, reference, auth, onProgress, signal) => {
     const { canonical } = parseReference(reference)
     const record = await deps.pullOnAgent(canonical, auth, onProgress, signal)
-    const kept = { ...record, reference: canonical }
-    records.set(keyOf(account, canonical), kept)
-    await deps.write([put('image', keyOf(account, canonical), kept)])
+    const kept = { ...record, reference: canonical, isPrivate: auth !== '' }
+    const key = keyOf(account, canonical)
+    records.delete(key)
+    records.set(key, kept)
+    await deps.write([put('image', key, kept), ...trim(account)])
     return kept
   }
 
   return {
-    list: (account) =>
-      [...records].flatMap(([key, record]) => (key.startsWith(`${account.id}/`) ? [record] : [])),
+    list: (account) => keysOf(account.id).flatMap((key) => records.get(key) ?? []),
     get,
     pull,
+    forget(accountId) {
+      const keys = keysOf(accountId)
+      for (const key of keys) records.delete(key)
+      return keys.map((key) => del('image', key))
+    },
     async pin(account, reference) {
       const known = get(account, reference)
       if (known !== null) return known

@@ -1,6 +1,7 @@
 /**
  * Who belongs to the mesh: members by the peer ids of their keys, and invitations, each a key of its
- * own that may enrol a number of others for a time (decision 3). Rows: member/PEER, invite/PEER.
+ * own that may enrol a number of others for a time (see Membership is by key in ARCHITECTURE.md).
+ * Rows: member/PEER, invite/PEER.
  *
  * What a member last said of itself is kept with it, so that placement knows of an absent one what
  * it could run. An invitation's time is told by this host's own clock and by no other.
@@ -21,6 +22,8 @@ const MemberRowSchema = Type.Object({
   name: Type.String(),
   joined: Type.String(),
   facts: Type.Union([FactsSchema, Type.Null()]),
+  /** The operator wants it to take no calls, also when it comes back. */
+  draining: Type.Boolean(),
 })
 export type Member = Static<typeof MemberRowSchema>
 
@@ -47,6 +50,7 @@ export interface Membership {
   addInvite(peerId: string, uses: number, expiresMs: number): Promise<void>
   /** What a member said in its hello; its name, given at the first one. */
   introduce(peerId: string, facts: Static<typeof FactsSchema>): Member
+  setDraining(peerId: string, draining: boolean): Promise<void>
   remove(peerId: string): Promise<void>
   /** Invitations whose time has ended. */
   expire(): void
@@ -54,12 +58,13 @@ export interface Membership {
 
 interface Deps {
   readonly store: Pick<Store, 'range'>
+  readonly record: (operations: readonly Operation[]) => void
   readonly write: (operations: readonly Operation[]) => Promise<void>
   readonly wallMs: () => number
 }
 
 export const loadMembership = async (deps: Deps): Promise<Membership> => {
-  const { store, write, wallMs } = deps
+  const { store, record, write, wallMs } = deps
   const members = new Map<string, Member>()
   const invites = new Map<string, InviteRow>()
   for await (const [key, value] of store.range('member')) members.set(key, parseMember(value))
@@ -104,6 +109,7 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
         name: '',
         joined: new Date(wallMs()).toISOString(),
         facts: null,
+        draining: false,
       }
       invites.set(invitation, spent)
       members.set(peerId, member)
@@ -126,9 +132,15 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
         facts,
       }
       members.set(peerId, member)
-      // Not awaited: a member's facts are told again at every hello.
-      write([put('member', peerId, member)]).catch(() => undefined)
+      record([put('member', peerId, member)])
       return member
+    },
+    async setDraining(peerId, draining) {
+      const known = members.get(peerId)
+      if (known === undefined) return
+      const member = { ...known, draining }
+      members.set(peerId, member)
+      await write([put('member', peerId, member)])
     },
     async remove(peerId) {
       members.delete(peerId)
@@ -138,7 +150,7 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
       const ended = [...invites.values()].filter((invite) => !isOpen(invite))
       if (ended.length === 0) return
       for (const { peerId } of ended) invites.delete(peerId)
-      write(ended.map(({ peerId }) => del('invite', peerId))).catch(() => undefined)
+      record(ended.map(({ peerId }) => del('invite', peerId)))
     },
   }
 }

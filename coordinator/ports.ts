@@ -40,13 +40,15 @@ export interface StoredFunc {
 export interface Accounts {
   /** The account of a Bearer token, compared by hash in constant time; null for none. */
   byToken(token: string): Account | null
+  /** The account of an access key, with the secret that its signatures are checked against. */
+  byAccessKey(accessKey: string): { readonly account: Account; readonly secretKey: string } | null
   list(): readonly Account[]
   /** NAME_TAKEN, BAD_PARAMETER */
   create(name: string, quota: number): Promise<Credentials>
   /** ACCOUNT_NOT_FOUND */
   setQuota(name: string, quota: number): Promise<Account>
   rotate(name: string): Promise<Credentials>
-  /** FUNC_BUSY while it has functions; FORBIDDEN for the last operator. */
+  /** FUNC_BUSY while it has functions; FORBIDDEN for the operator's account. */
   remove(name: string): Promise<void>
 }
 
@@ -171,7 +173,7 @@ export interface Logs {
 export interface AgentView {
   readonly agent: string
   readonly peerId: string
-  readonly state: 'ready' | 'draining' | 'no engine' | 'away' | 'left'
+  readonly state: 'ready' | 'draining' | 'no engine' | 'away'
   readonly slots: number
   readonly free: number
   readonly running: number
@@ -183,7 +185,6 @@ export interface AgentView {
   readonly platform: string
   readonly labels: Readonly<Record<string, string>>
   readonly seen: string | null
-  readonly reason: string
 }
 
 interface Invite {
@@ -205,7 +206,6 @@ export interface Overview {
   readonly version: string
   readonly peerId: string
   readonly mesh: readonly string[]
-  readonly publicUrl: string
   /** Why it could not serve a call now; empty when it can. */
   readonly notReady: readonly string[]
   usage(account: Account): { readonly running: number; readonly waiting: number }
@@ -218,5 +218,7 @@ export interface Ports {
   readonly calls: Calls
   readonly logs: Logs
   readonly agents: Agents
+  /** The URL that users know the gateway by; cheap, unlike an overview. */
+  publicUrl(): string
   overview(): Overview
 }

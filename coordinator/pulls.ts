@@ -22,7 +22,8 @@ export interface Pulls {
   fail(error: Error): void
 }
 
-export const createPulls = (): Pulls => {
+/** `giveUp` tells the agent that nobody waits for a pull any more. */
+export const createPulls = (giveUp: (pull: number) => void): Pulls => {
   const pulls = new Map<number, Pull>()
   let last = 0
 
@@ -39,6 +40,7 @@ export const createPulls = (): Pulls => {
       const ended = new Promise<ImageRecord>((resolve, reject) => {
         const onAbort = (): void => {
           take(pull)?.reject(new HyperError('PULL_FAILED', 'the pull was given up'))
+          giveUp(pull)
         }
         const settle =
           <T>(then: (value: T) => void) =>

@@ -24,21 +24,36 @@ import { loadLedger, raiseEpoch } from './load.ts'
 import { createLogs } from './logs.ts'
 import { loadMembership } from './membership.ts'
 import { createRoster } from './roster.ts'
-import { openStore } from './store.ts'
+import { openStore, type Store } from './store.ts'
 import { createTransactions } from './transactions.ts'
 
-/** The rooms behind the gateway, wired to each other. */
+/** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
+  const store = await openStore(config.home)
+  try {
+    return await furnish(store, log, isStopping)
+  } catch (error) {
+    await store.close()
+    throw error
+  }
+}
+
+/**
+ * What memory says and the disk does not is told to nobody, and what a decision left half done is
+ * trusted by nobody: the process ends, and starts again from what is committed.
+ */
+const crash = (log: Log, error: unknown): never => {
+  log.fatal({ err: error }, 'stopped by a fault')
+  process.exit(70)
+}
+
+const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
+  const onFault = (error: unknown): never => crash(log, error)
   const clock = createClock()
   await clock.refresh()
   const nowMs = clock.nowMs
-  const store = await openStore(config.home)
   const epoch = await raiseEpoch(store, Date.now())
-  const loop = createCommitLoop(store, (error) => {
-    // What memory says and the disk does not is told to nobody: start again from the disk.
-    log.fatal({ err: error }, 'a commit failed')
-    process.exit(74)
-  })
+  const loop = createCommitLoop(store, onFault)
   const ledger = createLedger(epoch, nowMs())
   const caches = createCaches()
   const logs = createLogs(store)
@@ -48,8 +63,8 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
     caches,
     loop,
     nowMs,
+    onFault,
     listeners: {
-      accepted: () => undefined,
       logged: logs.logged,
       final(callId, attempt, outcome, body) {
         intake.forget(callId)
@@ -65,17 +80,20 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
       welcome: (agentId, session, verdicts) => roster.welcome(agentId, session, verdicts),
     },
   })
-  const { apply, write, settled } = transactions
+  const { apply, record, write, settled } = transactions
 
   const accounts = await loadAccounts({
     store,
     write,
     onAdded: (accountId, quota) => addAccount(ledger, accountId, quota),
     onQuota: (accountId, quota) => apply({ type: 'quota', accountId, quota }),
-    onRemoved: (accountId) => apply({ type: 'remove-account', accountId }),
+    onRemoved: (accountId) => {
+      apply({ type: 'remove-account', accountId })
+      record(images.forget(accountId))
+    },
     hasFuncs: (accountId) => funcs.hasFuncs(accountId),
   })
-  const membership = await loadMembership({ store, write, wallMs: Date.now })
+  const membership = await loadMembership({ store, record, write, wallMs: Date.now })
   const roster = createRoster({
     epoch,
     version: VERSION,
@@ -100,8 +118,9 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
       return roster.pull(agent.id, reference, auth, onProgress, signal)
     },
   })
-  const liveCalls = (funcId: string): number => {
+  const liveCalls = (funcId: string, revision?: number): number => {
     const counts = ledger.counts.get(funcId)
+    if (revision !== undefined) return counts?.revisions.get(revision) ?? 0
     return (counts?.pending ?? 0) + (counts?.running ?? 0)
   }
   const funcs = await loadFuncs({
@@ -109,6 +128,7 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
     write,
     pinImage: images.pin,
     liveCalls,
+    hasAccount: (accountId) => ledger.accounts.has(accountId),
     cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
     removeCaches: caches.removeFunc,
   })
@@ -117,11 +137,20 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
     return stored === null ? null : funcs.terms(stored)
   }
   await loadLedger(store, ledger, caches, accounts.list(), termsOf, nowMs())
-  for (const { peerId, name, facts } of membership.members()) {
-    if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs())
+  for (const { peerId, name, facts, draining } of membership.members()) {
+    if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)
   }
 
-  const answers = createAnswers({ ledger, caches, store, apply, write, settled, nowMs })
+  const answers = createAnswers({
+    ledger,
+    caches,
+    store,
+    apply,
+    record,
+    settled,
+    nowMs,
+    onFault,
+  })
   const intake = createIntake({
     ledger,
     store,
@@ -148,9 +177,14 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
     answers.expire()
     membership.expire()
   }, limits.tickMs)
+  /** Writes what was decided and gives everything back. */
+  const close = async (): Promise<void> => {
+    clearInterval(tick)
+    await loop.close()
+    await store.close()
+  }
   return {
-    store,
-    loop,
+    close,
     epoch,
     ledger,
     transactions,
@@ -161,7 +195,6 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
     logs,
     membership,
     roster,
-    tick,
   }
 }
 

@@ -24,6 +24,8 @@ interface Session {
   readonly agentId: string
   readonly channel: MemberChannel
   readonly pulls: Pulls
+  /** Payloads of assignments that the channel has not taken yet. */
+  unsentBytes: number
 }
 
 export interface Roster {
@@ -39,7 +41,6 @@ export interface Roster {
     onProgress: (line: string) => void,
     signal: AbortSignal,
   ): Promise<ImageRecord>
-  isConnected(agentId: string): boolean
   /** When an agent was last heard, as a wall clock's time; null for never. */
   seen(agentId: string): string | null
   disconnect(agentId: string): void
@@ -106,7 +107,15 @@ export const createRoster = (deps: Deps): Roster => {
     const former = sessions.get(agentId)
     if (former !== undefined) end(former, new HyperError('STOPPING', 'the agent connected again'))
     lastSession += 1
-    const session: Session = { number: lastSession, agentId, channel, pulls: createPulls() }
+    const session: Session = {
+      number: lastSession,
+      agentId,
+      channel,
+      pulls: createPulls((pull) => {
+        sendTo(session, { type: 'cancel-pull', session: session.number, epoch, pull })
+      }),
+      unsentBytes: 0,
+    }
     sessions.set(agentId, session)
     seen.set(agentId, new Date().toISOString())
     const { type: _type, attempts: _attempts, outbox: _outbox, ...facts } = hello
@@ -190,18 +199,31 @@ export const createRoster = (deps: Deps): Roster => {
       const session = sessions.get(agentId)
       // Without a session it is settled as never started at the next hello.
       if (session === undefined) return
-      sendTo(session, { type: 'assign', session: session.number, epoch, assignment })
+      const { key, payload } = assignment
+      if (session.unsentBytes > limits.channelBytesMax) {
+        apply({ type: 'refused', agentId, key, message: 'the line to the agent is full' })
+        return
+      }
+      session.unsentBytes += payload.byteLength
+      session.channel.send({ type: 'assign', session: session.number, epoch, assignment }).then(
+        () => {
+          session.unsentBytes -= payload.byteLength
+        },
+        (error: unknown) => session.channel.abort(toHyperError(error)),
+      )
     },
     pull(agentId, reference, auth, onProgress, signal) {
       const session = sessions.get(agentId)
       if (session === undefined) {
         return Promise.reject(new HyperError('NO_AGENT', 'no agent is connected'))
       }
+      if (signal.aborted) {
+        return Promise.reject(new HyperError('PULL_FAILED', 'the pull was given up'))
+      }
       const { pull, ended } = session.pulls.begin(onProgress, signal)
       sendTo(session, { type: 'pull', session: session.number, epoch, pull, reference, auth })
       return ended
     },
-    isConnected: (agentId) => sessions.has(agentId),
     seen: (agentId) => seen.get(agentId) ?? null,
     disconnect(agentId) {
       const session = sessions.get(agentId)

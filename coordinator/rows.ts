@@ -1,6 +1,7 @@
 /**
- * The rows on the coordinator's disk, beside those of registry.ts and membership.ts: their keys and
- * schemas. Keys hold ids, never names; numbers in keys are padded (store.ts).
+ * The rows on the coordinator's disk, beside those of the rooms that keep their own (accounts.ts,
+ * funcs.ts, images.ts, membership.ts): their keys and schemas. Keys hold ids, never names; numbers
+ * in keys are padded (store.ts).
  *
  *   call/SEQ                 a call that is not final
  *   payload/SEQ              its payload and environment

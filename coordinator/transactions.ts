@@ -4,7 +4,7 @@
  *
  * `apply` returns at once; `settled` waits for the disk. The one exception to "write, then tell":
  * the assignment of a synchronous call may leave beside the write of its own acceptance, when all
- * before it is committed, and never for at-most-once (decision 10).
+ * before it is committed, and never for at-most-once (see One commit loop in ARCHITECTURE.md).
  */
 
 import type { AttemptKey, Outcome } from '../protocol/call.ts'
@@ -18,7 +18,6 @@ import type { Operation } from './store.ts'
 
 /** What the rooms around the ledger do with what was decided. None of them may throw. */
 export interface Listeners {
-  accepted(callId: string): void
   final(callId: string, attempt: number, outcome: Outcome, body: Uint8Array): void
   logged(funcId: string, line: LogLine): void
   assign(agentId: string, key: AttemptKey, terms: Terms, seq: number): void
@@ -28,7 +27,9 @@ export interface Listeners {
 
 export interface Transactions {
   apply(event: LedgerEvent): void
-  /** Writes beside the ledger (accounts, functions, members) in the same order of commits. */
+  /** Writes beside the ledger (accounts, functions, members), in the same order of commits. */
+  record(operations: readonly Operation[]): void
+  /** The same; resolves when they are durable. Never rejects: a refused commit ends the process. */
   write(operations: readonly Operation[]): Promise<void>
   settled(): Promise<void>
   now(): Now
@@ -40,6 +41,11 @@ interface Deps {
   readonly loop: CommitLoop
   readonly listeners: Listeners
   readonly nowMs: () => number
+  /**
+   * A decision failed half-way (an assertion, a bug): memory is not to be trusted any more. Ends
+   * the process, which starts again from what is committed.
+   */
+  readonly onFault: (error: unknown) => void
 }
 
 export const createTransactions = (deps: Deps): Transactions => {
@@ -69,8 +75,7 @@ export const createTransactions = (deps: Deps): Transactions => {
   }
 
   const tell = (effect: Effect): void => {
-    if (effect.type === 'accepted') listeners.accepted(effect.callId)
-    else if (effect.type === 'assign') {
+    if (effect.type === 'assign') {
       listeners.assign(effect.agentId, effect.key, effect.terms, effect.seq)
     } else if (effect.type === 'send') listeners.send(effect.agentId, effect.order)
     else if (effect.type === 'welcome') {
@@ -80,25 +85,34 @@ export const createTransactions = (deps: Deps): Transactions => {
     }
   }
 
+  const transact = (event: LedgerEvent): void => {
+    const at = now()
+    const isEarlyAllowed =
+      event.type === 'accept' && event.sync && !event.terms.atMostOnce && loop.isSettled()
+    const effects = step(ledger, event, at)
+    const afterwards: (() => void)[] = []
+    const operations: Operation[] = []
+    for (const effect of effects) {
+      const isEarly = isEarlyAllowed && effect.type === 'assign' && effect.key.call === event.id
+      if (isEarly) tell(effect)
+      else operations.push(...writesOf(effect, at, afterwards))
+    }
+    if (event.type === 'tick') operations.push(...caches.expire(at.ms))
+    if (operations.length === 0 && afterwards.length === 0) return
+    loop.add(operations, () => {
+      for (const act of afterwards) act()
+    })
+  }
+
   return {
     apply(event) {
-      const at = now()
-      const isEarlyAllowed =
-        event.type === 'accept' && event.sync && !event.terms.atMostOnce && loop.isSettled()
-      const effects = step(ledger, event, at)
-      const afterwards: (() => void)[] = []
-      const operations: Operation[] = []
-      for (const effect of effects) {
-        const isEarly = isEarlyAllowed && effect.type === 'assign' && effect.key.call === event.id
-        if (isEarly) tell(effect)
-        else operations.push(...writesOf(effect, at, afterwards))
+      try {
+        transact(event)
+      } catch (error) {
+        deps.onFault(error)
       }
-      if (event.type === 'tick') operations.push(...caches.expire(at.ms))
-      if (operations.length === 0 && afterwards.length === 0) return
-      loop.add(operations, () => {
-        for (const act of afterwards) act()
-      })
     },
+    record: (operations) => loop.add(operations, () => undefined),
     write: (operations) => new Promise((resolve) => loop.add(operations, resolve)),
     settled: () => loop.settled(),
     now,

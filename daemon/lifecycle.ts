@@ -1,23 +1,26 @@
 /**
  * The life of a daemon's process: configured by its parent, started, drained, stopped.
  *
- *   starting ─► serving ─► draining ─► stopped (exit 0)
+ *   starting ─► serving ─► draining ─► stopped (exit 0; exit 1 where it ended by a failure)
  *      └─ failed (exit 1)      └─ a second signal, ≥ 1 s after the first: exit at once (1)
  *
- * Draining begins at SIGTERM, SIGINT, or when the parent's channel closes. What is thrown and not
- * caught is a bug: it is logged and the process exits at once; its parent starts it again and it
- * recovers from what it committed. It does not decide how to drain: `stop` does.
+ * Draining begins at SIGTERM, SIGINT, when the parent's channel closes, or when the daemon itself
+ * ended. What is thrown and not
+ * caught is a bug: it is logged, to the last line (log.ts), and the process exits at once (70); its
+ * parent starts it again and it recovers from what it committed. It does not decide how to drain:
+ * `stop` does.
  */
 
 import type { DaemonReady, DaemonReport } from '../protocol/daemon.ts'
 import { parseConfigure } from '../protocol/daemon.ts'
 import { toHyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import type { Log } from './log.ts'
 
 export interface Running {
   readonly ready: Omit<DaemonReady, 'type'>
   readonly log: Log
-  /** Resolves when the daemon ended by its own decision (`hyper join` told to leave). */
+  /** Resolves when the daemon ended in order; rejects with the failure that leaves it no use. */
   readonly ended: Promise<void>
   /** Drains, then closes everything. Called once. */
   readonly stop: () => Promise<void>
@@ -25,8 +28,7 @@ export interface Running {
 
 type Start<C> = (config: C, progress: (message: string) => void) => Promise<Running>
 
-const secondSignalMs = 1000
-const channelMs = 10_000
+const EXIT_FAULT = 70
 
 /** Reports to the parent; a parent that is gone is not worth an error. */
 const report = (message: DaemonReport): Promise<void> =>
@@ -42,7 +44,7 @@ const receiveConfig = <C>(parse: (value: unknown) => C): Promise<C> =>
         new Error('a daemon is started by `hyper coordinator`, `hyper agent` or `hyper up`'),
       )
     }
-    const timer = setTimeout(() => reject(new Error('no configuration came')), channelMs)
+    const timer = setTimeout(() => reject(new Error('no configuration came')), limits.configureMs)
     process.once('message', (message) => {
       clearTimeout(timer)
       try {
@@ -58,7 +60,8 @@ const stopRequested = (): Promise<string> =>
   new Promise((resolve) => {
     let firstAt: number | undefined
     const onSignal = (signal: NodeJS.Signals): void => {
-      if (firstAt !== undefined && performance.now() - firstAt >= secondSignalMs) process.exit(1)
+      if (firstAt !== undefined && performance.now() - firstAt >= limits.secondSignalMs)
+        process.exit(1)
       firstAt ??= performance.now()
       resolve(signal)
     }
@@ -88,14 +91,24 @@ export const runDaemon = async <C>(
   const { log } = running
   const crash = (error: unknown): void => {
     log.fatal({ err: error }, 'stopped by a fault of its own')
-    log.flush(() => process.exit(70))
+    process.exit(EXIT_FAULT)
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
   await report({ type: 'ready', ...running.ready })
-  const reason = await Promise.race([stopReason, running.ended.then(() => 'ended')])
+  const endedBySelf = running.ended.then(
+    () => ({ reason: 'ended', exit: 0 }),
+    async (error: unknown) => {
+      const { code, line } = toHyperError(error)
+      log.error({ code, reason: line }, 'ended by a failure')
+      await report({ type: 'failed', code, message: line })
+      return { reason: code, exit: 1 }
+    },
+  )
+  const asked = stopReason.then((reason) => ({ reason, exit: 0 }))
+  const { reason, exit } = await Promise.race([asked, endedBySelf])
   log.info({ reason }, 'draining')
   await running.stop()
   log.info('stopped')
-  log.flush(() => process.exit(0))
+  process.exit(exit)
 }

@@ -1,6 +1,7 @@
 /**
- * A slot advertisement: what an agent gossips of itself. Soft state (decision 2): it may be late,
- * lost or wrong, and no correctness rests on it; the coordinator knows slots from its own leases.
+ * A slot advertisement: what an agent gossips of itself. It may be late, lost or wrong, and no
+ * correctness rests on it; the coordinator knows slots from its own leases (see Soft state is
+ * gossiped, hard state is leased in ARCHITECTURE.md).
  */
 
 import * as cbor from '@ipld/dag-cbor'
@@ -16,11 +17,13 @@ const AdvertSchema = Type.Object({
   slotsFree: Count,
   memoryFreeBytes: Count,
   diskFreeBytes: Count,
-  /** Whether its engine answers. Without one it takes no calls. */
+  /** Whether its engine answers and runs our containers. Without one it takes no calls. */
   engineUp: Type.Boolean(),
   draining: Type.Boolean(),
   /** Image keys (see image.ts) that its engine holds, newest first. */
-  images: Type.Array(Type.String({ maxLength: 128 }), { maxItems: limits.advertImagesMax }),
+  images: Type.Array(Type.String({ maxLength: limits.imageKeyCharsMax }), {
+    maxItems: limits.advertImagesMax,
+  }),
   /** Containers that stand ready. */
   ready: Count,
 })

@@ -46,7 +46,7 @@ export const AttemptResultSchema = Type.Object({
   /** The function's own exit code; 128 + n for a signal n; null where there is none. */
   exitCode: Type.Union([Type.Integer(), Type.Null()]),
   /** One line for people; '' for FINISHED. */
-  message: Type.String({ maxLength: 4096 }),
+  message: Type.String({ maxLength: limits.resultMessageCharsMax }),
   stdout: Bytes(limits.stdoutBytesMax),
   stderr: Bytes(limits.stderrBytesMax),
   /** Where the time went, for logs and benches; milliseconds. */

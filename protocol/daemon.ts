@@ -3,7 +3,7 @@
  *
  * A daemon (coordinator/main.ts, agent/main.ts) is always a process of its own, started with an
  * IPC channel: the parent sends one `configure`, the daemon answers `ready` or `failed` (and then
- * exits), and reports `progress` in between. A closed channel means that the parent is gone: the
+ * exits), and reports `progress` in between. One that serves says `failed` before it ends by itself. A closed channel means that the parent is gone: the
  * daemon drains and stops. Configuration travels here and not in arguments or environment, because
  * a ticket is a secret.
  */

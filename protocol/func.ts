@@ -36,7 +36,7 @@ export const ProfileSchema = Type.Union([
   Type.Literal('compat'),
 ])
 
-/** A stored function. Also its row on disk (see coordinator/registry.ts) and its wire form. */
+/** A stored function. Also its row on disk (see coordinator/funcs.ts) and its wire form. */
 export const FuncSchema = Type.Object({
   Name: Type.String(),
   ContainerSize: SizeNameSchema,

@@ -53,6 +53,8 @@ export const ImageRecordSchema = Type.Object({
   platform: Type.String(),
   sizeBytes: Type.Integer({ minimum: 0 }),
   created: Type.String(),
+  /** Pulled with credentials: it runs only where it was pulled, because they are not kept. */
+  isPrivate: Type.Optional(Type.Boolean()),
   config: Type.Object({
     Entrypoint: Words,
     Cmd: Words,

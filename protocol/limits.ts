@@ -54,6 +54,8 @@ export const limits = {
   commandBytesMax: 64 * KiB,
   /** Functions of one account: keeps every listing one page of memory. */
   functionsPerAccountMax: 10_000,
+  /** Image records of one account; functions keep their own. */
+  imagesPerAccountMax: 1000,
   /** A management request's JSON. A function is its environment and command, and little more. */
   managementBodyBytesMax: 256 * KiB,
 
@@ -70,7 +72,7 @@ export const limits = {
   retryPauseMsMin: 250,
   retryPauseMsMax: 30 * second,
 
-  // ── Leases (see the guarantees in ARCHITECTURE.md) ─────────────────────────────────────────
+  // ── Leases (see The lease, not the connection in ARCHITECTURE.md) ────────────────────────
   leaseMsMin: 15 * second,
   leaseMsMax: 10 * minute,
   /** A lease counts as lost this much later than its length, in parts and flat. */
@@ -80,6 +82,8 @@ export const limits = {
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,
   heartbeatIdleMs: 5 * second,
+  /** An agent not heard for two idle heartbeats and a margin is offered nothing new. */
+  silentAgentMs: 12 * second,
   /** A silent agent's connection is closed after this. Longer than any pause a healthy one takes. */
   heartbeatSilenceMs: 20 * second,
 
@@ -98,6 +102,8 @@ export const limits = {
   pidsMax: 128,
   openFilesSoft: 1024,
   openFilesHard: 4096,
+  /** /tmp of a strict function, in memory: counts as the call's own memory, so this only caps it. */
+  strictTmpBytesMax: 64 * MiB,
   /** Command and environment in the frame for hyper-init: above the bounds of both together. */
   frameBodyBytesMax: 2 * MiB,
   /** The dead man's switch is turned this often; hyper-init gives up after 10 min without a turn. */
@@ -106,14 +112,32 @@ export const limits = {
   containerLogBytesMax: 4 * MiB,
   /** Results not yet acknowledged; above it an agent takes no new calls. */
   outboxResultsMax: 10_000,
+  /** Names of ended attempts that an agent remembers: far more than can be on their way to it. */
+  pastAttemptsMax: 1000,
+  /** One line for people in a result. */
+  resultMessageCharsMax: 4096,
+  /** What such a line quotes of a command, and of the engine's words. */
+  commandQuoteCharsMax: 200,
+  engineQuoteCharsMax: 1000,
   /** Pulls of images side by side. */
   pullsMax: 3,
+  /** Pulls that a coordinator ordered and that have not ended, those that wait included. */
+  pullOrdersMax: 100,
+  /** One line of the engine's progress; its own are far shorter. One without an end is given up. */
+  pullLineCharsMax: 4096,
+  pullUnendedCharsMax: 256 * KiB,
+  /** Lines of one pull on their way at once; above it further ones are left out. */
+  pullLinesMax: 64,
+  /** Value of X-Registry-Auth: a token of several KB in base64 fits. */
+  registryAuthCharsMax: 16 * KiB,
   /** One pull. Large images on slow lines take long; a hung registry must end nevertheless. */
   pullMsMax: hour,
   /** How long a stopping daemon lets running calls end. */
   drainMs: 30 * second,
   /** An engine that does not answer this long is taken for absent. */
   engineAnswerMs: 10 * second,
+  /** Pause before an act that must succeed (disk, engine) is tried again. */
+  insistPauseMs: second / 2,
   enginePauseMsMin: 500,
   enginePauseMsMax: 15 * second,
 
@@ -157,6 +181,12 @@ export const limits = {
   advertPauseMs: 500,
   /** … and as a heartbeat this often. */
   advertMs: 15 * second,
+  /** Versions, ids and platforms that agent and coordinator tell each other. */
+  agentWordCharsMax: 64,
+  /** A host's name: the longest that DNS allows. */
+  hostCharsMax: 255,
+  /** `sha256:` and 64 digits, and room for a longer hash. */
+  imageKeyCharsMax: 128,
   /** Images named in an advertisement. */
   advertImagesMax: 500,
   inviteUsesMax: 1000,
@@ -179,6 +209,10 @@ export const limits = {
   timerMsMax: 2 ** 31 - 1,
   /** The ledger looks at its clocks this often. */
   tickMs: second / 4,
+  /** A daemon's parent sends the configuration at once; one without a parent must not linger. */
+  configureMs: 10 * second,
+  /** Signals within this are one wish: a terminal's Ctrl-C can come again by the parent. */
+  secondSignalMs: second,
   /** Slow senders of headers and bodies are cut off. */
   headersMs: 10 * second,
   requestMs: 2 * minute,
@@ -186,6 +220,8 @@ export const limits = {
   logFollowBytesMax: MiB,
   /** … unless the reader catches up within this. */
   logStallMs: 30 * second,
+  /** First buffer of a body whose length grows as it comes: most payloads fit, and it costs little. */
+  bodyBufferBytesMin: 16 * KiB,
   /** Bodies that the gateway holds, of all requests and answers together; over it 503. */
   bytesInFlightMax: 256 * MiB,
   /** Connections of clients, many of them waiting for hours. */
@@ -207,6 +243,8 @@ export const limits = {
   gatewayFlushMs: second,
   /** Value of Retry-After. */
   retryAfterSeconds: 2,
+  /** A signed request holds this long around its date: clocks differ, and it can be sent again. */
+  signatureMs: 5 * minute,
   /** An account's token, key and secret, in random bytes. */
   tokenBytes: 32,
 

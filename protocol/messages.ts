@@ -1,8 +1,8 @@
 /**
- * What coordinator and agent say to each other on their one long-lived stream (decision 3), one
- * dag-cbor value a frame. The agent dials and opens with `hello`; the coordinator answers with
- * `welcome`, which opens a *session*; every later message carries the session's number, and those
- * of an earlier session are ignored. Every order carries the coordinator's epoch.
+ * What coordinator and agent say to each other on their one long-lived stream, one dag-cbor value a
+ * frame. The agent dials and opens with `hello`; the coordinator answers with `welcome`, which opens
+ * a *session*; every later message carries the session's number, and those of an earlier session
+ * are ignored. Every order carries the coordinator's epoch.
  */
 
 import * as cbor from '@ipld/dag-cbor'
@@ -51,15 +51,15 @@ export type Assignment = Static<typeof AssignmentSchema>
 export const HelloSchema = Type.Object({
   type: Type.Literal('hello'),
   protocol: Count,
-  version: Type.String({ maxLength: 64 }),
+  version: Type.String({ maxLength: limits.agentWordCharsMax }),
   /** Changes when the agent's store was lost: what it does not know then proves nothing. */
-  storeId: Type.String({ maxLength: 64 }),
+  storeId: Type.String({ maxLength: limits.agentWordCharsMax }),
   /** Highest epoch the agent has obeyed. */
   epochSeen: Count,
-  host: Type.String({ maxLength: 255 }),
+  host: Type.String({ maxLength: limits.hostCharsMax }),
   slots: Count,
   memoryBytes: Count,
-  platform: Type.String({ maxLength: 64 }),
+  platform: Type.String({ maxLength: limits.agentWordCharsMax }),
   runtimes: Words,
   labels: Labels,
   draining: Type.Boolean(),
@@ -76,7 +76,7 @@ const ToAgent = Type.Union([
     type: Type.Literal('welcome'),
     session: Count,
     epoch: Count,
-    version: Type.String({ maxLength: 64 }),
+    version: Type.String({ maxLength: limits.agentWordCharsMax }),
     name: Type.String(),
     verdicts: Type.Array(
       Type.Object({
@@ -125,7 +125,14 @@ const ToAgent = Type.Union([
     pull: Count,
     reference: Type.String(),
     /** Value of Docker's X-Registry-Auth, padded base64; '' for none. Never stored by the agent. */
-    auth: Type.String({ maxLength: 16384 }),
+    auth: Type.String({ maxLength: limits.registryAuthCharsMax }),
+  }),
+  /** Nobody waits for this pull any more. */
+  Type.Object({
+    type: Type.Literal('cancel-pull'),
+    session: Count,
+    epoch: Count,
+    pull: Count,
   }),
 ])
 
@@ -162,7 +169,7 @@ const ToCoordinator = Type.Union([
     type: Type.Literal('pull-progress'),
     session: Count,
     pull: Count,
-    line: Type.String({ maxLength: 4096 }),
+    line: Type.String({ maxLength: limits.pullLineCharsMax }),
   }),
   Type.Object({
     type: Type.Literal('pull-end'),
@@ -178,6 +185,7 @@ const ToCoordinator = Type.Union([
 export type AgentMessage = Static<typeof ToCoordinator>
 export type CoordinatorMessage = Static<typeof ToAgent>
 export type CoordinatorOrder = Exclude<CoordinatorMessage, { type: 'welcome' | 'goodbye' }>
+export type PullOrder = Extract<CoordinatorMessage, { type: 'pull' }>
 export type Welcome = Extract<CoordinatorMessage, { type: 'welcome' }>
 export type Verdict = Welcome['verdicts'][number]
 

@@ -132,7 +132,12 @@ export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Ru
       const options = { follow: false, stdout: true, stderr: true, timestamps: true } as const
       const abortSignal = within(signal, limits.startMsMax)
       const log = await orNull(docker.getContainer(id).logs({ ...options, abortSignal }))
-      if (log !== null && log.length > 0) readEngineLog(log, sinks)
+      if (log === null || log.length === 0) return
+      try {
+        readEngineLog(log, sinks)
+      } catch {
+        // What a damaged log still gives lacks its trailers: nobody takes it for whole.
+      }
     },
     remove,
     async list(signal) {

@@ -1,5 +1,5 @@
 /**
- * The contract of a runner (decision 13): starts a container around hyper-init, hands over its
+ * The contract of a runner: starts a container around hyper-init, hands over its
  * streams, ends it, lists its own. `docker.ts` goes through the engine. What is started waits in
  * hyper-init for its one frame; until then no code of the function has run in it, so that a
  * container can be started before there is a call for it.

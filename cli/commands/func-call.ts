@@ -54,7 +54,7 @@ const likeRun = async (output: Output, act: () => Promise<CallAnswer>): Promise<
 const startCall = async (
   client: Client,
   name: string,
-  options: { readonly payload: Uint8Array; readonly idempotencyKey?: string },
+  options: { readonly payload: Uint8Array },
   output: Output,
 ): Promise<undefined> => {
   const callId = await client.calls.start(await client.funcs.get(name), options)
@@ -66,10 +66,8 @@ const startCall = async (
 export const callFunc = async (input: Input): Promise<number | undefined> => {
   const { flags, output } = input
   const name = firstArgument(input)
-  const key = flags.text('idempotencyKey')
   const options = async () => ({
     payload: flags.has('stdin') ? await readPayload() : new Uint8Array(),
-    ...(key === undefined ? {} : { idempotencyKey: key }),
   })
   if (!flags.has('sync')) return startCall(await input.connect(), name, await options(), output)
   return likeRun(output, async () => {

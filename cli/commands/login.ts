@@ -2,17 +2,18 @@
 
 import { createClient } from '../../client/client.ts'
 import { parseEndpoint } from '../../client/transport.ts'
+import type { ClientConfig } from '../../protocol/client-config.ts'
 import { HyperError } from '../../protocol/errors.ts'
-import { type Contexts, readContexts, writeContexts } from '../context.ts'
+import { readContexts, writeContexts } from '../context.ts'
 import { firstArgument, type Input } from '../input.ts'
-import { readSecret } from '../secret.ts'
+import { readToken } from '../secret.ts'
 
 /** The token is tried before it is kept. */
 export const login = async (input: Input): Promise<undefined> => {
   const { environment, flags, output } = input
   const endpoint = parseEndpoint(firstArgument(input))
   const kept = await readContexts(environment.home)
-  const token = await readSecret(`Token for ${endpoint}: `)
+  const token = await readToken(`Token for ${endpoint}: `)
   const { Hyper } = await createClient({ endpoint, token }).overview()
   const name = flags.text('context') ?? new URL(endpoint).host
   await writeContexts(environment.home, {
@@ -39,7 +40,7 @@ export const listContexts = async ({ environment, output }: Input): Promise<unde
   return undefined
 }
 
-const readNamed = async (input: Input): Promise<{ name: string; kept: Contexts }> => {
+const readNamed = async (input: Input): Promise<{ name: string; kept: ClientConfig }> => {
   const name = firstArgument(input)
   const kept = await readContexts(input.environment.home)
   if (!Object.hasOwn(kept.contexts, name)) {

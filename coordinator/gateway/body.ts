@@ -42,7 +42,6 @@ export interface Body {
 }
 
 const NO_BODY: Body = { bytes: new Uint8Array(0), release: () => undefined }
-const firstBytes = 16 * 1024
 
 export const contentLengthOf = (raw: IncomingMessage): number =>
   Number(raw.headers['content-length'] ?? 0)
@@ -70,7 +69,10 @@ const createCollector = (bounds: Bounds) => {
   let buffer = Buffer.alloc(0)
   let size = 0
   const grow = (needed: number): void => {
-    const capacity = Math.min(Math.max(needed, buffer.length * 2, firstBytes), bounds.bytesMax)
+    const capacity = Math.min(
+      Math.max(needed, buffer.length * 2, limits.bodyBufferBytesMin),
+      bounds.bytesMax,
+    )
     if (!bounds.budget.take(capacity - buffer.length)) throw overloadedError()
     const larger = Buffer.allocUnsafeSlow(capacity)
     buffer.copy(larger, 0, 0, size)
@@ -145,7 +147,10 @@ export const readJson = async (
   reply: FastifyReply,
 ): Promise<unknown> => {
   const bytesMax = limits.managementBodyBytesMax
-  const body = await readBody(gateway, request, reply, bytesMax, 'BODY_TOO_LARGE')
+  const body =
+    request.signedBody === null
+      ? await readBody(gateway, request, reply, bytesMax, 'BODY_TOO_LARGE')
+      : { ...NO_BODY, bytes: request.signedBody }
   try {
     if (body.bytes.length === 0) return undefined
     return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body.bytes))

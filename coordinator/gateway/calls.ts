@@ -5,11 +5,12 @@
  */
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { raceAbort } from '../../protocol/abort.ts'
 import { buildEnvironment } from '../../protocol/environment.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { CallRequest } from '../ports.ts'
+import type { CallRequest, FinalAnswer } from '../ports.ts'
 import { type Body, readBody } from './body.ts'
-import { funcOfUrl, type Gateway, raceAbort, stoppingError } from './context.ts'
+import { funcOfUrl, type Gateway, stoppingError } from './context.ts'
 import { deliver } from './delivery.ts'
 
 type Address = { Params: { name: string; uuid: string } }
@@ -90,14 +91,17 @@ export const registerCalls = (app: FastifyInstance, gateway: Gateway): void => {
         // From here on the payload counts as queued.
         body.release()
       }
+      let answer: FinalAnswer
       try {
-        const answer = await raceAbort(accepted.answer, signal)
-        deliver(gateway, request, reply, answer)
+        answer = await raceAbort(accepted.answer, signal)
       } catch (error) {
-        if (error === signal.reason) calls.undelivered(accepted.callId)
+        // The client went away, or the answer will not come: either way nobody gets it here.
+        calls.undelivered(accepted.callId)
         reply.header('X-Hyper-Call-Id', accepted.callId)
         throw error
       }
+      // Says by itself what became of the delivery.
+      deliver(gateway, request, reply, answer)
     },
   })
 }

@@ -42,19 +42,6 @@ export const createGoneSignals = (): Gateway['goneOf'] => {
 export const stoppingError = (): HyperError =>
   new HyperError('STOPPING', 'the coordinator is stopping')
 
-/** The value of `promise`, or the signal's reason if that is aborted first. */
-export const raceAbort = async <T>(promise: Promise<T>, signal: AbortSignal): Promise<T> => {
-  const aborted = Promise.withResolvers<never>()
-  const abort = (): void => aborted.reject(signal.reason)
-  if (signal.aborted) abort()
-  else signal.addEventListener('abort', abort, { once: true })
-  try {
-    return await Promise.race([promise, aborted.promise])
-  } finally {
-    signal.removeEventListener('abort', abort)
-  }
-}
-
 /**
  * The function that a call URL names. A wrong secret and an unknown name are told in the same
  * words, so that names cannot be tried out.

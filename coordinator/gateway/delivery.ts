@@ -1,8 +1,8 @@
 /**
  * Final answers of calls. The body of a finished call goes out byte for byte; whether it got there
- * decides what becomes of the output (P9), so each delivery ends with exactly one word to the
- * ledger: `delivered` once the response was flushed and the socket had not failed, else
- * `undelivered`.
+ * decides what becomes of the output (see Who owns an output in ARCHITECTURE.md), so each delivery
+ * ends with exactly one word to the ledger: `delivered` once the response was flushed and the socket
+ * had not failed, else `undelivered`.
  */
 
 import type { FastifyReply, FastifyRequest } from 'fastify'

@@ -14,7 +14,7 @@ const API_VERSION = '1.23'
 
 const PROBES = ['GET', 'HEAD']
 
-const isConnected = ({ state }: AgentView): boolean => state !== 'away' && state !== 'left'
+const isConnected = ({ state }: AgentView): boolean => state !== 'away'
 
 const infoOf = (gateway: Gateway, account: Account) => {
   const { agents, images } = gateway.ports
@@ -42,7 +42,7 @@ const infoOf = (gateway: Gateway, account: Account) => {
       operator: account.operator,
       peerId: overview.peerId,
       mesh: overview.mesh,
-      publicUrl: overview.publicUrl,
+      publicUrl: gateway.ports.publicUrl(),
       agents: {
         connected: connected.length,
         slots: sum((agent) => agent.slots),

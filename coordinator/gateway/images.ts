@@ -1,5 +1,6 @@
 /**
- * /images: pull (a stream of Docker's progress objects), inspect, list.
+ * /images: pull (a stream of Docker's progress objects), inspect, list; records in the shapes of
+ * Docker's API, as far as the mesh knows what belongs in them.
  *
  * A pull's status is decided by its first line: an error before it has a status of its own, one
  * after it is a last line of the stream. Progress is for people: a reader that is far behind misses
@@ -7,15 +8,86 @@
  */
 
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import Type from 'typebox'
 import { HyperError, toHyperError } from '../../protocol/errors.ts'
-import { parseReference } from '../../protocol/image.ts'
+import { type ImageRecord, parseReference } from '../../protocol/image.ts'
 import { limits } from '../../protocol/limits.ts'
+import { createParser } from '../../protocol/schema.ts'
 import { accountOf } from './auth.ts'
 import { cutIfStalled, type Gateway, stoppingError } from './context.ts'
-import { inspectShape, listShape } from './image-shapes.ts'
 import { type Query, readQuery } from './query.ts'
 import { sendRefusal } from './refusal.ts'
-import { readRegistryAuth } from './registry-auth.ts'
+
+const BASE64 = /^[A-Za-z0-9+/_-]*={0,2}$/
+
+const parseFields = createParser(
+  Type.Record(Type.String(), Type.String()),
+  'BAD_PARAMETER',
+  'X-Registry-Auth',
+)
+
+/**
+ * X-Registry-Auth, base64 of JSON: clients send both alphabets, padded or not; engines want it
+ * padded. '' where there are no credentials in it. The value is never quoted in an error.
+ */
+export const readRegistryAuth = (header: string | string[] | undefined): string => {
+  const text = typeof header === 'string' ? header.trim() : ''
+  if (text === '') return ''
+  const wrong = (): HyperError =>
+    new HyperError('BAD_PARAMETER', 'X-Registry-Auth is not the base64 of JSON')
+  if (!BASE64.test(text)) throw wrong()
+  const bytes = Buffer.from(text, 'base64')
+  let value: unknown
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
+  } catch {
+    throw wrong()
+  }
+  if (value === null) return ''
+  const isEmpty = Object.values(parseFields(value)).every((field) => field === '')
+  return isEmpty ? '' : bytes.toString('base64')
+}
+
+const tagsOf = (record: ImageRecord) => {
+  const { repository } = parseReference(record.reference)
+  return {
+    RepoTags: record.reference.includes('@') ? [] : [record.reference],
+    RepoDigests: record.digest === null ? [] : [`${repository}@${record.digest}`],
+  }
+}
+
+const inspectShape = (record: ImageRecord) => {
+  const [os = '', architecture = '', variant = ''] = record.platform.split('/')
+  return {
+    Id: record.id,
+    ...tagsOf(record),
+    Parent: '',
+    Comment: '',
+    Created: record.created,
+    Author: '',
+    Config: record.config,
+    Architecture: architecture,
+    ...(variant === '' ? {} : { Variant: variant }),
+    Os: os,
+    Size: record.sizeBytes,
+    VirtualSize: record.sizeBytes,
+  }
+}
+
+const listShape = (record: ImageRecord) => {
+  const createdMs = Date.parse(record.created)
+  return {
+    Id: record.id,
+    ParentId: '',
+    ...tagsOf(record),
+    Created: Number.isNaN(createdMs) ? 0 : Math.floor(createdMs / 1000),
+    Size: record.sizeBytes,
+    VirtualSize: record.sizeBytes,
+    SharedSize: -1,
+    Containers: -1,
+    Labels: record.config.Labels,
+  }
+}
 
 const referenceOf = (query: Query): string => {
   const from = query.text('fromImage')

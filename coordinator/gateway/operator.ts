@@ -4,7 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
 import { limits } from '../../protocol/limits.ts'
 import { createParser } from '../../protocol/schema.ts'
-import type { Account } from '../ports.ts'
+import type { Account, Overview } from '../ports.ts'
 import { requireOperator } from './auth.ts'
 import { readJson } from './body.ts'
 import type { Gateway } from './context.ts'
@@ -59,16 +59,19 @@ const registerAgents = (app: FastifyInstance, gateway: Gateway): void => {
 
 const registerAccounts = (app: FastifyInstance, gateway: Gateway): void => {
   const { accounts } = gateway.ports
-  const view = (account: Account) => ({
+  const view = (account: Account, usage: Overview['usage']) => ({
     name: account.name,
     quota: account.quota,
     operator: account.operator,
-    ...gateway.ports.overview().usage(account),
+    ...usage(account),
     created: account.created,
     accessKey: account.accessKey,
   })
 
-  app.get('/accounts', async () => accounts.list().map(view))
+  app.get('/accounts', async () => {
+    const { usage } = gateway.ports.overview()
+    return accounts.list().map((account) => view(account, usage))
+  })
 
   app.post('/accounts', async (request, reply) => {
     const { name, quota = limits.quotaDefault } = parseAccount(
@@ -79,7 +82,8 @@ const registerAccounts = (app: FastifyInstance, gateway: Gateway): void => {
 
   app.put<AccountPath>('/accounts/:name', async (request, reply) => {
     const { quota } = parseQuota(await readJson(gateway, request, reply))
-    return view(await accounts.setQuota(request.params.name, quota))
+    const account = await accounts.setQuota(request.params.name, quota)
+    return view(account, gateway.ports.overview().usage)
   })
 
   app.post<AccountPath>('/accounts/:name/rotate', (request) => accounts.rotate(request.params.name))

@@ -49,6 +49,7 @@ const logRequest = (gateway: Gateway, request: FastifyRequest, reply: FastifyRep
 /** What all answers have in common, whatever their route. */
 export const registerManners = (app: FastifyInstance, gateway: Gateway): void => {
   app.decorateRequest('account', null)
+  app.decorateRequest('signedBody', null)
   app.addHook('onRequest', async (request, reply) => {
     logRequest(gateway, request, reply)
     // Bodies are read by whoever wants them, as bytes: a type that fastify cannot parse, or does
@@ -75,8 +76,7 @@ export const registerPlanes = async (
   isLoopbackListener: boolean,
 ): Promise<void> => {
   const guard = async (request: FastifyRequest): Promise<void> => {
-    const { publicUrl } = gateway.ports.overview()
-    refuseForeignPages(request.headers, isLoopbackListener, publicUrl)
+    refuseForeignPages(request.headers, isLoopbackListener, gateway.ports.publicUrl())
   }
   await app.register(async (plane) => {
     registerCalls(plane, gateway)
@@ -89,9 +89,7 @@ export const registerPlanes = async (
   })
   await app.register(async (plane) => {
     plane.addHook('onRequest', guard)
-    plane.addHook('onRequest', async (request) => {
-      request.account = authenticate(gateway.ports.accounts, request.headers.authorization)
-    })
+    plane.addHook('onRequest', (request, reply) => authenticate(gateway, request, reply))
     registerInfo(plane, gateway)
     registerFuncs(plane, gateway)
     registerImages(plane, gateway)

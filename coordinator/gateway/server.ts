@@ -11,8 +11,8 @@ import type { Log } from '../../daemon/log.ts'
 import { assert } from '../../protocol/assert.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
+import { isLoopback } from '../../protocol/loopback.ts'
 import type { Ports } from '../ports.ts'
-import { isLoopbackHost } from './auth.ts'
 import { createByteBudget } from './body.ts'
 import { createGoneSignals, type Gateway, stoppingError } from './context.ts'
 import { createListener, type Listener, type TlsKeys } from './listener.ts'
@@ -44,7 +44,7 @@ export interface RunningGateway {
 const VERSION_PREFIX = /^\/v1\.[0-9]{1,3}(?=\/)/
 
 const checkAddress = ({ listenHost, tls, insecure }: GatewayOptions): void => {
-  if (tls !== null || insecure || isLoopbackHost(listenHost)) return
+  if (tls !== null || insecure || isLoopback(listenHost)) return
   throw new HyperError(
     'NOT_LOOPBACK',
     `${listenHost} can be reached from other hosts, and tokens would travel in the clear: it needs TLS`,
@@ -96,7 +96,7 @@ export const startGateway = async (options: GatewayOptions): Promise<RunningGate
   const { app, listener } = createApp(() => gateway, tls)
   const refuseOtherMethods = collectMethods(app)
   registerManners(app, gateway)
-  await registerPlanes(app, gateway, isLoopbackHost(listenHost))
+  await registerPlanes(app, gateway, isLoopback(listenHost))
   refuseOtherMethods(gateway)
   handleUpgrades(listener.server, gateway)
   await app.ready()

@@ -22,15 +22,22 @@ export const accountOf = (ledger: Ledger, accountId: string): Account => {
 }
 
 const countsOf = (ledger: Ledger, funcId: string): FuncCounts => {
-  const counts = ledger.counts.get(funcId) ?? { pending: 0, running: 0 }
+  const counts = ledger.counts.get(funcId) ?? { pending: 0, running: 0, revisions: new Map() }
   ledger.counts.set(funcId, counts)
   return counts
 }
 
 const isWaiting = (call: Call): boolean => call.state === 'queued' || call.state === 'aside'
 
+const countRevision = (counts: FuncCounts, revision: number, by: number): void => {
+  const live = (counts.revisions.get(revision) ?? 0) + by
+  if (live === 0) counts.revisions.delete(revision)
+  else counts.revisions.set(revision, live)
+}
+
 const enterBooks = (ledger: Ledger, call: Call): void => {
   const counts = countsOf(ledger, call.terms.funcId)
+  countRevision(counts, call.terms.revision, 1)
   if (call.state === 'running') counts.running += 1
   else counts.pending += 1
   if (!isWaiting(call)) return
@@ -41,6 +48,7 @@ const enterBooks = (ledger: Ledger, call: Call): void => {
 
 export const leaveBooks = (ledger: Ledger, call: Call): void => {
   const counts = countsOf(ledger, call.terms.funcId)
+  countRevision(counts, call.terms.revision, -1)
   if (call.state === 'running') counts.running -= 1
   else counts.pending -= 1
   if (counts.pending === 0 && counts.running === 0) ledger.counts.delete(call.terms.funcId)
@@ -91,6 +99,7 @@ export const callFromRow = (row: CallRow, terms: Call['terms']): Call => ({
   pauseMs: 0,
   asideSinceMs: 0,
   asideUntilMs: 0,
+  isHopeless: false,
   waitedMs: 0,
   heard: [],
   reason: '',
@@ -139,7 +148,6 @@ export const acceptCall = (
     { type: 'write', operation: put('meta', 'seq', ledger.nextSeq) },
     logLine(call, 'CALL', { ShortStdin: shortText(event.payload), Message: event.note }),
     logLine(call, 'PENDING'),
-    { type: 'accepted', callId: call.id },
   )
 }
 
@@ -180,6 +188,7 @@ export const setAside = (
   reason: string,
 ): void => {
   setState(ledger, call, 'aside')
+  call.isHopeless = false
   call.asideSinceMs = nowMs
   call.asideUntilMs = nowMs + pauseMs
   call.reason = reason

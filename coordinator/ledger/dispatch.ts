@@ -41,7 +41,9 @@ export const dispatch = (ledger: Ledger, now: Now, effects: Effect[]): void => {
     } else if (isHopeless(ledger, call)) {
       account.queue.take()
       const reason = whyNotPlaced(ledger.agents.values(), call.terms, now.ms)
-      setAside(ledger, call, now.ms, limits.retryPauseMsMax, reason)
+      const leftMs = Math.max(0, call.terms.queueTimeoutMs - call.waitedMs)
+      setAside(ledger, call, now.ms, Math.min(limits.retryPauseMsMax, leftMs), reason)
+      call.isHopeless = true
     } else {
       call.reason = whyNotPlaced(ledger.agents.values(), call.terms, now.ms)
       blocked.add(account)

@@ -61,7 +61,8 @@ const historyRowOf = (call: Call, ending: Ending, now: Now): HistoryRow => ({
   accountId: call.terms.accountId,
   accepted: call.accepted,
   ended: now.wall,
-  attempt: ending.key.attempt,
+  // A call that ended before any was granted had none.
+  attempt: ending.agentId === '' ? call.lastAttempt : ending.key.attempt,
   outcome: {
     state: finalStateOf(ending.code),
     code: ending.code,
@@ -110,7 +111,7 @@ export const endCall = (
     { type: 'write', operation: del('payload', numberKey(seq)) },
     { type: 'ended', row, body, isOwed },
     lastLine(call, ending, outcome),
-    { type: 'final', callId: call.id, attempt: key.attempt, outcome, body },
+    { type: 'final', callId: call.id, attempt: row.attempt, outcome, body },
   )
 }
 

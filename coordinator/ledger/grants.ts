@@ -1,6 +1,6 @@
 /**
- * A call's attempts beside their leases: every granted one may still report a result (P5), some
- * count as lost, and some of those are heard of again.
+ * A call's attempts beside their leases: every granted one may still report a result, some count
+ * as lost, and some of those are heard of again.
  *
  * An attempt that is heard of after its lease was lost keeps its call from being started elsewhere
  * while the call waits, and takes its room on the agent, until it is leased again in its turn

@@ -5,6 +5,8 @@ export interface Heap<T> {
   peek(): T | undefined
   push(item: T): void
   pop(): T | undefined
+  /** All, in no order. */
+  items(): Iterable<T>
 }
 
 export const createHeap = <T>(order: (item: T) => number): Heap<T> => {
@@ -46,6 +48,7 @@ export const createHeap = <T>(order: (item: T) => number): Heap<T> => {
       return items.length
     },
     peek: () => items[0],
+    items: () => items.values(),
     push(item) {
       items.push(item)
       rise(items.length - 1)

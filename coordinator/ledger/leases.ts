@@ -20,7 +20,9 @@ export const leaseLengthMs = (heldMs: number): number =>
 
 /** When a lease that is not renewed any more counts as lost. */
 export const leaseEndMs = (lease: Pick<Lease, 'renewedMs' | 'lengthMs'>): number =>
-  lease.renewedMs + lease.lengthMs * (1 + limits.leaseMarginRatio) + limits.leaseMarginMs
+  lease.renewedMs +
+  Math.round(lease.lengthMs * (1 + limits.leaseMarginRatio)) +
+  limits.leaseMarginMs
 
 const rowOf = (lease: Lease): LeaseRow => ({
   key: lease.key,

@@ -15,7 +15,7 @@ import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
 const agentName = (ledger: Ledger, lease: Lease): string =>
   ledger.agents.get(lease.agentId)?.name ?? lease.agentId
 
-/** The attempt is given up: its call is run again, or has failed. Its result still counts (P5). */
+/** The attempt is given up: its call is run again, or has failed. Its result still counts. */
 export const loseAttempt = (
   ledger: Ledger,
   lease: Lease,
@@ -71,4 +71,5 @@ export const forgiveSilence = (ledger: Ledger, nowMs: number): void => {
     lease.renewedMs = nowMs
     lease.silentSinceMs = null
   }
+  for (const agent of ledger.agents.values()) agent.heardMs = nowMs
 }

@@ -2,12 +2,13 @@
  * What runs next, and where. Pure.
  *
  * Among the accounts whose head fits somewhere now, the lowest running/quota goes first, ties by
- * the oldest head. Among the agents with room, one with a container or the image ready is
- * preferred, then the one with the most free slots. The cost is O(accounts that wait) +
- * O(agents): the number of waiting calls plays no part.
+ * the oldest head. Among the agents with room, one that holds the image is preferred, then
+ * the one with the most free slots. The cost is O(accounts that wait) + O(agents): the number of
+ * waiting calls plays no part.
  */
 
-import { imageKey, isEverywhere } from '../../protocol/image.ts'
+import { imageKey } from '../../protocol/image.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Account, Agent, Call, Terms } from './state.ts'
 
 const hasLabels = (agent: Agent, terms: Terms): boolean =>
@@ -25,6 +26,7 @@ export const couldRun = (agent: Agent, terms: Terms): boolean =>
 
 const isOpen = (agent: Agent, nowMs: number): boolean =>
   agent.session !== 0 &&
+  nowMs - agent.heardMs <= limits.silentAgentMs &&
   !agent.draining &&
   agent.pausedUntilMs <= nowMs &&
   agent.advert?.engineUp !== false
@@ -48,8 +50,7 @@ const fitsNow = (agent: Agent, terms: Terms, nowMs: number): boolean =>
   slotsFree(agent) > 0 &&
   terms.memoryBytes <= memoryFreeBytes(agent) &&
   couldRun(agent, terms) &&
-  // An image that no registry knows runs only where it is.
-  (terms.image.digest !== null || isEverywhere(terms.image) || holdsImage(agent, terms))
+  (terms.isAnywhere || holdsImage(agent, terms))
 
 export const pickAgent = (
   agents: Iterable<Agent>,
@@ -101,7 +102,8 @@ export const whyNotPlaced = (agents: Iterable<Agent>, terms: Terms, nowMs: numbe
     return `none of ${all.length} agents could run it (memory, platform, runtime or constraints)`
   }
   const open = able.filter((agent) => isOpen(agent, nowMs))
-  if (open.length === 0) return `${able.length} agents could run it, but drain or have no engine`
+  if (open.length === 0)
+    return `${able.length} agents could run it, but drain, are silent or have no engine`
   return `${open.length} agents could run it, but have no room`
 }
 

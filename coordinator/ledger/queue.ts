@@ -1,10 +1,12 @@
 /**
  * The calls of one account that wait, in order of their sequence numbers.
  *
- * New calls come with growing numbers and go to the tail of a ring of chunks; a call that returns
- * (its lease was lost, its pause is over) keeps its number and waits in a heap beside it, so the
- * head is the lesser of two. A call that ends while it waits is left in place and skipped when it
- * reaches the head: it is recognised by `isWaiting`. Every operation is O(1), or O(log returned).
+ * New calls come with growing numbers and go to the end of an array, whose taken front is cut off
+ * when it is half of it; a call that returns (its lease was lost, its pause is over) keeps its
+ * number and waits in a heap beside it, so the head is the lesser of two. A call
+ * that ends while it waits is left in place and skipped when it reaches the head: it is recognised
+ * by `isWaiting`. Every operation is O(1) on the average, or O(log returned); `countBefore` is
+ * O(log waiting).
  */
 
 import { createHeap } from './heap.ts'

@@ -10,10 +10,11 @@
 
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import type { Hello, Verdict } from '../../protocol/messages.ts'
-import { returnToQueue, setState, writeCall } from './calls.ts'
+import { isLive, returnToQueue, setState, writeCall } from './calls.ts'
 import { countAsAlive, dropGrant, grantOf, hear, unhear, unhearAgent } from './grants.ts'
 import { endLease, leaseOf, renewLease, takeSlot } from './leases.ts'
 import { loseAttempt } from './lost.ts'
+import { couldRun } from './placement.ts'
 import { giveUpOwed, owedOf } from './results.ts'
 import type { Agent, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
 
@@ -24,6 +25,7 @@ export const rememberAgent = (
   name: string,
   hello: Agent['hello'],
   nowMs: number,
+  isDrained = false,
 ): Agent => {
   const agent: Agent = {
     id,
@@ -31,6 +33,7 @@ export const rememberAgent = (
     session: 0,
     hello,
     draining: hello.draining,
+    isDrained,
     advert: null,
     images: new Set(),
     slotsUsed: 0,
@@ -58,7 +61,7 @@ const agentFrom = (
   agent.name = event.name
   agent.session = event.session
   agent.hello = hello
-  agent.draining = hello.draining
+  agent.draining = hello.draining || agent.isDrained
   // Its adverts are numbered anew; which images it holds it still holds.
   agent.advert = null
   agent.heardMs = nowMs
@@ -174,6 +177,14 @@ export const attemptGone = (
   if (call !== undefined) returnToQueue(ledger, call, 'its attempt was cancelled')
 }
 
+/** Calls that no member could run until this one came. */
+const bringBackHopeless = (ledger: Ledger, agent: Agent): void => {
+  for (const { call } of [...ledger.aside.items()]) {
+    const isAside = call.state === 'aside' && call.isHopeless && isLive(ledger, call)
+    if (isAside && couldRun(agent, call.terms)) returnToQueue(ledger, call, '')
+  }
+}
+
 export const connectAgent = (
   ledger: Ledger,
   event: Extract<LedgerEvent, { type: 'connect' }>,
@@ -196,7 +207,29 @@ export const connectAgent = (
     if (verdict === 'drop' && lease !== undefined) endLease(ledger, lease, effects)
   }
   settleUnnamed(ledger, agent, hello, now, effects)
+  bringBackHopeless(ledger, agent)
   effects.push({ type: 'welcome', agentId: agent.id, session: event.session, verdicts })
+  if (agent.isDrained) tellDrain(agent, effects)
+}
+
+/** The operator's word on an agent; one that is away is told when it comes. */
+export const drainAgent = (
+  ledger: Ledger,
+  agentId: string,
+  draining: boolean,
+  effects: Effect[],
+): void => {
+  const agent = ledger.agents.get(agentId)
+  if (agent === undefined) return
+  agent.isDrained = draining
+  agent.draining = draining
+  tellDrain(agent, effects)
+}
+
+const tellDrain = (agent: Agent, effects: Effect[]): void => {
+  const { id: agentId, session, isDrained: draining } = agent
+  if (session === 0) return
+  effects.push({ type: 'send', agentId, order: { type: 'drain', session, draining } })
 }
 
 export const disconnectAgent = (ledger: Ledger, agentId: string, session: number): void => {

@@ -28,6 +28,8 @@ export interface Terms {
   readonly queueTimeoutMs: number
   readonly image: ImagePin
   readonly platform: string
+  /** Any agent can get the image by itself; if not, the call runs where the image is. */
+  readonly isAnywhere: boolean
   readonly runtime: string
   readonly constraints: Readonly<Record<string, string>>
 }
@@ -57,7 +59,7 @@ export interface Call {
   state: LiveState
   /** A client waits on the call's own request: its output is owed to it, not to the cache. */
   sync: boolean
-  /** Every attempt that may still report a result (P5). */
+  /** Every attempt that may still report a result. */
   granted: Grant[]
   lastAttempt: number
   /** Attempts used up: those that started and were lost. */
@@ -68,6 +70,8 @@ export interface Call {
   pauseMs: number
   asideSinceMs: number
   asideUntilMs: number
+  /** Aside because no member could run it: a member that could brings it back at once. */
+  isHopeless: boolean
   /** How long it was head with quota free, or aside: what queueTimeout counts. */
   waitedMs: number
   /** Lost attempts that are heard of again: it is not started elsewhere meanwhile. */
@@ -99,7 +103,10 @@ export interface Agent {
   /** 0 while it is away. */
   session: number
   hello: Omit<Hello, 'type' | 'attempts' | 'outbox'>
+  /** By its own word. */
   draining: boolean
+  /** By the operator's, which holds across its sessions. */
+  isDrained: boolean
   advert: Advert | null
   images: ReadonlySet<string>
   slotsUsed: number
@@ -141,6 +148,8 @@ interface Aside {
 export interface FuncCounts {
   pending: number
   running: number
+  /** Calls of each revision that are not final. */
+  readonly revisions: Map<number, number>
 }
 
 export interface Ledger {
@@ -194,6 +203,8 @@ export type LedgerEvent =
   | { readonly type: 'disconnect'; readonly agentId: string; readonly session: number }
   | { readonly type: 'forget'; readonly agentId: string }
   | { readonly type: 'advert'; readonly agentId: string; readonly advert: Advert }
+  /** The operator's word; an agent that is here is told. */
+  | { readonly type: 'drain'; readonly agentId: string; readonly draining: boolean }
   | { readonly type: 'draining'; readonly agentId: string; readonly draining: boolean }
   | { readonly type: 'heartbeat'; readonly agentId: string; readonly keys: readonly AttemptKey[] }
   | (Said & { readonly type: 'started' })
@@ -218,7 +229,6 @@ export type Effect =
   | { readonly type: 'keep-output'; readonly row: HistoryRow; readonly body: Uint8Array }
   /** An owed body has been delivered: nothing of it is kept. */
   | { readonly type: 'output-gone'; readonly row: HistoryRow }
-  | { readonly type: 'accepted'; readonly callId: string }
   | {
       readonly type: 'final'
       readonly callId: string

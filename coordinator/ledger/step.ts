@@ -19,7 +19,14 @@ import { endLease, leaseOf } from './leases.ts'
 import { expireLeases, forgiveSilence } from './lost.ts'
 import { createQueue } from './queue.ts'
 import { commitResult, giveUpOwed, settleDelivery } from './results.ts'
-import { attemptGone, connectAgent, disconnectAgent, heartbeat, neverStarted } from './sessions.ts'
+import {
+  attemptGone,
+  connectAgent,
+  disconnectAgent,
+  drainAgent,
+  heartbeat,
+  neverStarted,
+} from './sessions.ts'
 import type { Account, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
 
 export const createLedger = (epoch: number, nowMs: number): Ledger => ({
@@ -180,6 +187,9 @@ const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[])
       agent.images = new Set(event.advert.images)
       return
     }
+    case 'drain':
+      drainAgent(ledger, event.agentId, event.draining, effects)
+      return
     case 'draining': {
       const agent = ledger.agents.get(event.agentId)
       if (agent !== undefined) agent.draining = event.draining

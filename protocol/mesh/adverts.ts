@@ -1,7 +1,8 @@
 /**
  * Adverts over gossip: agents publish, the coordinator hears. Soft state: an advert may be lost,
- * also silently (see the architecture, decision 2). Only a member's own advert counts, from its own
- * connection: nothing is taken second hand, and nothing is passed on.
+ * also silently (see Soft state is gossiped, hard state is leased in ARCHITECTURE.md). Only a
+ * member's own advert counts, from its own connection: nothing is taken second hand, and nothing is
+ * passed on.
  */
 
 import { type Message, TopicValidatorResult } from '@chainsafe/libp2p-gossipsub'

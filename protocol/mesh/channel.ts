@@ -15,6 +15,7 @@
 import type { Stream } from '@libp2p/interface'
 import { lpStream } from '@libp2p/utils'
 import type { Logger as Log } from 'pino'
+import { raceAbort } from '../abort.ts'
 import { HyperError, messageOf } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { createIncoming } from './incoming.ts'
@@ -95,9 +96,9 @@ export const createChannel = <Out, In>(deps: ChannelDeps<Out, In>): Channel<Out,
     incoming.discard()
     const signal = closeSignal()
     try {
-      await beforeAbort(outgoing.flushed(), signal)
+      await raceAbort(outgoing.flushed(), signal)
       await stream.close({ signal })
-      await beforeAbort(over, signal)
+      await raceAbort(over, signal)
     } catch (error) {
       stream.abort(error instanceof Error ? error : new Error(messageOf(error)))
     }
@@ -129,9 +130,3 @@ export const createChannel = <Out, In>(deps: ChannelDeps<Out, In>): Channel<Out,
 }
 
 const closeSignal = (): AbortSignal => AbortSignal.timeout(limits.channelCloseMs)
-
-const beforeAbort = (promise: Promise<void>, signal: AbortSignal): Promise<void> =>
-  new Promise((resolve, reject) => {
-    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
-    promise.then(resolve, reject)
-  })

@@ -1,6 +1,7 @@
 /**
- * Enrolment: how a new key gets on the coordinator's list (decision 3). The agent connects *as the
- * invitation*, whose key its ticket carries, and proves that it holds the new key:
+ * Enrolment: how a new key gets on the coordinator's list (see Membership is by key in
+ * ARCHITECTURE.md). The agent connects *as the invitation*, whose key its ticket carries, and proves
+ * that it holds the new key:
  *
  *   agent (invitation's key)            coordinator
  *        ── opens ENROL_PROTOCOL ──►

@@ -1,7 +1,7 @@
 /**
- * Who may connect (decision 3): the gate runs after the other side has proven its key and before
- * any protocol is spoken. The coordinator lets in those on its list and dials nobody; an agent
- * dials its coordinator, pinned by key, and lets in nobody.
+ * Who may connect (see Membership is by key in ARCHITECTURE.md): the gate runs after the other side
+ * has proven its key and before any protocol is spoken. The coordinator lets in those on its list
+ * and dials nobody; an agent dials its coordinator, pinned by key, and lets in nobody.
  */
 
 import type { ConnectionGater } from '@libp2p/interface'

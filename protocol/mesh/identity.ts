@@ -1,23 +1,22 @@
 /**
  * A daemon's identity: one Ed25519 key in a file of its state folder. Its peer id is what the
- * coordinator's list of members holds, so losing the file means to join anew. The file is 0600, in
- * a folder 0700, and appears whole or not at all. A damaged one is never replaced silently.
+ * coordinator's list of members holds, so losing the file means to join anew. It is written as
+ * private-file.ts says. A damaged one is never replaced silently.
  */
 
-import { randomUUID } from 'node:crypto'
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { HyperError, messageOf } from '../errors.ts'
+import { writePrivateFile } from '../private-file.ts'
 import { decodeCheckedText, encodeCheckedText } from './checked-text.ts'
 
 export const loadOrCreateIdentity = async (path: string): Promise<PrivateKey> => {
   const text = await readText(path)
   if (text !== null) return parseKeyText(text, path)
   const key = await generateKeyPair('Ed25519')
-  await writeWhole(path, `${encodeCheckedText(privateKeyToProtobuf(key))}\n`)
+  await writePrivateFile(path, `${encodeCheckedText(privateKeyToProtobuf(key))}\n`)
   return key
 }
 
@@ -51,35 +50,5 @@ const readText = async (path: string): Promise<string | null> => {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
     const message = `the key in ${path} cannot be read: ${messageOf(error)}`
     throw new HyperError('STATE_DAMAGED', message, { cause: error })
-  }
-}
-
-const writeWhole = async (path: string, text: string): Promise<void> => {
-  const folder = dirname(path)
-  await mkdir(folder, { recursive: true, mode: 0o700 })
-  const temporary = `${path}.${randomUUID()}`
-  try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(text)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
-  } catch (error) {
-    await rm(temporary, { force: true })
-    throw error
-  }
-  await syncFolder(folder)
-}
-
-/** Only with its folder synced does a renamed file survive a power loss. */
-const syncFolder = async (folder: string): Promise<void> => {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
   }
 }

@@ -1,16 +1,18 @@
 /** What happens to attempts around their calls: refused, cancelled, handed back, side by side. */
 
 import assert from 'node:assert/strict'
-import { afterEach, beforeEach, test } from 'node:test'
+import { after, afterEach, beforeEach, test } from 'node:test'
 import { openOutbox } from '../../agent/outbox.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import type { ImagePin } from '../../protocol/image.ts'
 import { type AgentBench, assignmentOf, createAgentBench } from '../support/agent-bench.ts'
+import { connectDocker } from '../support/docker.ts'
 import { eventually } from '../support/eventually.ts'
 
 const MiB = 1024 * 1024
 let bench: AgentBench
 let ubuntu: ImagePin
+const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
 
 beforeEach(async () => {
   bench = await createAgentBench({ slots: 2 })
@@ -19,6 +21,7 @@ beforeEach(async () => {
   ubuntu = await bench.pin('ubuntu')
 })
 afterEach(() => bench.close())
+after(close)
 
 const sleep = { cmd: ['sleep', '60'] }
 
@@ -88,21 +91,50 @@ test('an agent that leaves stops what runs and hands it back as lost', async () 
   assert.deepEqual(await bench.containers(), [])
 })
 
-test('a container that is removed from outside is a lost attempt', async () => {
-  const key = bench.assign({ image: ubuntu, ...sleep })
-  await bench.message('started', key)
-  const [id = ''] = await bench.containers()
-  await bench
-    .premises()
-    .engine.docker.getContainer(id)
-    .remove({
-      ...{ force: true, v: true },
-      abortSignal: AbortSignal.timeout(10_000),
-    })
-  const result = await bench.result(key)
-  assert.deepEqual([result.code, result.started], ['AGENT_LOST', true])
-  bench.acknowledge(key)
-  await bench.quiet()
+/** How soon an attempt counts as lost whose container was ended behind the agent's back. */
+const LOST_MS = 5000
+
+const fromOutside = {
+  killed: (id: string) => docker.getContainer(id).kill(),
+  removed: (id: string) => docker.getContainer(id).remove({ force: true, v: true }),
+  stopped: (id: string) => docker.getContainer(id).stop(),
+} as const
+
+for (const [how, act] of Object.entries(fromOutside)) {
+  test(`a container that is ${how} from outside is a lost attempt at once`, async () => {
+    const key = bench.assign({ image: ubuntu, ...sleep, timeoutMs: 0 })
+    await bench.message('started', key)
+    const [id = ''] = await bench.containers()
+    const actedAt = performance.now()
+    await act(id)
+    const result = await bench.result(key)
+    assert.ok(performance.now() - actedAt < LOST_MS)
+    assert.deepEqual([result.code, result.started], ['AGENT_LOST', true])
+    bench.acknowledge(key)
+    await bench.quiet()
+  })
+}
+
+test('a call that ended is one line of the log', async () => {
+  const lines: string[] = []
+  const other = await createAgentBench({ onLog: (line) => lines.push(line) })
+  try {
+    await other.open()
+    other.connect()
+    const cmd = ['sh', '-c', 'cat; exit 3']
+    await other.run({ image: ubuntu, cmd, payload: Buffer.from('12345') })
+  } finally {
+    await other.close()
+  }
+  const ended = lines.map((line) => JSON.parse(line)).filter(({ msg }) => msg === 'call ended')
+  assert.equal(ended.length, 1)
+  const { call, attempt, func, reason, exit, startMs, runMs, bytesIn, bytesOut } = ended[0]
+  assert.match(call, /^[0-9a-f-]{36}$/)
+  assert.deepEqual(
+    { attempt, func, reason, exit, bytesIn, bytesOut },
+    { attempt: 1, func: 'test', reason: 'CALL_EXITED', exit: 3, bytesIn: 5, bytesOut: 5 },
+  )
+  assert.ok(Number.isInteger(startMs) && Number.isInteger(runMs))
 })
 
 test('results that were not acknowledged are told again at the next welcome', async () => {

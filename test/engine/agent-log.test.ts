@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { after, before, test } from 'node:test'
-import { createEngine } from '../../agent/engine.ts'
+import { startEngine } from '../../agent/engine.ts'
 import { hostConfigOf } from '../../agent/host-config.ts'
 import { createDockerRunner } from '../../agent/runner/docker.ts'
 import { connectDocker, pullImage } from '../support/docker.ts'
 
 const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
-const engine = createEngine(process.env.HYPER_TEST_DOCKER_HOST ?? '')
+const engine = startEngine(process.env.HYPER_TEST_DOCKER_HOST ?? '')
 const runner = createDockerRunner(engine, { agentId: 'log-test', storeId: 'log-test' })
 
 before(async () => {

@@ -4,68 +4,18 @@
  */
 
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
 import { afterEach, beforeEach, test } from 'node:test'
 import type { ImagePin } from '../../protocol/image.ts'
 import { type AgentBench, createAgentBench } from '../support/agent-bench.ts'
+import { type EngineProxy, startEngineProxy } from '../support/engine-proxy.ts'
 import { eventually } from '../support/eventually.ts'
 
-interface Proxy {
-  readonly dockerHost: string
-  /** Cuts all connections and refuses new ones. */
-  cut(): void
-  restore(): void
-  close(): Promise<void>
-}
-
-const startProxy = async (socketPath: string): Promise<Proxy> => {
-  const sockets = new Set<Socket>()
-  let isCut = false
-  const keep = (socket: Socket): Socket => {
-    sockets.add(socket)
-    socket.on('close', () => sockets.delete(socket))
-    socket.on('error', () => socket.destroy())
-    return socket
-  }
-  const server: Server = createServer({ allowHalfOpen: true }, (client) => {
-    keep(client)
-    if (isCut) {
-      client.destroy()
-      return
-    }
-    const engine = keep(connect({ path: socketPath, allowHalfOpen: true }))
-    client.pipe(engine).pipe(client)
-    client.on('close', () => engine.destroy())
-    engine.on('close', () => client.destroy())
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  const cut = (): void => {
-    isCut = true
-    for (const socket of sockets) socket.destroy()
-  }
-  return {
-    dockerHost: `tcp://127.0.0.1:${port}`,
-    cut,
-    restore: () => {
-      isCut = false
-    },
-    async close() {
-      cut()
-      server.close()
-      await once(server, 'close')
-    },
-  }
-}
-
-let proxy: Proxy
+let proxy: EngineProxy
 let bench: AgentBench
 let ubuntu: ImagePin
 
 beforeEach(async () => {
-  proxy = await startProxy(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
+  proxy = await startEngineProxy(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
   bench = await createAgentBench({ dockerHost: proxy.dockerHost })
   await bench.open()
   bench.connect()

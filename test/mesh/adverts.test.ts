@@ -3,11 +3,12 @@ import { test } from 'node:test'
 import { onAdvert, publishAdvert } from '../../protocol/mesh/adverts.ts'
 import type { AgentNode } from '../../protocol/mesh/node.ts'
 import { ADVERT_TOPIC } from '../../protocol/messages.ts'
-import { advertOf, newKey, openPair, poll, renewed, startMesh } from '../support/mesh.ts'
+import { eventually } from '../support/eventually.ts'
+import { advertOf, newKey, openPair, renewed, startMesh } from '../support/mesh.ts'
 
 /** Until the coordinator's subscription has arrived there is nobody to publish to. */
 const connected = (agent: AgentNode): Promise<boolean> =>
-  poll(() => agent.libp2p.services.gossip.getSubscribers(ADVERT_TOPIC).length > 0)
+  eventually(() => agent.libp2p.services.gossip.getSubscribers(ADVERT_TOPIC).length > 0)
 
 test('a member’s adverts arrive, damaged and oversized ones do not', async (t) => {
   const mesh = await startMesh(t)
@@ -20,7 +21,7 @@ test('a member’s adverts arrive, damaged and oversized ones do not', async (t)
   await gossip.publish(ADVERT_TOPIC, Uint8Array.of(0xff, 1, 2))
   await gossip.publish(ADVERT_TOPIC, new Uint8Array(100_000))
   await publishAdvert(agent, advertOf(2))
-  await poll(() => heard.length >= 2)
+  await eventually(() => heard.length >= 2)
   assert.deepEqual(heard, [
     [agent.peerId, 1],
     [agent.peerId, 2],
@@ -35,7 +36,7 @@ test('the longest advert fits', async (t) => {
   await connected(agent)
   const images = Array.from({ length: 500 }, (_, n) => String(n).padStart(128, 'x'))
   assert.equal(await publishAdvert(agent, { ...advertOf(1), images }), true)
-  await poll(() => heard.length > 0)
+  await eventually(() => heard.length > 0)
   assert.deepEqual(heard, [500])
 })
 
@@ -58,12 +59,12 @@ test('an advert is told to nobody else, and a stranger’s is not heard', async 
   const stranger = await mesh.agent(await newKey())
   await stranger.libp2p.dial([...stranger.addresses]).catch(() => undefined)
   await connected(agent)
-  await poll(() => isGrafted)
+  await eventually(() => isGrafted)
   for (let n = 1; n <= 5; n += 1) {
     await publishAdvert(agent, advertOf(n))
     assert.equal(await publishAdvert(stranger, advertOf(n)), false)
   }
-  await poll(() => heard.length >= 5)
+  await eventually(() => heard.length >= 5)
   // What had been passed on would have been on its way before this.
   await theirs.send(renewed(1))
   await mine.messages.next()
@@ -81,5 +82,5 @@ test('thirty agents on one address are all heard, again and again', async (t) =>
   for (const round of [1, 2, 3]) {
     await Promise.all(agents.map((agent) => publishAdvert(agent, advertOf(round))))
   }
-  await poll(() => heard.size === 30 && [...heard.values()].every((times) => times === 3))
+  await eventually(() => heard.size === 30 && [...heard.values()].every((times) => times === 3))
 })

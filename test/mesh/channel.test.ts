@@ -11,9 +11,12 @@ import {
   type AgentMessage,
   type CoordinatorMessage,
 } from '../../protocol/messages.ts'
-import { heartbeat, openPair, poll, renewed, startMesh } from '../support/mesh.ts'
+import { eventually } from '../support/eventually.ts'
+import { heartbeat, openPair, renewed, startMesh } from '../support/mesh.ts'
 
 const megabyte = 1_048_576
+/** What does not move for so long stands still. */
+const STILL_MS = 200
 const key = { call: '01234567-89ab-4def-8123-456789abcdef', attempt: 1, epoch: 1 }
 
 const result = (stdout: Uint8Array): AgentMessage => ({
@@ -127,11 +130,12 @@ test('a receiver that does not take makes the sender wait, and then has everythi
     }
   })()
   // The sender stands still: nothing moves for a while, though it is not done.
-  let before = -1
-  for (let still = 0; still < 20; still = before === theirs.bytesReceived() ? still + 1 : 0) {
-    before = theirs.bytesReceived()
-    await new Promise((resolve) => setTimeout(resolve, 10))
-  }
+  let before = { bytes: -1, sinceMs: performance.now() }
+  await eventually(() => {
+    const bytes = theirs.bytesReceived()
+    if (bytes !== before.bytes) before = { bytes, sinceMs: performance.now() }
+    return performance.now() - before.sinceMs >= STILL_MS
+  })
   assert.ok(sent > 0 && sent < 15, `sent ${sent} of 20`)
   const received = await take(theirs, 20)
   await sending
@@ -179,8 +183,8 @@ test('the coordinator’s close is an orderly end, too, and ends the connection'
   assert.equal(await mine.closed, null)
   const { value } = await mine.messages.next()
   assert.equal(value?.type, 'goodbye')
-  await poll(() => agent.libp2p.getConnections().length === 0)
-  await poll(() => mesh.node.libp2p.getConnections().length === 0)
+  await eventually(() => agent.libp2p.getConnections().length === 0)
+  await eventually(() => mesh.node.libp2p.getConnections().length === 0)
 })
 
 test('closing is done in time when the other side takes nothing', async (t) => {

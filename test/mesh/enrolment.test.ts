@@ -6,6 +6,7 @@ import { openAgentChannel } from '../../protocol/mesh/agent-channel.ts'
 import { enrol, handleEnrolment } from '../../protocol/mesh/enrolment.ts'
 import { createInvitation, parsePrivateKey } from '../../protocol/mesh/identity.ts'
 import type { Ticket } from '../../protocol/mesh/ticket.ts'
+import { eventually } from '../support/eventually.ts'
 import { advertOf, idOf, newKey, quiet, startMesh, type TestMesh } from '../support/mesh.ts'
 
 /** A ticket for one use, and a coordinator that keeps to it. */
@@ -107,11 +108,13 @@ test('an invitation’s own key opens no channel and is not heard', async (t) =>
   gossip.subscribe('hyper-func/adverts/1')
   const overheard: string[] = []
   gossip.addEventListener('message', ({ detail }) => overheard.push(detail.topic))
-  for (let n = 1; heard.length < 5; n += 1) {
-    await publishAdvert(agent, advertOf(n))
-    await publishAdvert(member, advertOf(n))
-    await new Promise((resolve) => setTimeout(resolve, 20))
-  }
+  let sequence = 0
+  await eventually(async () => {
+    sequence += 1
+    await publishAdvert(agent, advertOf(sequence))
+    await publishAdvert(member, advertOf(sequence))
+    return heard.length >= 5
+  })
   assert.deepEqual(new Set(heard), new Set([member.peerId]))
   assert.deepEqual(overheard, [])
   await assert.rejects(openAgentChannel(agent), { code: 'NOT_A_MEMBER' })

@@ -7,7 +7,8 @@ import { multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p } from 'libp2p'
 import { handleAgentChannels, openAgentChannel } from '../../protocol/mesh/agent-channel.ts'
 import { startAgentNode, startCoordinatorNode } from '../../protocol/mesh/node.ts'
-import { idOf, newKey, openPair, poll, quiet, startMesh } from '../support/mesh.ts'
+import { eventually } from '../support/eventually.ts'
+import { idOf, newKey, openPair, quiet, startMesh } from '../support/mesh.ts'
 
 test('a stranger is told that it is not a member', async (t) => {
   const mesh = await startMesh(t)
@@ -155,7 +156,7 @@ test('a member’s second connection does not end its first', async (t) => {
   const mesh = await startMesh(t)
   const { agent, mine } = await openPair(mesh)
   const second = await openAgentChannel(agent)
-  await poll(() => mesh.channels.length === 2)
+  await eventually(() => mesh.channels.length === 2)
   await second.close()
   await mine.send({ type: 'leave', session: 7 })
   const { value } = (await mesh.channels[0]?.messages.next()) ?? {}

@@ -69,7 +69,12 @@ const required = (name: string): string => {
 }
 
 export const createAgentBench = async (
-  options: { readonly slots?: number; readonly dockerHost?: string } = {},
+  options: {
+    readonly slots?: number
+    readonly dockerHost?: string
+    /** Gets the lines of the agent's log. */
+    readonly onLog?: (line: string) => void
+  } = {},
 ): Promise<AgentBench> => {
   const home = await mkdtemp(join(tmpdir(), 'agent-'))
   const agentId = `test-${randomUUID()}`
@@ -79,7 +84,11 @@ export const createAgentBench = async (
     dockerHost: options.dockerHost ?? required('HYPER_TEST_DOCKER_HOST'),
   }
   const { docker, close: closeDocker } = connectDocker(required('HYPER_TEST_DOCKER_SOCKET'))
-  const log = pino({ level: process.env.HYPER_LOG_LEVEL ?? 'silent' })
+  const { onLog } = options
+  const log =
+    onLog === undefined
+      ? pino({ level: process.env.HYPER_LOG_LEVEL ?? 'silent' })
+      : pino({ level: 'info' }, { write: onLog })
   const messages: AgentMessage[] = []
   let opened: Premises | null = null
   let session = 0
@@ -111,7 +120,7 @@ export const createAgentBench = async (
           messages.push(sent)
         },
         disconnect: () => undefined,
-        pull: () => undefined,
+        pulls: { start: () => undefined, cancel: () => undefined },
       },
     )
   }

@@ -75,7 +75,7 @@ const serve = (): void => {
       {
         send: async (sent) => tell(sent),
         disconnect: () => undefined,
-        pull: () => undefined,
+        pulls: { start: () => undefined, cancel: () => undefined },
       },
     )
     tell('open')

@@ -10,8 +10,8 @@ import { randomBytes } from 'node:crypto'
 import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { eventually } from './eventually.ts'
 import { type Guard, startGuard } from './guard.ts'
 import { waitForNoLeftovers } from './leftovers.ts'
 import { REGISTRY_PORT_DEFAULT, writeRegistryConfig } from './registry.ts'
@@ -118,17 +118,16 @@ const isAnswering = (socketPath: string): Promise<boolean> =>
   })
 
 const waitUntilAnswering = async (dir: string, socketPath: string, guard: Guard): Promise<void> => {
-  const deadline = performance.now() + START_MS
-  for (;;) {
+  const isReady = async (): Promise<boolean> => {
     const isRegistryReady = await access(join(dir, 'registry-ready')).then(
       () => true,
       () => false,
     )
-    if (isRegistryReady && (await isAnswering(socketPath))) return
+    if (isRegistryReady && (await isAnswering(socketPath))) return true
     if (guard.hasEnded()) throw new Error('its first process ended')
-    if (performance.now() > deadline) throw new Error(`it did not answer in ${START_MS / 1000} s`)
-    await pause(20)
+    return false
   }
+  await eventually(isReady, START_MS, () => `it did not answer in ${START_MS / 1000} s`)
 }
 
 /** The kernel's names of the three namespaces, as the first process in them wrote them down. */

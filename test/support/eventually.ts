@@ -2,7 +2,7 @@
 
 import { setTimeout as pause } from 'node:timers/promises'
 
-const pollMs = 25
+const pollMs = 10
 
 /** The first value that is not undefined or false. What `probe` throws ends the wait. */
 export const eventually = async <T>(

@@ -11,6 +11,8 @@ import { createFakeCalls, createFakeLogs } from './fake-calls.ts'
 
 export const TOKEN = 'token-of-the-operator'
 export const PLAIN_TOKEN = 'token-of-alice'
+/** Alice's, beside the access key AK2. */
+export const SECRET_KEY = 'secret-of-alice'
 export const UUID = '5b2ac1b5-2a5e-4c5f-9d9d-0d6b3f1d2a77'
 
 const created = '2017-03-16T07:05:24.473Z'
@@ -78,6 +80,8 @@ export const createFakePorts = (options: { stored?: StoredFunc; pull?: Pull } = 
   const ports: Ports = {
     accounts: {
       byToken: (token) => (token === TOKEN ? OPERATOR : token === PLAIN_TOKEN ? ALICE : null),
+      byAccessKey: (accessKey) =>
+        accessKey === ALICE.accessKey ? { account: ALICE, secretKey: SECRET_KEY } : null,
       list: () => [OPERATOR, ALICE],
       create: async (name, quota) => ({ ...credentials, name, quota }),
       setQuota: async (name, quota) => ({ ...ALICE, name, quota }),
@@ -124,11 +128,11 @@ export const createFakePorts = (options: { stored?: StoredFunc; pull?: Pull } = 
         return { ticket: 'T', peerId: 'P', expires: created, uses }
       },
     },
+    publicUrl: () => 'https://hyper.example',
     overview: () => ({
       version: '0.1.0',
       peerId: 'P',
       mesh: [],
-      publicUrl: 'https://hyper.example',
       notReady,
       usage: () => ({ running: 1, waiting: 2 }),
     }),

@@ -2,10 +2,12 @@
 
 import { connect, type Socket } from 'node:net'
 import type { TestContext } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
 import { pino } from 'pino'
 import { type GatewayOptions, startGateway } from '../../coordinator/gateway/server.ts'
+import { eventually } from './eventually.ts'
 import { createFakePorts, TOKEN, UUID } from './fake-ports.ts'
+
+const WAIT_MS = 10_000
 
 export const CALL_PATH = `/call/f/${UUID}`
 
@@ -55,13 +57,9 @@ const openSocket = async (t: TestContext, port: number) => {
   }
 }
 
-/** Polls until the condition holds; throws with `what` after ten seconds. */
+/** `eventually`, with what is waited for as its complaint. */
 export const until = async (holds: () => boolean, what: string): Promise<void> => {
-  const deadlineMs = performance.now() + 10_000
-  while (!holds()) {
-    if (performance.now() > deadlineMs) throw new Error(`waited in vain for ${what}`)
-    await pause(5)
-  }
+  await eventually(holds, WAIT_MS, () => `waited in vain for ${what}`)
 }
 
 export const BEARER = { authorization: `Bearer ${TOKEN}` }

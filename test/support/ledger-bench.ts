@@ -81,11 +81,15 @@ export const createBench = (quota = 10) => {
     cancel: (call: Call): Effect[] => apply({ type: 'cancel', callId: call.id }),
     quota: (accountId: string, to: number): Effect[] =>
       apply({ type: 'quota', accountId, quota: to }),
-    /** Time passes while the coordinator looks at its clocks. */
-    pass(ms: number): Effect[] {
+    /**
+     * Time passes while the coordinator looks at its clocks. Agents that are here are heard of, but
+     * renew nothing, unless all are silent.
+     */
+    pass(ms: number, isSilent = false): Effect[] {
       const effects: Effect[] = []
       for (const endMs = nowMs + ms; nowMs < endMs; ) {
         nowMs = Math.min(nowMs + TICK_MS, endMs)
+        if (!isSilent) for (const agent of ledger.agents.values()) agent.heardMs = nowMs
         effects.push(...apply({ type: 'tick' }))
       }
       return effects

@@ -1,7 +1,7 @@
 /** The ledger's books against a recount of them: what must hold after every transition. */
 
 import assert from 'node:assert/strict'
-import type { Call, Ledger } from '../../coordinator/ledger/state.ts'
+import type { Call, FuncCounts, Ledger } from '../../coordinator/ledger/state.ts'
 import { attemptName } from '../../protocol/call.ts'
 import type { Disk } from './ledger-disk.ts'
 
@@ -40,11 +40,12 @@ const checkAgents = (ledger: Ledger): void => {
 }
 
 const checkCalls = (ledger: Ledger, calls: readonly Call[]): void => {
-  const counts = new Map<string, { pending: number; running: number }>()
+  const counts = new Map<string, FuncCounts>()
   for (const call of calls) {
-    const { funcId } = call.terms
-    const count = counts.get(funcId) ?? { pending: 0, running: 0 }
+    const { funcId, revision } = call.terms
+    const count = counts.get(funcId) ?? { pending: 0, running: 0, revisions: new Map() }
     count[call.state === 'running' ? 'running' : 'pending'] += 1
+    count.revisions.set(revision, (count.revisions.get(revision) ?? 0) + 1)
     counts.set(funcId, count)
     const held = [...ledger.leases.values()].filter((lease) => lease.key.call === call.id)
     assert.equal(held.length, isWaiting(call) ? 0 : 1, `leases of a call that is ${call.state}`)

@@ -61,7 +61,6 @@ export const createSimulation = (random: Random) => {
   }
   const agentOf = (id: string): ModelAgent | undefined => agents.find((agent) => agent.id === id)
   const listeners: Listeners = {
-    accepted: (callId) => history.told(callId),
     logged: () => undefined,
     final(callId, _attempt, outcome, body) {
       history.answered(callId, outcome)
@@ -88,7 +87,10 @@ export const createSimulation = (random: Random) => {
     epoch += 1
     const fresh = createLedger(epoch, nowMs)
     const caches = createCaches()
-    const deps = { ledger: fresh, caches, loop, listeners, nowMs: () => nowMs }
+    const onFault = (error: unknown): void => {
+      throw error
+    }
+    const deps = { ledger: fresh, caches, loop, listeners, onFault, nowMs: () => nowMs }
     return { ledger: fresh, caches, transactions: createTransactions(deps) }
   }
   let { ledger, transactions } = start()
@@ -134,6 +136,8 @@ export const createSimulation = (random: Random) => {
       history.sent(id, terms, isSync)
       const payload = new Uint8Array(random.below(100))
       apply({ type: 'accept', id, terms, sync: isSync, payload, environment: [], note: '' })
+      // The client is told once it is durable.
+      loop.add([], () => history.told(id))
     },
     connect(agent: ModelAgent): void {
       cut(agent)

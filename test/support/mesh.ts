@@ -1,7 +1,6 @@
 /** A coordinator's mesh on loopback with a list that tests change; stops all it started. */
 
 import type { TestContext } from 'node:test'
-import { setTimeout as pause } from 'node:timers/promises'
 import { generateKeyPair } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
@@ -20,6 +19,7 @@ import {
   startCoordinatorNode,
 } from '../../protocol/mesh/node.ts'
 import type { AgentMessage, CoordinatorMessage } from '../../protocol/messages.ts'
+import { eventually } from './eventually.ts'
 
 export const quiet = pino({ level: process.env.HYPER_LOG_LEVEL ?? 'silent' })
 
@@ -74,19 +74,10 @@ export const openPair = async (
 ): Promise<{ agent: AgentNode; mine: AgentChannel; theirs: MemberChannel }> => {
   const agent = await mesh.member()
   const mine = await openAgentChannel(agent)
-  const theirs = await poll(() => mesh.channels.find((each) => each.remotePeer === agent.peerId))
+  const theirs = await eventually(() =>
+    mesh.channels.find((each) => each.remotePeer === agent.peerId),
+  )
   return { agent, mine, theirs }
-}
-
-/** Tries until there is something; fails after 5 s. */
-export const poll = async <T>(look: () => T | undefined | false): Promise<T> => {
-  const deadline = performance.now() + 5000
-  for (;;) {
-    const found = look()
-    if (found !== undefined && found !== false) return found
-    if (performance.now() > deadline) throw new Error('nothing came in 5 s')
-    await pause(5)
-  }
 }
 
 /** A small message of each side, recognised by its number. */

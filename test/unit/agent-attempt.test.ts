@@ -3,16 +3,19 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import type { AgentEffect, AgentEvent } from '../../agent/agent-events.ts'
 import {
   type AgentState,
   freeRoom,
   initialState,
   renewable,
   reportOf,
+  withoutAttempt,
 } from '../../agent/agent-state.ts'
-import { type AgentEffect, type AgentEvent, step } from '../../agent/attempt.ts'
+import { step } from '../../agent/attempt.ts'
 import { notStarted } from '../../agent/classify.ts'
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Assignment, Verdict } from '../../protocol/messages.ts'
 
 const room = { slots: 2, memoryBytes: 300 }
@@ -132,10 +135,9 @@ const createModel = () => {
     state: () => state,
     order: (order: object): void =>
       dispatch({ type: 'order', order: { session, epoch: 1, ...order } as never, unfit: '' }),
-    /** A coordinator may repeat itself, but never names an attempt again that it knows to be over. */
+    /** A coordinator may repeat itself, and even name an attempt again that is over. */
     assign(number: number): void {
       const name = attemptName(keyOf(number))
-      if (acknowledged.has(name) || answered.get(name) === 'gone') return
       if (state.session !== null) assigned.add(name)
       this.order({ type: 'assign', assignment: assignmentOf(number) })
     },
@@ -259,4 +261,47 @@ test('what an earlier process left is told in the hello, and settled by the verd
     { type: 'report', key: kept, session: 1 },
   ])
   assert.deepEqual([...next.attempts.keys()], [running, cancelled, kept].map(attemptName))
+})
+
+test('an attempt that is over never runs again, and is not said never to have run', () => {
+  const key = keyOf(1)
+  const order = { session: 1, epoch: 1 } as const
+  const assign = { type: 'assign', ...order, assignment: assignmentOf(1) } as const
+  const run = (events: readonly AgentEvent[]): readonly AgentEffect[] => {
+    let state = initialState({ room, epoch: 1, adopted: [], outbox: [] })
+    let effects: readonly AgentEffect[] = []
+    for (const event of [{ type: 'welcomed', ...order, verdicts: [] } as const, ...events]) {
+      const stepped = step(state, event)
+      state = stepped.state
+      effects = stepped.effects
+    }
+    return effects
+  }
+  const told = { type: 'order', order: assign, unfit: '' } as const
+  const acknowledge = { type: 'acknowledge', ...order, key } as const
+  const cancel = { type: 'cancel', ...order, key } as const
+  const gone = { type: 'removed', key } as const
+  assert.deepEqual(
+    run([
+      ...[told, { type: 'ended', key, result } as const, { type: 'written', key } as const, gone],
+      ...[{ type: 'order', order: acknowledge, unfit: '' } as const, told],
+    ]),
+    [],
+  )
+  assert.deepEqual(
+    run([
+      ...[told, { type: 'order', order: cancel, unfit: '' } as const],
+      ...[{ type: 'ended', key, result: null } as const, gone, told],
+    ]),
+    [],
+  )
+})
+
+test('the names of so many past attempts are kept', () => {
+  let state = initialState({ room, epoch: 1, adopted: [], outbox: [] })
+  for (let number = 0; number < limits.pastAttemptsMax + 5; number++) {
+    state = withoutAttempt(state, `${number}`)
+  }
+  assert.equal(state.past.size, limits.pastAttemptsMax)
+  assert.ok(!state.past.has('4') && state.past.has('5'))
 })

@@ -18,7 +18,7 @@ import { imageRecordOf, refusalOfPull } from '../../agent/image-record.ts'
 import { mountOptionsOf } from '../../agent/init-mount.ts'
 import { createNonces } from '../../agent/nonces.ts'
 import { signalName, signalNumber } from '../../agent/signals.ts'
-import { fits, freeOf, release, reserve, roomOf } from '../../agent/slots.ts'
+import { fits, freeOf, reserve, roomOf } from '../../agent/slots.ts'
 import { encodeTar } from '../../agent/tar.ts'
 import { createTurns } from '../../agent/turns.ts'
 import type { ImageRecord } from '../../protocol/image.ts'
@@ -111,7 +111,7 @@ test('room is what was told, else four slots a core and three quarters of the me
   assert.deepEqual(roomOf(host, { slots: 3, memoryBytes: 9 }), { slots: 3, memoryBytes: 9 })
 })
 
-test('what is reserved and released again is as before, and never fits beyond the room', () => {
+test('what is reserved is what is not free, and nothing fits beyond the room', () => {
   const memory = fc.integer({ min: 1, max: 100 })
   fc.assert(
     fc.property(fc.array(memory, { maxLength: 20 }), (calls) => {
@@ -125,7 +125,6 @@ test('what is reserved and released again is as before, and never fits beyond th
         assert.ok(free.slots >= 0 && free.memoryBytes >= 0)
       }
       assert.deepEqual(freeOf(room, taken), free)
-      assert.deepEqual(taken.reduce(release, free), room)
     }),
   )
 })

@@ -37,8 +37,10 @@ const createWayOut = async (disk: Disk = createDisk(), epoch = 1) => {
   const loop = createCommitLoop({ commit }, (error) => assert.fail(String(error)))
   const transactions: Transactions = createTransactions({
     ...{ ledger, caches, loop, nowMs: () => nowMs },
+    onFault: (error) => {
+      throw error
+    },
     listeners: {
-      accepted: () => undefined,
       logged: () => undefined,
       final: (...answer) => answers.final(...answer),
       assign: (_agentId, assignedKey) => assigned.push(assignedKey),
@@ -48,9 +50,10 @@ const createWayOut = async (disk: Disk = createDisk(), epoch = 1) => {
       welcome: () => undefined,
     },
   })
-  const { apply, write, settled } = transactions
+  const { apply, record, settled } = transactions
   const answers = createAnswers({
-    ...{ ledger, caches, store: { get }, apply, write, settled, nowMs: () => nowMs },
+    ...{ ledger, caches, store: { get }, apply, record, settled, nowMs: () => nowMs },
+    onFault: (error) => assert.fail(String(error)),
   })
   await loadLedger(disk, ledger, caches, [], () => terms, 0)
   addAccount(ledger, 'a1', 10)
@@ -104,6 +107,20 @@ describe('the answer of a call', () => {
     way.pass(2_000)
     assert.equal(await statusOf(way), 410)
     assert.equal(await way.answers.read('another', CALL), null)
+  })
+
+  test('counts as fetched when one of two readers had it whole', async () => {
+    const way = await createWayOut()
+    way.connect()
+    way.accept(false)
+    way.end()
+    await way.answers.read('f1', CALL)
+    await way.answers.read('f1', CALL)
+    way.answers.undelivered(CALL)
+    way.answers.delivered(CALL)
+    assert.equal(await statusOf(way), 200)
+    way.pass(61_000)
+    assert.equal(await statusOf(way), 410)
   })
 
   test('is 500 with the reason, 504, or 509 where it failed', async () => {

@@ -119,7 +119,7 @@ test('every command has a help text with examples that parse', () => {
     const help = helpOf(command.words)
     assert.match(help, /Examples:\n {2}\$ hyper /)
     for (const example of command.examples) {
-      const words = example.replace(/ [<>] .*/, '').replace(/\$\(.*\)|'[^']*'/, 'x')
+      const words = example.replace(/ [<>|] .*/, '').replace(/\$\(.*\)|'[^']*'/, 'x')
       assert.equal(readArguments(words.split(' ')).kind, 'run', example)
     }
   }

@@ -13,15 +13,21 @@ const UP = new URL('../../cli/up.ts', import.meta.url).pathname
 
 /** Notes its life in a file; drains for a moment, so that the order of ends is seen. */
 const DAEMON = `
-import { appendFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 const kind = basename(process.argv[1], '.mjs')
 process.once('message', ({ config }) => {
   const note = (what) => appendFileSync(config.home + '.events', JSON.stringify({ kind, what, pid: process.pid, ticket: config.ticket, port: config.listenPort }) + '\\n')
   if (process.env.STUB_FAIL === kind) {
-    process.send({ type: 'failed', code: 'ENGINE_UNREACHABLE', message: 'no engine. Start the Docker engine, or set DOCKER_HOST.' }, () => process.exit(1))
+    process.send({ type: 'failed', code: 'STATE_IN_USE', message: 'it is in use. Stop the other process, or set another HYPER_HOME.' }, () => process.exit(1))
     return
   }
+  const refusal = config.home + '.' + kind + '.refuse'
+  if (existsSync(refusal)) {
+    process.send({ type: 'failed', code: readFileSync(refusal, 'utf8'), message: 'no way' }, () => process.exit(1))
+    return
+  }
+  process.on('SIGUSR2', () => process.send({ type: 'failed', code: 'NOT_A_MEMBER', message: 'sent away' }, () => process.exit(1)))
   process.on('SIGTERM', () => {
     note('draining')
     setTimeout(() => { note('ended'); process.exit(0) }, 50)
@@ -89,7 +95,10 @@ const startUp = async (t: TestContext, env: Readonly<Record<string, string>> = {
       .map((text): Event => JSON.parse(text))
   const started = (kind: string) =>
     events().then((all) => all.filter((event) => event.kind === kind && event.what === 'started'))
-  return { child, output, events, started }
+  /** From now on a daemon of this kind refuses to start. */
+  const refuse = (kind: string, code: string): Promise<void> =>
+    writeFile(join(home, `all.${kind}.refuse`), code)
+  return { child, output, events, started, refuse }
 }
 
 test('agents start after the coordinator and stop before it', async (t) => {
@@ -126,10 +135,42 @@ test('a daemon that dies is started again, where it was and without a new invita
   assert.equal(await ended(child), 0)
 })
 
+test('a restart that fails says why in one line each time, with the pause, and is tried on', async (t) => {
+  const { child, output, started, refuse } = await startUp(t)
+  await eventually(() => output().includes('greeted'), 10_000, output)
+  const [agent] = await started('agent')
+  const [coordinator] = await started('coordinator')
+  assert.ok(agent !== undefined && coordinator !== undefined)
+  await refuse('coordinator', 'ADDRESS_IN_USE')
+  await refuse('agent', 'STOPPING')
+  process.kill(coordinator.pid, 'SIGKILL')
+  process.kill(agent.pid, 'SIGUSR2')
+  const wanted = [
+    'The agent-1 ended: sent away. Join with a ticket: `hyper invite` on the coordinator prints one (this does not go away by itself); starting it again in 0.2 s.',
+    'The agent-1 did not start: no way. Try again in a moment; starting it again in 0.4 s.',
+    'The coordinator died (SIGKILL); starting it again in 0.2 s.',
+    'The coordinator did not start: no way. Stop the other process, or choose another address (this does not go away by itself); starting it again in 0.4 s.',
+    'The coordinator did not start: no way. Stop the other process, or choose another address (this does not go away by itself); starting it again in 0.8 s.',
+  ]
+  await eventually(() => wanted.every((line) => output().includes(`${line}\n`)), 10_000, output)
+  const told = output()
+    .split('\n')
+    .filter((line) => line.includes('coordinator'))
+  assert.ok(
+    told.every((line) => line.endsWith(' s.')),
+    output(),
+  )
+  child.kill('SIGTERM')
+  assert.equal(await ended(child), 0)
+})
+
 test('a start that fails says why, and leaves nothing running', async (t) => {
   const { child, output, events } = await startUp(t, { STUB_FAIL: 'agent' })
   assert.equal(await ended(child), 1)
-  assert.match(output(), /failed: no engine\. Start the Docker engine, or set DOCKER_HOST\./)
+  assert.match(
+    output(),
+    /failed: it is in use\. Stop the other process, or set another HYPER_HOME\./,
+  )
   assert.equal((await events()).at(-1)?.what, 'ended')
 })
 

@@ -119,7 +119,10 @@ describe('the commit loop', () => {
     await turn()
     add('three', put('call', 'c', 1))
     await turn()
-    assert.deepEqual(failures, [refused])
+    assert.deepEqual(
+      failures.map((error) => (error instanceof Error ? error.cause : error)),
+      [refused],
+    )
     assert.deepEqual(done, [])
     assert.equal(disk.batches.length, 1)
     assert.equal(loop.isSettled(), false)

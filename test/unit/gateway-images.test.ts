@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { readRegistryAuth } from '../../coordinator/gateway/registry-auth.ts'
+import { readRegistryAuth } from '../../coordinator/gateway/images.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { createFakePorts, IMAGE } from '../support/fake-ports.ts'
 import { BEARER, startTestGateway } from '../support/gateway.ts'

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { refuseForeignPages } from '../../coordinator/gateway/auth.ts'
 import { HyperError } from '../../protocol/errors.ts'
-import { UUID } from '../support/fake-ports.ts'
+import { createFakePorts, UUID } from '../support/fake-ports.ts'
 import { BEARER, startTestGateway } from '../support/gateway.ts'
 
 test('the management plane needs a token, and says which kind', async (t) => {
@@ -62,6 +62,25 @@ test('a page that reaches loopback by a name of its own is refused', async (t) =
   }
   assert.equal(await statusOf(host, 'Sec-Fetch-Site: cross-site'), '403')
   assert.equal(await statusOf(host, 'Sec-Fetch-Site: same-origin'), '200')
+})
+
+test('a request costs no overview of the coordinator, a list of accounts costs one', async (t) => {
+  const fake = createFakePorts()
+  let overviews = 0
+  const ports = {
+    ...fake.ports,
+    overview: () => {
+      overviews += 1
+      return fake.ports.overview()
+    },
+  }
+  const { url } = await startTestGateway(t, { ...fake, ports })
+  for (const path of ['/_ping', '/funcs', '/funcs/f', '/agents']) {
+    assert.equal((await fetch(`${url}${path}`, { headers: BEARER })).status, 200)
+  }
+  assert.equal(overviews, 0)
+  assert.equal((await fetch(`${url}/accounts`, { headers: BEARER })).status, 200)
+  assert.equal(overviews, 1)
 })
 
 test('off loopback any Host is taken, and foreign pages are not', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createBench, outcomeIn } from '../support/ledger-bench.ts'
-import { MiB } from '../support/ledger-words.ts'
+import { MiB, makeHello } from '../support/ledger-words.ts'
 
 const minute = 60_000
 const a2 = { accountId: 'a2', funcId: 'f2' }
@@ -72,7 +72,10 @@ describe('choosing what runs next', () => {
     bench.connect('gpu', { labels: { gpu: 'yes' }, runtimes: ['runc', 'runsc'] })
     assert.equal(bench.leaseOf(bench.accept({ constraints: { gpu: 'yes' } }))?.agentId, 'gpu')
     assert.equal(bench.leaseOf(bench.accept({ runtime: 'runsc' }))?.agentId, 'gpu')
-    const local = bench.accept({ image: { reference: 'mine', digest: null, id: 'local' } })
+    const local = bench.accept({
+      image: { reference: 'mine', digest: null, id: 'local' },
+      isAnywhere: false,
+    })
     assert.equal(local.state, 'queued')
     const advert = {
       ...{ sequence: 1, slotsFree: 1, memoryFreeBytes: 1, diskFreeBytes: 1 },
@@ -80,6 +83,49 @@ describe('choosing what runs next', () => {
     }
     bench.apply({ type: 'advert', agentId: 'plain', advert })
     assert.equal(bench.leaseOf(local)?.agentId, 'plain')
+  })
+
+  test('an agent that fell silent is offered nothing, though it seems connected', () => {
+    const bench = createBench()
+    bench.connect('frozen')
+    const first = bench.accept()
+    bench.start('frozen', first)
+    bench.connect('fresh', { slots: 1 })
+    bench.pass(13_000, true)
+    bench.heartbeat('fresh', [])
+    const second = bench.accept()
+    assert.equal(bench.leaseOf(second)?.agentId, 'fresh')
+    bench.end('fresh', bench.keyOf(second))
+    for (let second_ = 0; second_ < 10; second_ += 1) {
+      bench.pass(1000, true)
+      bench.heartbeat('fresh', [])
+    }
+    assert.equal(bench.leaseOf(first)?.agentId, 'fresh', 'run again where somebody answers')
+  })
+
+  test('a call that no member could run starts as soon as one comes that can', () => {
+    const bench = createBench()
+    bench.connect('small', { memoryBytes: 64 * MiB })
+    const large = bench.accept({ memoryBytes: 128 * MiB })
+    assert.equal(large.state, 'aside')
+    bench.connect('large', { memoryBytes: 256 * MiB })
+    assert.equal(bench.leaseOf(large)?.agentId, 'large')
+  })
+
+  test('an agent that the operator drained while it was away is told so and offered nothing', () => {
+    const bench = createBench()
+    bench.connect('one')
+    bench.disconnect('one')
+    bench.apply({ type: 'drain', agentId: 'one', draining: true })
+    const call = bench.accept()
+    const hello = makeHello()
+    const effects = bench.apply({ type: 'connect', agentId: 'one', name: 'one', session: 9, hello })
+    const orders = effects.flatMap((effect) => (effect.type === 'send' ? [effect.order.type] : []))
+    assert.deepEqual(orders, ['drain'])
+    assert.equal(effects[0]?.type, 'welcome', 'the welcome comes first')
+    assert.equal(call.state, 'queued')
+    bench.apply({ type: 'drain', agentId: 'one', draining: false })
+    assert.equal(call.state, 'leased')
   })
 
   test('an agent that drains or has no engine is offered nothing', () => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { chmod, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -116,6 +116,32 @@ describe('the store', () => {
     for (let round = 0; round < 2; round += 1) {
       await assert.rejects(openStore(folder), hasCode('STATE_TOO_NEW'))
     }
+  })
+
+  test('refuses rows of an earlier version, and changes nothing of them', async (context) => {
+    const folder = await makeFolder(context)
+    const store = await openStore(folder)
+    await store.commit([put('meta', 'schema', 0)])
+    await store.close()
+    for (let round = 0; round < 2; round += 1) {
+      await assert.rejects(openStore(folder), hasCode('STATE_TOO_OLD'))
+    }
+  })
+
+  test('keeps its folder to its owner, also one that was open to others', async (context) => {
+    const folder = await makeFolder(context)
+    await chmod(folder, 0o755)
+    const store = await openStore(folder)
+    context.after(() => store.close())
+    assert.equal((await stat(folder)).mode & 0o777, 0o700)
+  })
+
+  test('names a database that cannot be opened, and lets go of its folder', async (context) => {
+    const folder = await makeFolder(context)
+    await writeFile(join(folder, 'ledger'), 'no database')
+    await assert.rejects(openStore(folder), hasCode('STATE_DAMAGED'))
+    await rm(join(folder, 'ledger'))
+    await (await openStore(folder)).close()
   })
 
   test('writes all of a commit or nothing', async (context) => {

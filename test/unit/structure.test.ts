@@ -3,6 +3,8 @@ import { readdir, readFile } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { describe, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { ERRORS } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import { VERSION } from '../../protocol/version.ts'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
@@ -17,6 +19,8 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
   cli: ['client', 'protocol'],
 }
 
+const LINES_MAX = 300
+
 /** The build compiles hyper-init with the agent's own means. */
 const EXCEPTIONS = ['cli/setup/build.ts → agent/init/build.ts']
 
@@ -26,9 +30,21 @@ const IMPORT = /\b(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g
 const importsOf = async (path: string): Promise<string[]> =>
   [...(await readFile(join(root, path), 'utf8')).matchAll(IMPORT)].map(([, name = '']) => name)
 
-const filesOf = async (room: string): Promise<string[]> => {
-  const entries = await readdir(join(root, room), { recursive: true })
-  return entries.filter((name) => name.endsWith('.ts')).map((name) => join(room, name))
+const filesOf = async (...rooms: readonly string[]): Promise<string[]> => {
+  const files: string[] = []
+  for (const room of rooms) {
+    const entries = await readdir(join(root, room), { recursive: true })
+    files.push(...entries.filter((name) => name.endsWith('.ts')).map((name) => join(room, name)))
+  }
+  return files
+}
+
+const filesOfProgram = (): Promise<string[]> => filesOf(...Object.keys(ROOMS))
+
+const textOf = async (files: readonly string[], but: string): Promise<string> => {
+  const read = files.filter((file) => file !== but)
+  const texts = await Promise.all(read.map((file) => readFile(join(root, file), 'utf8')))
+  return texts.join('\n')
 }
 
 describe('the house', () => {
@@ -52,11 +68,11 @@ describe('the house', () => {
     })
   }
 
-  test('the words of protocol need no package that does I/O, but in mesh/', async () => {
-    const pure = ['typebox', 'typebox/compile', '@ipld/dag-cbor']
+  test('the words of protocol do no I/O, but in mesh/ and private-file.ts', async () => {
+    const pure = ['typebox', 'typebox/compile', 'typebox/schema', '@ipld/dag-cbor', 'node:crypto']
     const found: string[] = []
     for (const file of await filesOf('protocol')) {
-      if (file.startsWith('protocol/mesh/')) continue
+      if (file.startsWith('protocol/mesh/') || file === 'protocol/private-file.ts') continue
       for (const name of await importsOf(file)) {
         if (!name.startsWith('.') && !pure.includes(name)) found.push(`${file} → ${name}`)
       }
@@ -80,6 +96,43 @@ describe('the house', () => {
         /Date\.|performance\.|Math\.random|randomUUID|node:|Promise|async /,
         file,
       )
+    }
+  })
+
+  test('every bound of the table is used by the program', async () => {
+    const program = await textOf(await filesOfProgram(), 'protocol/limits.ts')
+    const unused = Object.keys(limits).filter(
+      (name) => !new RegExp(`\\blimits\\.${name}\\b`).test(program),
+    )
+    assert.deepEqual(unused, [])
+  })
+
+  test('every error of the table can happen in the program', async () => {
+    const program = await textOf(await filesOfProgram(), 'protocol/errors.ts')
+    const unused = Object.keys(ERRORS).filter((code) => !program.includes(`'${code}'`))
+    assert.deepEqual(unused, [])
+  })
+
+  test('a file of code has under 300 lines', async () => {
+    const long: string[] = []
+    for (const file of [...(await filesOfProgram()), ...(await filesOf('bench', 'test'))]) {
+      // A table has as many lines as rows.
+      if (file === 'protocol/errors.ts') continue
+      const lines = (await readFile(join(root, file), 'utf8')).split('\n').length - 1
+      if (lines >= LINES_MAX) long.push(`${file}: ${lines}`)
+    }
+    assert.deepEqual(long, [])
+  })
+
+  test('a comment that cites ARCHITECTURE.md cites a heading of it', async () => {
+    const document = await readFile(join(root, 'ARCHITECTURE.md'), 'utf8')
+    const headings = [...document.matchAll(/^#+ (.+)$/gm)].map(([, heading = '']) => heading)
+    const files = [...(await filesOfProgram()), 'agent/init/hyper-init.c']
+    for (const file of files) {
+      const comments = (await readFile(join(root, file), 'utf8')).replace(/\n\s*(\*|\/\/) ?/g, ' ')
+      for (const [, cited = ''] of comments.matchAll(/\(see ([^()]*?) in ARCHITECTURE\.md\)/g)) {
+        assert.ok(headings.includes(cited), `${file} cites ${cited}`)
+      }
     }
   })
 

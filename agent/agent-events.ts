@@ -1,0 +1,41 @@
+/** What an agent's state is told, and what it asks for in answer: the words of attempt.ts. */
+
+import type { AttemptKey, AttemptResult } from '../protocol/call.ts'
+import type {
+  AgentMessage,
+  Assignment,
+  CoordinatorOrder,
+  PullOrder,
+  Verdict,
+} from '../protocol/messages.ts'
+import type { Room } from './slots.ts'
+
+export type AgentEvent =
+  | { type: 'welcomed'; session: number; epoch: number; verdicts: readonly Verdict[] }
+  | { type: 'disconnected' }
+  /** `unfit`: why this agent can run none of this kind now; '' where it can. */
+  | { type: 'order'; order: CoordinatorOrder; unfit: string }
+  | { type: 'started'; key: AttemptKey }
+  /** Null: it was cancelled before it had a result. */
+  | { type: 'ended'; key: AttemptKey; result: AttemptResult | null }
+  | { type: 'written'; key: AttemptKey }
+  | { type: 'removed'; key: AttemptKey }
+  | { type: 'drain'; draining: boolean }
+  /** The host is another size than was thought. */
+  | { type: 'resized'; room: Room }
+  /** The time to drain is over: what runs is stopped and handed back. */
+  | { type: 'leave' }
+
+export type AgentEffect =
+  | { type: 'run'; assignment: Assignment }
+  | { type: 'stop'; key: AttemptKey; reason: 'cancel' | 'leaving' }
+  | { type: 'write'; key: AttemptKey; result: AttemptResult }
+  /** Send the result, which was or is being written. */
+  | { type: 'report'; key: AttemptKey; session: number }
+  | { type: 'remove'; key: AttemptKey }
+  | { type: 'delete'; key: AttemptKey }
+  | { type: 'send'; message: Exclude<AgentMessage, { type: 'hello' }> }
+  | { type: 'pull'; order: PullOrder }
+  | { type: 'cancelPull'; pull: number }
+  | { type: 'raiseEpoch'; epoch: number }
+  | { type: 'disconnect' }

@@ -1,0 +1,100 @@
+/**
+ * Opening a daemon's LevelDB: the state folder is made or narrowed to 0700 and locked, the database
+ * opened in it, its schema version compared, and its first files made to outlive a power cut.
+ *
+ * What is not to be opened is refused before anything is written: STATE_IN_USE, STATE_DAMAGED,
+ * STATE_TOO_NEW, STATE_TOO_OLD (there is no migration yet). The rows are the caller's own; so is
+ * the row that tells the version, which `readVersion` and `writeFirst` know.
+ */
+
+import { chmod, mkdir, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Level } from 'level'
+import { HyperError, messageOf } from '../protocol/errors.ts'
+import { syncFolder } from '../protocol/private-file.ts'
+import { lockFolder } from './folder-lock.ts'
+
+export type Database = Level<string, Uint8Array>
+
+interface LevelPlan {
+  /** The state folder, which belongs to this process from now on. */
+  readonly folder: string
+  /** Of the database's own folder in it. */
+  readonly name: string
+  readonly schemaVersion: number
+  /** Undefined where the database is new. Throws STATE_DAMAGED. */
+  readonly readVersion: (database: Database) => Promise<number | undefined>
+  /** A synced write of at least the version. */
+  readonly writeFirst: (database: Database) => Promise<void>
+}
+
+interface OpenLevel {
+  readonly database: Database
+  /** Closes the database and lets go of the folder. */
+  close(): Promise<void>
+}
+
+const PRIVATE = 0o700
+const OTHERS = 0o077
+
+const claimFolder = async (folder: string): Promise<void> => {
+  await mkdir(folder, { recursive: true, mode: PRIVATE })
+  const { mode } = await stat(folder)
+  if ((mode & OTHERS) !== 0) await chmod(folder, PRIVATE)
+}
+
+const isLocked = (error: unknown): boolean =>
+  error instanceof Error &&
+  (('code' in error && error.code === 'LEVEL_LOCKED') || isLocked(error.cause))
+
+const openDatabase = async (path: string): Promise<Database> => {
+  const database: Database = new Level(path, { keyEncoding: 'utf8', valueEncoding: 'view' })
+  try {
+    await database.open()
+    return database
+  } catch (cause) {
+    if (isLocked(cause)) {
+      throw new HyperError('STATE_IN_USE', `${path} is in use by another process`, { cause })
+    }
+    throw new HyperError('STATE_DAMAGED', `${path} cannot be opened: ${messageOf(cause)}`, {
+      cause,
+    })
+  }
+}
+
+const checkVersion = (stored: number | undefined, plan: LevelPlan): void => {
+  if (stored === undefined || stored === plan.schemaVersion) return
+  if (stored > plan.schemaVersion) {
+    throw new HyperError('STATE_TOO_NEW', `${plan.folder} was written by a later version of hyper`)
+  }
+  throw new HyperError(
+    'STATE_TOO_OLD',
+    `${plan.folder} was written by an earlier version of hyper, whose rows this one cannot read`,
+  )
+}
+
+/** Throws STATE_IN_USE, STATE_DAMAGED, STATE_TOO_NEW, STATE_TOO_OLD; nothing is held then. */
+export const openLevel = async (plan: LevelPlan): Promise<OpenLevel> => {
+  await claimFolder(plan.folder)
+  const path = join(plan.folder, plan.name)
+  const lock = await lockFolder(plan.folder)
+  const database = await openDatabase(path).catch(async (error: unknown) => {
+    await lock.release()
+    throw error
+  })
+  const close = async (): Promise<void> => {
+    await database.close().finally(() => lock.release())
+  }
+  try {
+    checkVersion(await plan.readVersion(database), plan)
+    // LevelDB makes its first files without syncing their folder: one synced write and a sync of
+    // the folders before anything rests on them.
+    await plan.writeFirst(database)
+    await syncFolder(path)
+    await syncFolder(plan.folder)
+    return { database, close }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
