@@ -59,8 +59,14 @@ interface Flag {
   readonly taken: 1 | 2
 }
 
-const emit = (known: Known, value: string | undefined): string =>
-  known.takesValue && value !== undefined ? `--${known.long}=${MARK}${value}` : `--${known.long}`
+/** cac knows a flag without a value by its camel-cased name only; under the other it takes a value. */
+const flagName = (long: string): string =>
+  long.startsWith('no-') ? long : long.replace(/-(.)/g, (_, letter: string) => letter.toUpperCase())
+
+const emit = (known: Known, value: string | undefined): string => {
+  if (!known.takesValue) return `--${flagName(known.long)}`
+  return value === undefined ? `--${known.long}` : `--${known.long}=${MARK}${value}`
+}
 
 const readLong = (
   token: string,

@@ -73,7 +73,13 @@ export const callFunc = async (input: Input): Promise<number | undefined> => {
   return likeRun(output, async () => {
     const client = await input.connect()
     const [func, asked] = [await client.funcs.get(name), await options()]
-    return client.calls.run(func, asked)
+    return client.calls.run(func, asked).catch((error: unknown) => {
+      // Accepted or not, nobody can tell: the user should look before calling again.
+      if (error instanceof HyperError && error.code === 'UNREACHABLE') {
+        output.note(`The call may go on without this connection: hyper func calls ${name}`)
+      }
+      throw error
+    })
   })
 }
 

@@ -40,6 +40,20 @@ test('flags, help and -- after IMAGE are words like any other', () => {
   assert.deepEqual(run('func', 'create', '--name', 'n', '--', 'img', '--', 'ls').rest, ['--', 'ls'])
 })
 
+test('a flag without a value takes no word, whatever its name', () => {
+  for (const { words, args, options } of COMMANDS) {
+    const given = args === '' ? [] : args.split(' ').filter((arg) => arg.startsWith('<'))
+    for (const { flags } of options.filter(({ flags }) => !flags.includes('<'))) {
+      const long = flags.split(',').at(-1)?.trim() ?? ''
+      const read = run(...words.split(' '), long, ...given.map((_, index) => `word${index}`))
+      assert.equal(read.args.length, given.length, `${words} ${long}`)
+    }
+  }
+  assert.deepEqual(run('func', 'create', '--at-most-once', 'img', 'ls').options.get('atMostOnce'), [
+    true,
+  ])
+})
+
 test('any words after IMAGE come through', () => {
   fc.assert(
     fc.property(fc.array(fc.string()), (words) => {
