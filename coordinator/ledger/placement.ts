@@ -111,7 +111,9 @@ export const whyNotPlaced = (agents: Iterable<Agent>, terms: Terms, nowMs: numbe
 export const pickAgentForPull = (agents: Iterable<Agent>): Agent | undefined => {
   let best: Agent | undefined
   for (const agent of agents) {
-    if (agent.session === 0 || agent.advert?.engineUp === false) continue
+    // Without a platform it has not yet seen its engine.
+    const hasEngine = agent.advert?.engineUp !== false && agent.hello.platform !== ''
+    if (agent.session === 0 || !hasEngine) continue
     if (best === undefined || slotsFree(agent) > slotsFree(best)) best = agent
   }
   return best
