@@ -94,7 +94,9 @@ const loadHistory = async (
     caches.restoreHistory(row)
     const debt = debts.get(row.id)
     if (debt === undefined) continue
-    ledger.owed.set(row.id, { key: debt.key, agentId: debt.agentId, row, isInherited: true })
+    const { key, agentId } = debt
+    const untilMs = nowMs + limits.historyMs
+    ledger.owed.set(row.id, { key, agentId, row, isInherited: true, untilMs })
   }
   for await (const [key, value] of store.range('output')) {
     const [funcId = '', seq = ''] = key.split('/')

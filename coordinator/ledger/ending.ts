@@ -103,7 +103,7 @@ export const endCall = (
   // What still holds the object (a queue skips it, a heap drops it) sees that it is over.
   call.granted = []
   if (isOwed) {
-    ledger.owed.set(call.id, { key, agentId, row, isInherited: false })
+    ledger.owed.set(call.id, { key, agentId, row, isInherited: false, untilMs: Infinity })
     effects.push({ type: 'write', operation: put('owed', call.id, { funcId, seq, key, agentId }) })
   }
   effects.push(

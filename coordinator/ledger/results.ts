@@ -135,6 +135,15 @@ export const owedOf = (ledger: Ledger, key: AttemptKey, agentId: string): Owed |
   return isIts ? owed : undefined
 }
 
+const giveUp = (ledger: Ledger, { row }: Owed, effects: Effect[]): void => {
+  ledger.owed.delete(row.id)
+  const { id: callId, attempt, outcome } = row
+  effects.push(
+    { type: 'output-gone', row },
+    { type: 'final', callId, attempt, outcome, body: new Uint8Array() },
+  )
+}
+
 /** What only the agent still had is gone: it was removed from the mesh, or names it no more. */
 export const giveUpOwed = (
   ledger: Ledger,
@@ -142,13 +151,15 @@ export const giveUpOwed = (
   named: ReadonlySet<string>,
   effects: Effect[],
 ): void => {
-  for (const [callId, { row, isInherited, key, ...owed }] of ledger.owed) {
-    if (!isInherited || owed.agentId !== agentId || named.has(attemptName(key))) continue
-    ledger.owed.delete(callId)
-    const { attempt, outcome } = row
-    effects.push(
-      { type: 'output-gone', row },
-      { type: 'final', callId, attempt, outcome, body: new Uint8Array() },
-    )
+  for (const owed of [...ledger.owed.values()]) {
+    if (!owed.isInherited || owed.agentId !== agentId || named.has(attemptName(owed.key))) continue
+    giveUp(ledger, owed, effects)
+  }
+}
+
+/** Bodies whose agent stayed away for as long as a history row stays. */
+export const expireOwed = (ledger: Ledger, nowMs: number, effects: Effect[]): void => {
+  for (const owed of [...ledger.owed.values()]) {
+    if (owed.untilMs <= nowMs) giveUp(ledger, owed, effects)
   }
 }

@@ -137,6 +137,8 @@ export interface Owed {
   readonly row: HistoryRow
   /** From before this start: only its agent still has the body. */
   readonly isInherited: boolean
+  /** How long that agent is waited for. */
+  readonly untilMs: number
 }
 
 /** A call set aside until then; outdated where the call's own time differs. */

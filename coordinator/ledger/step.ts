@@ -18,7 +18,7 @@ import { createHeap } from './heap.ts'
 import { endLease, leaseOf } from './leases.ts'
 import { expireLeases, forgiveSilence } from './lost.ts'
 import { createQueue } from './queue.ts'
-import { commitResult, giveUpOwed, settleDelivery } from './results.ts'
+import { commitResult, expireOwed, giveUpOwed, settleDelivery } from './results.ts'
 import {
   attemptGone,
   connectAgent,
@@ -117,6 +117,7 @@ const onTick = (ledger: Ledger, now: Now, effects: Effect[]): void => {
   ledger.lastTickMs = now.ms
   if (passedMs > limits.leaseMarginMs) forgiveSilence(ledger, now.ms)
   expireLeases(ledger, now, effects)
+  expireOwed(ledger, now.ms, effects)
   returnAside(ledger, now, effects)
   for (const account of ledger.accounts.values()) {
     const head = account.leases < account.quota ? account.queue.head() : undefined

@@ -5,6 +5,7 @@ import type { Effect, LedgerEvent } from '../../coordinator/ledger/state.ts'
 import { addAccount, createLedger, step } from '../../coordinator/ledger/step.ts'
 import { loadLedger } from '../../coordinator/load.ts'
 import type { Operation } from '../../coordinator/store.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Hello } from '../../protocol/messages.ts'
 import { createDisk } from '../support/ledger-disk.ts'
 import { checkBooks } from '../support/ledger-invariants.ts'
@@ -27,6 +28,7 @@ const createRestartable = (over: object = {}) => {
     if (effect.type === 'ended') {
       return caches.addHistory(effect.row, effect.isOwed ? null : effect.body, nowMs)
     }
+    if (effect.type === 'output-gone') return caches.dropOutput(effect.row, nowMs)
     return effect.type === 'keep-output' ? caches.keepOutput(effect.row, effect.body, nowMs) : []
   }
   const apply = (event: LedgerEvent): Effect[] => {
@@ -55,6 +57,11 @@ const createRestartable = (over: object = {}) => {
         effects.push(...apply({ type: 'tick' }))
       }
       return effects
+    },
+    /** The coordinator looks at its clocks once, so much later. */
+    later(ms: number): Effect[] {
+      nowMs += ms
+      return apply({ type: 'tick' })
     },
     async restart(accounts = [{ id: 'a1', quota: 1 }]): Promise<void> {
       ledger = createLedger(ledger.epoch + 1, nowMs)
@@ -145,5 +152,18 @@ describe('a coordinator that was killed', () => {
       'who waits is told',
     )
     assert.equal(bench.ledger().owed.size, 0)
+  })
+
+  test('gives up an owed body whose agent stays away for a day', async () => {
+    const bench = createRestartable()
+    bench.connect()
+    bench.accept(true)
+    bench.apply({ type: 'result', agentId: 'one', key, result: makeResult(key) })
+    await bench.restart()
+    bench.later(limits.historyMs - 2_000)
+    assert.equal(bench.ledger().owed.size, 1)
+    const effects = bench.later(4_000)
+    assert.ok(effects.some((effect) => effect.type === 'final'))
+    assert.deepEqual([bench.ledger().owed.size, bench.disk.keys('owed').length], [0, 0])
   })
 })
