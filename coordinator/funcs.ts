@@ -41,6 +41,7 @@ const termsOf = (stored: StoredFunc): Terms => ({
   atMostOnce: stored.func.AtMostOnce,
   retryOnExit: stored.func.RetryOnExit,
   queueTimeoutMs: stored.func.QueueTimeout * 1000,
+  timeoutMs: stored.func.Timeout * 1000,
   image: {
     reference: stored.image.reference,
     digest: stored.image.digest,

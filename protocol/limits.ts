@@ -72,6 +72,11 @@ export const limits = {
   retryPauseMsMin: 250,
   retryPauseMsMax: 30 * second,
 
+  /** A head that waited so long for room reserves it … */
+  reserveAfterMs: 30 * second,
+  /** … on one agent for so long, then on another. */
+  reservationMs: 10 * minute,
+
   // ── Leases (see The lease, not the connection in ARCHITECTURE.md) ────────────────────────
   leaseMsMin: 15 * second,
   leaseMsMax: 10 * minute,

@@ -101,6 +101,7 @@ export const callFromRow = (row: CallRow, terms: Call['terms']): Call => ({
   asideUntilMs: 0,
   isHopeless: false,
   waitedMs: 0,
+  roomMs: 0,
   heard: [],
   reason: '',
 })

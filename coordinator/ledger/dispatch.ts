@@ -11,6 +11,7 @@ import { setAside, setState, writeCall } from './calls.ts'
 import { countAsAlive, unhearAll } from './grants.ts'
 import { grantLease } from './leases.ts'
 import { couldRun, hasRoom, pickAccount, pickAgent, whyNotPlaced } from './placement.ts'
+import { endReservation } from './reservations.ts'
 import type { Account, Call, Effect, Ledger, Now } from './state.ts'
 
 /** Places every head that fits. Each pass places one call or blocks one account: it ends. */
@@ -35,7 +36,9 @@ export const dispatch = (ledger: Ledger, now: Now, effects: Effect[]): void => {
       const grant = { attempt, epoch: key.epoch, agentId: agent.id, isLost: false }
       call.granted = [...call.granted, grant]
       call.reason = ''
+      call.roomMs = 0
       setState(ledger, call, 'leased')
+      endReservation(ledger, account.id)
       writeCall(call, effects)
       effects.push({ type: 'assign', agentId: agent.id, key, terms: call.terms, seq: call.seq })
     } else if (isHopeless(ledger, call)) {

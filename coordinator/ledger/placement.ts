@@ -16,6 +16,10 @@ const hasLabels = (agent: Agent, terms: Terms): boolean =>
 
 const holdsImage = (agent: Agent, terms: Terms): boolean => agent.images.has(imageKey(terms.image))
 
+/** It could run it, and has the image or can get it. */
+export const canRunHere = (agent: Agent, terms: Terms): boolean =>
+  couldRun(agent, terms) && (terms.isAnywhere || holdsImage(agent, terms))
+
 /** By its last hello: whether it could ever run such a call, were it present and empty. */
 export const couldRun = (agent: Agent, terms: Terms): boolean =>
   agent.hello.slots > 0 &&
@@ -24,7 +28,7 @@ export const couldRun = (agent: Agent, terms: Terms): boolean =>
   (terms.runtime === '' || agent.hello.runtimes.includes(terms.runtime)) &&
   hasLabels(agent, terms)
 
-const isOpen = (agent: Agent, nowMs: number): boolean =>
+export const isOpen = (agent: Agent, nowMs: number): boolean =>
   agent.session !== 0 &&
   nowMs - agent.heardMs <= limits.silentAgentMs &&
   !agent.draining &&
@@ -36,21 +40,27 @@ export const hasRoom = (agent: Agent, terms: Pick<Terms, 'memoryBytes'>): boolea
   agent.slotsUsed < agent.hello.slots &&
   agent.memoryUsedBytes + terms.memoryBytes <= agent.hello.memoryBytes
 
-const slotsFree = (agent: Agent): number => agent.hello.slots - agent.slotsUsed - agent.heard.size
+export const slotsFree = (agent: Agent): number =>
+  agent.hello.slots - agent.slotsUsed - agent.heard.size
 
 /** Attempts that it runs without a lease take their room as well. */
-const memoryFreeBytes = (agent: Agent): number => {
+export const memoryFreeBytes = (agent: Agent): number => {
   let bytes = agent.hello.memoryBytes - agent.memoryUsedBytes
   for (const call of agent.heard.values()) bytes -= call.terms.memoryBytes
   return bytes
 }
 
+/** What is left beside the room that is held for another account's head. */
+const hasFreeRoom = (agent: Agent, terms: Terms): boolean => {
+  const held = agent.reservedFor
+  const isHeld = held !== null && held.terms.accountId !== terms.accountId
+  const slots = slotsFree(agent) - (isHeld ? 1 : 0)
+  const bytes = memoryFreeBytes(agent) - (isHeld ? held.terms.memoryBytes : 0)
+  return slots > 0 && terms.memoryBytes <= bytes
+}
+
 const fitsNow = (agent: Agent, terms: Terms, nowMs: number): boolean =>
-  isOpen(agent, nowMs) &&
-  slotsFree(agent) > 0 &&
-  terms.memoryBytes <= memoryFreeBytes(agent) &&
-  couldRun(agent, terms) &&
-  (terms.isAnywhere || holdsImage(agent, terms))
+  isOpen(agent, nowMs) && hasFreeRoom(agent, terms) && canRunHere(agent, terms)
 
 export const pickAgent = (
   agents: Iterable<Agent>,

@@ -41,6 +41,7 @@ export const rememberAgent = (
     leases: new Set(),
     heard: new Map(),
     heardMs: nowMs,
+    reservedFor: null,
     pausedUntilMs: 0,
     pauseMs: 0,
   }

@@ -26,6 +26,8 @@ export interface Terms {
   readonly atMostOnce: boolean
   readonly retryOnExit: number
   readonly queueTimeoutMs: number
+  /** 0 is no limit. */
+  readonly timeoutMs: number
   readonly image: ImagePin
   readonly platform: string
   /** Any agent can get the image by itself; if not, the call runs where the image is. */
@@ -74,6 +76,8 @@ export interface Call {
   isHopeless: boolean
   /** How long it was head with quota free, or aside: what queueTimeout counts. */
   waitedMs: number
+  /** How long it was head with quota free and found no room: what a reservation waits for. */
+  roomMs: number
   /** Lost attempts that are heard of again: it is not started elsewhere meanwhile. */
   heard: readonly { readonly key: AttemptKey; readonly agentId: string }[]
   /** Why it waits, for people. */
@@ -115,6 +119,8 @@ export interface Agent {
   /** By name: attempts without a lease that it runs nevertheless (grants.ts). */
   readonly heard: Map<string, Call>
   heardMs: number
+  /** The call of another's account that what frees here is held for (reservations.ts). */
+  reservedFor: Call | null
   /** After a refusal it is offered nothing until then; the pause doubles. */
   pausedUntilMs: number
   pauseMs: number
@@ -138,6 +144,13 @@ export interface Owed {
   /** From before this start: only its agent still has the body. */
   readonly isInherited: boolean
   /** How long that agent is waited for. */
+  readonly untilMs: number
+}
+
+/** Room that is held for the head of an account. */
+export interface Reservation {
+  readonly call: Call
+  readonly agent: Agent
   readonly untilMs: number
 }
 
@@ -165,6 +178,8 @@ export interface Ledger {
   readonly owed: Map<string, Owed>
   readonly counts: Map<string, FuncCounts>
   readonly aside: Heap<Aside>
+  /** By account. */
+  readonly reservations: Map<string, Reservation>
 }
 
 export interface Now {

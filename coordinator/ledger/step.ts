@@ -18,6 +18,7 @@ import { createHeap } from './heap.ts'
 import { endLease, leaseOf } from './leases.ts'
 import { expireLeases, forgiveSilence } from './lost.ts'
 import { createQueue } from './queue.ts'
+import { renewReservations } from './reservations.ts'
 import { commitResult, expireOwed, giveUpOwed, settleDelivery } from './results.ts'
 import {
   attemptGone,
@@ -40,6 +41,7 @@ export const createLedger = (epoch: number, nowMs: number): Ledger => ({
   owed: new Map(),
   counts: new Map(),
   aside: createHeap((entry) => entry.untilMs),
+  reservations: new Map(),
 })
 
 export const addAccount = (ledger: Ledger, id: string, quota: number): Account => {
@@ -123,10 +125,12 @@ const onTick = (ledger: Ledger, now: Now, effects: Effect[]): void => {
     const head = account.leases < account.quota ? account.queue.head() : undefined
     if (head === undefined || head.heard.length > 0) continue
     head.waitedMs += passedMs
+    head.roomMs += passedMs
     if (head.waitedMs < head.terms.queueTimeoutMs) continue
     account.queue.take()
     endUnplaced(ledger, head, now, effects)
   }
+  renewReservations(ledger, now.ms)
 }
 
 const cancelCall = (ledger: Ledger, callId: string, now: Now, effects: Effect[]): void => {

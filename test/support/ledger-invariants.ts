@@ -55,6 +55,12 @@ const checkCalls = (ledger: Ledger, calls: readonly Call[]): void => {
     assert.ok(lost <= call.attemptsLost, 'lost attempts are counted')
     assert.ok(call.attemptsLost < call.terms.maxAttempts, 'a call with no attempt left has ended')
   }
+  const holding = [...ledger.agents.values()].filter((agent) => agent.reservedFor !== null)
+  const held = [...ledger.reservations.values()].filter(({ agent, call }) => {
+    assert.equal(agent.reservedFor, call, 'both sides of a reservation agree')
+    return ledger.agents.get(agent.id) === agent
+  })
+  assert.equal(holding.length, held.length, 'room is held for a reservation only')
   assert.deepEqual(new Map(ledger.counts), counts, 'counts of functions')
 }
 

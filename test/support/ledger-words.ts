@@ -16,6 +16,7 @@ export const makeTerms = (over: Partial<Terms> = {}): Terms => ({
   atMostOnce: false,
   retryOnExit: 0,
   queueTimeoutMs: 86_400_000,
+  timeoutMs: 300_000,
   image: { reference: 'app:1', digest: `sha256:${'a'.repeat(64)}`, id: 'i1' },
   isAnywhere: true,
   platform: 'linux/amd64',
