@@ -148,7 +148,7 @@ export interface Owed {
 }
 
 /** Room that is held for the head of an account. */
-export interface Reservation {
+interface Reservation {
   readonly call: Call
   readonly agent: Agent
   readonly untilMs: number

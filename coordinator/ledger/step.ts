@@ -117,15 +117,17 @@ const returnAside = (ledger: Ledger, now: Now, effects: Effect[]): void => {
 const onTick = (ledger: Ledger, now: Now, effects: Effect[]): void => {
   const passedMs = now.ms - ledger.lastTickMs
   ledger.lastTickMs = now.ms
-  if (passedMs > limits.leaseMarginMs) forgiveSilence(ledger, now.ms)
+  const wasAway = passedMs > limits.leaseMarginMs
+  if (wasAway) forgiveSilence(ledger, now.ms)
   expireLeases(ledger, now, effects)
   expireOwed(ledger, now.ms, effects)
   returnAside(ledger, now, effects)
   for (const account of ledger.accounts.values()) {
     const head = account.leases < account.quota ? account.queue.head() : undefined
     if (head === undefined || head.heard.length > 0) continue
-    head.waitedMs += passedMs
-    head.roomMs += passedMs
+    // While the coordinator itself was away nobody could have placed it.
+    head.waitedMs += wasAway ? 0 : passedMs
+    head.roomMs += wasAway ? 0 : passedMs
     if (head.waitedMs < head.terms.queueTimeoutMs) continue
     account.queue.take()
     endUnplaced(ledger, head, now, effects)

@@ -150,6 +150,14 @@ describe('queueTimeout', () => {
     assert.match(outcome?.message ?? '', /not placed within 600 s: no agent is connected/)
   })
 
+  test('does not count while the coordinator itself is away', () => {
+    const bench = createBench()
+    const call = bench.accept({ queueTimeoutMs })
+    bench.away(2 * queueTimeoutMs)
+    assert.equal(call.state, 'queued')
+    assert.equal(outcomeIn(bench.pass(queueTimeoutMs + 1_000), call)?.code, 'NOT_PLACED')
+  })
+
   test('counts while a call is set aside', () => {
     const bench = createBench()
     bench.connect('one')
