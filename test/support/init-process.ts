@@ -6,7 +6,12 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes, randomUUID } from 'node:crypto'
-import { createStreamParser, type InitFrame, type StreamParser } from '../../agent/init/frame.ts'
+import {
+  createStreamParser,
+  encodeFrame,
+  type InitFrame,
+  type StreamParser,
+} from '../../agent/init/frame.ts'
 
 const RUN_MS_MAX = 20_000
 
@@ -85,3 +90,18 @@ export function runInit(initPath: string, options: InitRunOptions): Promise<Init
     options.onSpawn?.(child)
   })
 }
+
+export type FramePart = Partial<InitFrame> & { argv: readonly string[] }
+
+/** Runs hyper-init with one frame; what `part` leaves out is as in `initFrame`. */
+export const runFrame = (
+  initPath: string,
+  part: FramePart,
+  options: Partial<InitRunOptions> = {},
+): Promise<InitRun> => {
+  const frame = initFrame(part)
+  return runInit(initPath, { frame, input: encodeFrame(frame), ...options })
+}
+
+/** The trailer of a process that ended by itself. */
+export const exited = (status: number) => ({ reason: 'exited', bySignal: false, status })

@@ -8,12 +8,14 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { buildInit } from '../../agent/init/build.ts'
-import { encodeFrame, type InitFrame, NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
+import { type InitFrame, NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
 import { eventually } from '../support/eventually.ts'
 import {
   AS_FIRST_PROCESS,
+  exited,
+  type FramePart,
   type InitRunOptions,
-  initFrame,
+  runFrame,
   runInit,
 } from '../support/init-process.ts'
 
@@ -47,16 +49,10 @@ before(async () => {
 })
 after(() => rm(folder, { recursive: true, force: true }))
 
-type Part = Partial<InitFrame> & { argv: readonly string[] }
-
-const run = (part: Part, options: Partial<InitRunOptions> = {}, path = initPath) => {
-  const frame = initFrame(part)
-  return runInit(path, { frame, input: encodeFrame(frame), ...options })
-}
+const run = (part: FramePart, options?: Partial<InitRunOptions>, path = initPath) =>
+  runFrame(path, part, options)
 const shell = (script: string, part: Partial<InitFrame> = {}, options?: Partial<InitRunOptions>) =>
   run({ argv: ['sh', '-c', script], ...part }, options)
-
-const exited = (status: number) => ({ reason: 'exited', bySignal: false, status })
 
 describe('hyper-init ends a process', { concurrency: 2 }, () => {
   test('at its timeout, by its stop signal', async () => {

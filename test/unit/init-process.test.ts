@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { buildInit } from '../../agent/init/build.ts'
-import { EXEC_ERRNO, encodeFrame, type InitFrame } from '../../agent/init/frame.ts'
-import { type InitRunOptions, initFrame, runInit } from '../support/init-process.ts'
+import { EXEC_ERRNO, type InitFrame } from '../../agent/init/frame.ts'
+import { exited, type FramePart, type InitRunOptions, runFrame } from '../support/init-process.ts'
 
 const MEGABYTE = 1 << 20
 
@@ -22,16 +22,10 @@ before(async () => {
 })
 after(() => rm(folder, { recursive: true, force: true }))
 
-type Part = Partial<InitFrame> & { argv: readonly string[] }
-
-const run = (part: Part, options: Partial<InitRunOptions> = {}, path = initPath) => {
-  const frame = initFrame(part)
-  return runInit(path, { frame, input: encodeFrame(frame), ...options })
-}
+const run = (part: FramePart, options?: Partial<InitRunOptions>, path = initPath) =>
+  runFrame(path, part, options)
 const shell = (script: string, part: Partial<InitFrame> = {}, options?: Partial<InitRunOptions>) =>
   run({ argv: ['sh', '-c', script], ...part }, options)
-
-const exited = (status: number) => ({ reason: 'exited', bySignal: false, status })
 
 describe('a process under hyper-init', { concurrency: 2 }, () => {
   test('gets its payload byte by byte and gives it back', async () => {
