@@ -32,7 +32,6 @@ export interface Transactions {
   /** The same; resolves when they are durable. Never rejects: a refused commit ends the process. */
   write(operations: readonly Operation[]): Promise<void>
   settled(): Promise<void>
-  now(): Now
 }
 
 interface Deps {
@@ -115,6 +114,5 @@ export const createTransactions = (deps: Deps): Transactions => {
     record: (operations) => loop.add(operations, () => undefined),
     write: (operations) => new Promise((resolve) => loop.add(operations, resolve)),
     settled: () => loop.settled(),
-    now,
   }
 }

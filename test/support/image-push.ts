@@ -21,7 +21,8 @@ export type ImageSource = {
   readonly rootDir: string
   /** As Docker names them: amd64, arm64. */
   readonly architecture: string
-  readonly config: { readonly Cmd?: readonly string[]; readonly Env?: readonly string[] }
+  /** As `docker inspect` names its fields. */
+  readonly config: Readonly<Record<string, unknown>>
 }
 
 const Progress = Type.Object({ error: Type.String() })

@@ -171,6 +171,20 @@ export const pushTestImages = async (deps: {
     architecture: native.architecture,
     config: { Cmd: ['/hello'] },
   })
+  // All that an image can say of how it is run; its health check would leave a mark within
+  // that second.
+  await make('hyper-test/configured', makeBusyboxRoot, {
+    architecture: native.architecture,
+    config: {
+      Entrypoint: ['sh', '-c', 'sleep 1; echo "$GREETING $0 $(pwd) $(id -u) $(ls /tmp)"'],
+      Cmd: ['from-image'],
+      Env: [...native.Env, 'GREETING=hello'],
+      WorkingDir: '/srv/app',
+      User: '1234',
+      Volumes: { '/volume': {} },
+      Healthcheck: { Test: ['CMD-SHELL', 'touch /tmp/checked'], Interval: 1_000_000 },
+    },
+  })
   await make('hyper-test/other-platform', (rootDir) => makeForeignRoot(rootDir, deps.helloPath), {
     architecture: foreignArchitecture(),
     config: { Cmd: ['/hello'] },
