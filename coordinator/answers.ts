@@ -36,7 +36,7 @@ export interface Answers {
 interface Deps {
   readonly ledger: Ledger
   readonly caches: Caches
-  readonly store: Pick<Store, 'get'>
+  readonly store: Pick<Store, 'get' | 'body'>
   readonly apply: (event: LedgerEvent) => void
   readonly record: (operations: readonly Operation[]) => void
   readonly settled: () => Promise<void>
@@ -103,8 +103,7 @@ export const createAnswers = (deps: Deps): Answers => {
     if (!caches.hasOutput(row.funcId, row.seq)) return null
     // The books are ahead of the disk by one commit.
     await deps.settled()
-    const body = await store.get('output', rowKey(row.funcId, row.seq))
-    return body instanceof Uint8Array ? body : null
+    return (await store.body('stdout', rowKey(row.funcId, row.seq))) ?? null
   }
 
   const isAway = (callId: string): boolean => ledger.owed.get(callId)?.isInherited === true

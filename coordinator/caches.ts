@@ -11,8 +11,8 @@
 
 import { limits } from '../protocol/limits.ts'
 import type { LogLine } from '../protocol/log-line.ts'
-import { type HistoryRow, rowKey } from './rows.ts'
-import { del, type Operation, put } from './store.ts'
+import { type HistoryRow, type OutputRow, rowKey } from './rows.ts'
+import { del, delBody, type Operation, put, putBody } from './store.ts'
 
 interface HistoryEntry {
   readonly id: string
@@ -120,14 +120,22 @@ export const createCaches = (): Caches => {
     cache.gone.set(seq, nowMs)
     const key = rowKey(funcId, seq)
     const wasDelivered = graces.delete(key)
-    return [del('output', key), ...(wasDelivered ? [del('fetched', key)] : [])]
+    return [
+      del('output', key),
+      delBody('stdout', key),
+      ...(wasDelivered ? [del('fetched', key)] : []),
+    ]
   }
 
   const addOutput = (row: HistoryRow, body: Uint8Array, nowMs: number): Operation[] => {
     const cache = cacheOf(row.funcId)
     if (!cache.rows.has(row.seq) || cache.outputs.has(row.seq)) return []
     const bytes = counted(body.byteLength)
-    const operations: Operation[] = [put('output', rowKey(row.funcId, row.seq), body)]
+    const key = rowKey(row.funcId, row.seq)
+    const operations: Operation[] = [
+      put('output', key, { bytes: body.byteLength } satisfies OutputRow),
+      putBody('stdout', key, body),
+    ]
     while (cache.outputBytes + bytes > limits.cacheBytesMax) {
       const oldest = firstKey(cache.outputs)
       if (oldest === undefined) break
@@ -210,7 +218,8 @@ export const createCaches = (): Caches => {
       for (const seq of cache.logs.keys()) operations.push(del('log', rowKey(funcId, seq)))
       for (const [seq, { id }] of cache.rows) {
         const key = rowKey(funcId, seq)
-        operations.push(del('history', key), del('callid', id), del('output', key), del('owed', id))
+        operations.push(del('history', key), del('callid', id), del('owed', id))
+        if (cache.outputs.has(seq)) operations.push(del('output', key), delBody('stdout', key))
         if (graces.delete(key)) operations.push(del('fetched', key))
       }
       return operations

@@ -31,18 +31,12 @@ interface Transition {
   readonly afterwards: () => void
 }
 
-const bodyBytes = (value: unknown): number => {
-  if (value instanceof Uint8Array) return value.byteLength
-  if (typeof value !== 'object' || value === null || !('payload' in value)) return 0
-  return bodyBytes(value.payload)
-}
-
-/** A measure, not an exact size: it bounds a batch, and only bodies and payloads are large. */
+/** A measure, not an exact size: it bounds a batch, and only bodies are large. */
 const bytesOf = (operations: readonly Operation[]): number => {
   let bytes = 0
   for (const operation of operations) {
     bytes += 512
-    if (operation.type === 'put') bytes += bodyBytes(operation.value)
+    if (operation.type === 'put-body') bytes += operation.bytes.byteLength
   }
   return bytes
 }

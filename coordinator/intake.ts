@@ -4,7 +4,6 @@
  * a bound; the others are read back from the store when their turn comes.
  */
 
-import { randomUUID } from 'node:crypto'
 import { type AttemptKey, attemptName } from '../protocol/call.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { SIZES } from '../protocol/func.ts'
@@ -12,13 +11,8 @@ import { limits } from '../protocol/limits.ts'
 import type { Assignment } from '../protocol/messages.ts'
 import type { Ledger, LedgerEvent, Terms } from './ledger/state.ts'
 import type { CallRequest, StoredFunc } from './ports.ts'
-import { parsePayloadRow } from './rows.ts'
+import { decodeInput, type Input } from './rows.ts'
 import { numberKey, type Store } from './store.ts'
-
-interface Input {
-  readonly payload: Uint8Array
-  readonly environment: readonly string[]
-}
 
 export interface Intake {
   /** Accepts a call and returns its id at once; the caller waits for what it needs. QUEUE_FULL, STOPPING. */
@@ -31,9 +25,10 @@ export interface Intake {
 
 interface Deps {
   readonly ledger: Ledger
-  readonly store: Pick<Store, 'get'>
+  readonly store: Pick<Store, 'body'>
   readonly apply: (event: LedgerEvent) => void
   readonly isStopping: () => boolean
+  readonly newCallId: () => string
   readonly termsOf: (stored: StoredFunc) => Terms
   readonly byId: (funcId: string) => StoredFunc | null
   readonly revision: (funcId: string, revision: number) => StoredFunc | null
@@ -114,11 +109,11 @@ export const createIntake = (deps: Deps): Intake => {
   }
 
   const readInput = async (callId: string, seq: number): Promise<Input> => {
-    const row = await deps.store.get('payload', numberKey(seq))
-    if (row === undefined)
-      throw new HyperError('STATE_DAMAGED', `the payload of ${callId} is missing`)
-    const { payload, environment } = parsePayloadRow(row)
-    return { payload, environment }
+    const bytes = await deps.store.body('input', numberKey(seq))
+    if (bytes === undefined) {
+      throw new HyperError('STATE_DAMAGED', `the input of ${callId} is missing`)
+    }
+    return decodeInput(bytes)
   }
 
   /** The lease may have ended while the payload was read. */
@@ -140,9 +135,9 @@ export const createIntake = (deps: Deps): Intake => {
   return {
     accept(request, isSync) {
       const stored = admit(request)
-      const id = randomUUID()
+      const id = deps.newCallId()
       const { payload, environment } = request
-      inputs.keep(id, { payload, environment })
+      inputs.keep(id, { payload, environment: [...environment] })
       apply({
         type: 'accept',
         id,

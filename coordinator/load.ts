@@ -19,6 +19,7 @@ import {
   parseCallRow,
   parseHistoryRow,
   parseLeaseRow,
+  parseOutputRow,
   parseOwedRow,
 } from './rows.ts'
 import { numberKey, put, type Store } from './store.ts'
@@ -100,8 +101,7 @@ const loadHistory = async (
   }
   for await (const [key, value] of store.range('output')) {
     const [funcId = '', seq = ''] = key.split('/')
-    const bytes = value instanceof Uint8Array ? value.byteLength : 0
-    caches.restoreOutput(funcId, Number(seq), bytes)
+    caches.restoreOutput(funcId, Number(seq), parseOutputRow(value).bytes)
   }
   for await (const [key] of store.range('fetched')) fetched.add(key)
   for await (const [key, value] of store.range('log')) {

@@ -3,6 +3,7 @@
  * Opened from the disk, with the epoch raised; `close` gives everything back.
  */
 
+import { randomUUID } from 'node:crypto'
 import { createClock } from '../daemon/clock.ts'
 import type { Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
@@ -10,22 +11,17 @@ import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { VERSION } from '../protocol/version.ts'
 import { loadAccounts } from './accounts.ts'
-import { createAnswers } from './answers.ts'
-import { createCaches } from './caches.ts'
-import { createCalls } from './call-view.ts'
-import { createCommitLoop } from './commit-loop.ts'
+import { createCore } from './core.ts'
 import { loadFuncs } from './funcs.ts'
 import { loadImages } from './images.ts'
-import { createIntake } from './intake.ts'
 import { pickAgentForPull } from './ledger/placement.ts'
 import { rememberAgent } from './ledger/sessions.ts'
-import { addAccount, createLedger } from './ledger/step.ts'
-import { loadLedger, raiseEpoch } from './load.ts'
+import { addAccount } from './ledger/step.ts'
+import { raiseEpoch } from './load.ts'
 import { createLogs } from './logs.ts'
 import { loadMembership } from './membership.ts'
 import { createRoster } from './roster.ts'
 import { openStore, type Store } from './store.ts'
-import { createTransactions } from './transactions.ts'
 
 /** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
@@ -53,34 +49,20 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
   await clock.refresh()
   const nowMs = clock.nowMs
   const epoch = await raiseEpoch(store, Date.now())
-  const loop = createCommitLoop(store, onFault)
-  const ledger = createLedger(epoch, nowMs())
-  const caches = createCaches()
   const logs = createLogs(store)
-  // The ledger's listeners are rooms that need the ledger: they are filled in below.
-  const transactions = createTransactions({
-    ledger,
-    caches,
-    loop,
-    nowMs,
-    onFault,
-    listeners: {
-      logged: logs.logged,
-      final(callId, attempt, outcome, body) {
-        intake.forget(callId)
-        answers.final(callId, attempt, outcome, body)
-        const { code, exitCode } = outcome
-        log.info(
-          { call: callId, attempt, reason: code, exit: exitCode, bytesOut: body.byteLength },
-          'call ended',
-        )
-      },
-      assign: (agentId, key, terms, seq) => intake.assign(agentId, key, terms, seq),
-      send: (agentId, order) => roster.send(agentId, order),
-      welcome: (agentId, session, verdicts) => roster.welcome(agentId, session, verdicts),
+  const core = createCore({
+    ...{ store, epoch, nowMs, isStopping, onFault, newCallId: randomUUID },
+    wall: () => new Date().toISOString(),
+    // Rooms that need the core: they are made below.
+    funcs: () => funcs,
+    agents: () => roster,
+    onLogged: logs.logged,
+    onEnded(call, attempt, { code, exitCode }, bytesOut) {
+      log.info({ call, attempt, reason: code, exit: exitCode, bytesOut }, 'call ended')
     },
   })
-  const { apply, record, write, settled } = transactions
+  const { ledger, caches, transactions, calls } = core
+  const { apply, record, write } = transactions
 
   const accounts = await loadAccounts({
     store,
@@ -132,55 +114,20 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
     cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
     removeCaches: caches.removeFunc,
   })
-  const termsOf = (funcId: string, revision: number) => {
-    const stored = funcs.revision(funcId, revision)
-    return stored === null ? null : funcs.terms(stored)
-  }
-  await loadLedger(store, ledger, caches, accounts.list(), termsOf, nowMs())
+  await core.load(accounts.list())
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)
   }
 
-  const answers = createAnswers({
-    ledger,
-    caches,
-    store,
-    apply,
-    record,
-    settled,
-    nowMs,
-    onFault,
-  })
-  const intake = createIntake({
-    ledger,
-    store,
-    apply,
-    isStopping,
-    byId: funcs.byId,
-    termsOf: funcs.terms,
-    revision: funcs.revision,
-    sendAssignment: roster.assign,
-  })
-  const calls = createCalls({
-    ledger,
-    caches,
-    store,
-    intake,
-    answers,
-    apply,
-    settled,
-    byId: funcs.byId,
-  })
   const tick = setInterval(() => {
     clock.refresh().catch(() => undefined)
-    apply({ type: 'tick' })
-    answers.expire()
+    core.tick()
     membership.expire()
   }, limits.tickMs)
   /** Writes what was decided and gives everything back. */
   const close = async (): Promise<void> => {
     clearInterval(tick)
-    await loop.close()
+    await core.close()
     await store.close()
   }
   return {

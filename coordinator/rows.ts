@@ -4,17 +4,22 @@
  * in keys are padded (store.ts).
  *
  *   call/SEQ                 a call that is not final
- *   payload/SEQ              its payload and environment
  *   lease/CALL.N.EPOCH       a lease that stands
  *   history/FUNC/SEQ         what became of a call
  *   callid/CALL              where its history row is
  *   owed/CALL                its body is on the way to a synchronous client
- *   output/FUNC/SEQ          a body in the cache
+ *   output/FUNC/SEQ          that its body is in the cache, and its size
  *   fetched/FUNC/SEQ         that body was delivered once, and goes a while after
  *   log/FUNC/SEQ             a line of a function's log
  *   meta/…                   schema, epoch, sequence
+ *
+ * and of the bodies:
+ *
+ *   input/SEQ                payload and environment of a call that is not final
+ *   stdout/FUNC/SEQ          the body of an ended call, while `output` has its row
  */
 
+import * as cbor from '@ipld/dag-cbor'
 import Type, { type Static } from 'typebox'
 import { AttemptKeySchema, OutcomeSchema } from '../protocol/call.ts'
 import { createParser } from '../protocol/schema.ts'
@@ -39,10 +44,12 @@ const CallRowSchema = Type.Object({
 })
 export type CallRow = Static<typeof CallRowSchema>
 
-const PayloadRowSchema = Type.Object({
+const InputSchema = Type.Object({
   payload: Type.Unsafe<Uint8Array>({}),
   environment: Type.Array(Type.String()),
 })
+/** What a call was given: its STDIN, and its whole environment without HYPER_*. */
+export type Input = Readonly<Static<typeof InputSchema>>
 
 const LeaseRowSchema = Type.Object({
   key: AttemptKeySchema,
@@ -75,16 +82,25 @@ const OwedRowSchema = Type.Object({
   agentId: Type.String(),
 })
 
+const OutputRowSchema = Type.Object({ bytes: Count })
+export type OutputRow = Static<typeof OutputRowSchema>
+
 const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
 
 const damaged = <S extends Parameters<typeof createParser>[0]>(schema: S, what: string) =>
   createParser<S>(schema, 'STATE_DAMAGED', what)
 
 export const parseCallRow = damaged(CallRowSchema, 'stored call')
-export const parsePayloadRow = damaged(PayloadRowSchema, 'stored payload')
 export const parseLeaseRow = damaged(LeaseRowSchema, 'stored lease')
 export const parseHistoryRow = damaged(HistoryRowSchema, 'stored history row')
 export const parseOwedRow = damaged(OwedRowSchema, 'stored debt')
+export const parseOutputRow = damaged(OutputRowSchema, 'stored output')
 export const parseCallIdRow = damaged(CallIdRowSchema, 'stored call id')
 
 export const rowKey = (funcId: string, seq: number): string => `${funcId}/${numberKey(seq)}`
+
+const parseInput = damaged(InputSchema, 'stored input')
+export const encodeInput = ({ payload, environment }: Input): Uint8Array =>
+  cbor.encode({ payload, environment })
+/** Throws STATE_DAMAGED. */
+export const decodeInput = (bytes: Uint8Array): Input => parseInput(cbor.decode(bytes))

@@ -40,6 +40,8 @@ interface Deps {
   readonly loop: CommitLoop
   readonly listeners: Listeners
   readonly nowMs: () => number
+  /** RFC 3339 with milliseconds, UTC: for people only. */
+  readonly wall: () => string
   /**
    * A decision failed half-way (an assertion, a bug): memory is not to be trusted any more. Ends
    * the process, which starts again from what is committed.
@@ -49,7 +51,7 @@ interface Deps {
 
 export const createTransactions = (deps: Deps): Transactions => {
   const { ledger, caches, loop, listeners } = deps
-  const now = (): Now => ({ ms: deps.nowMs(), wall: new Date().toISOString() })
+  const now = (): Now => ({ ms: deps.nowMs(), wall: deps.wall() })
 
   /** The writes of an effect; what it tells is added to `afterwards`. */
   const writesOf = (effect: Effect, at: Now, afterwards: (() => void)[]): Operation[] => {

@@ -11,8 +11,8 @@
 import { assert } from '../../protocol/assert.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { shortText } from '../../protocol/log-line.ts'
-import type { CallRow } from '../rows.ts'
-import { numberKey, put } from '../store.ts'
+import { type CallRow, encodeInput } from '../rows.ts'
+import { numberKey, put, putBody } from '../store.ts'
 import type { Account, Call, Effect, FuncCounts, Lease, Ledger, LedgerEvent, Now } from './state.ts'
 
 export const accountOf = (ledger: Ledger, accountId: string): Account => {
@@ -143,11 +143,12 @@ export const acceptCall = (
   }
   enqueue(ledger, call)
   writeCall(call, effects)
-  const stored = { payload: event.payload, environment: [...event.environment] }
+  const { payload } = event
+  const input = encodeInput({ payload, environment: [...event.environment] })
   effects.push(
-    { type: 'write', operation: put('payload', numberKey(seq), stored) },
+    { type: 'write', operation: putBody('input', numberKey(seq), input) },
     { type: 'write', operation: put('meta', 'seq', ledger.nextSeq) },
-    logLine(call, 'CALL', { ShortStdin: shortText(event.payload), Message: event.note }),
+    logLine(call, 'CALL', { ShortStdin: shortText(payload), Message: event.note }),
     logLine(call, 'PENDING'),
   )
 }

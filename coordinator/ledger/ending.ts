@@ -8,7 +8,7 @@ import type { ErrorCode } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import { decodeText, shortText } from '../../protocol/log-line.ts'
 import type { HistoryRow } from '../rows.ts'
-import { del, numberKey, put } from '../store.ts'
+import { del, delBody, numberKey, put } from '../store.ts'
 import { leasesOf, leaveBooks, logLine } from './calls.ts'
 import { unhearAll } from './grants.ts'
 import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
@@ -108,7 +108,7 @@ export const endCall = (
   }
   effects.push(
     { type: 'write', operation: del('call', numberKey(seq)) },
-    { type: 'write', operation: del('payload', numberKey(seq)) },
+    { type: 'write', operation: delBody('input', numberKey(seq)) },
     { type: 'ended', row, body, isOwed },
     lastLine(call, ending, outcome),
     { type: 'final', callId: call.id, attempt: row.attempt, outcome, body },

@@ -3,37 +3,48 @@
  * their keys. Values go through the stored form, so that what could not be stored fails here, too.
  */
 
-import { type Operation, type Store, SUBLEVELS, type Sublevel } from '../../coordinator/store.ts'
+import {
+  BODIES,
+  type BodyKind,
+  type Operation,
+  type Store,
+  SUBLEVELS,
+  type Sublevel,
+} from '../../coordinator/store.ts'
 import { sealRow, unsealRow } from '../../daemon/sealed-row.ts'
 
 export interface Disk extends Store {
   /** Without a promise, for a simulation that is its own clock. */
   commitNow(operations: readonly Operation[]): void
-  keys(sublevel: Sublevel): string[]
+  keys(table: Sublevel | BodyKind): string[]
   value(sublevel: Sublevel, key: string): unknown
 }
 
 export const createDisk = (): Disk => {
-  const rows = new Map<Sublevel, Map<string, Uint8Array>>(
-    SUBLEVELS.map((name) => [name, new Map()]),
+  const tables = new Map<Sublevel | BodyKind, Map<string, Uint8Array>>(
+    [...SUBLEVELS, ...BODIES].map((name) => [name, new Map()]),
   )
-  const of = (sublevel: Sublevel): Map<string, Uint8Array> => rows.get(sublevel) ?? new Map()
+  const of = (table: Sublevel | BodyKind): Map<string, Uint8Array> => tables.get(table) ?? new Map()
   const value = (sublevel: Sublevel, key: string): unknown => {
     const sealed = of(sublevel).get(key)
     return sealed === undefined ? undefined : unsealRow(sealed, `${sublevel}/${key}`)
   }
   const commitNow = (operations: readonly Operation[]): void => {
     for (const operation of operations) {
-      if (operation.type === 'del') of(operation.sublevel).delete(operation.key)
-      else of(operation.sublevel).set(operation.key, sealRow(operation.value))
+      const { type, key } = operation
+      if (type === 'put') of(operation.sublevel).set(key, sealRow(operation.value))
+      else if (type === 'del') of(operation.sublevel).delete(key)
+      else if (type === 'put-body') of(operation.kind).set(key, operation.bytes.slice())
+      else of(operation.kind).delete(key)
     }
   }
   return {
     commitNow,
     commit: async (operations) => commitNow(operations),
-    keys: (sublevel) => [...of(sublevel).keys()].sort(),
+    keys: (table) => [...of(table).keys()].sort(),
     value,
     get: async (sublevel, key) => value(sublevel, key),
+    body: async (kind, key) => of(kind).get(key),
     async *range(sublevel, { gt = '', lt, reverse = false, limit } = {}) {
       const keys = [...of(sublevel).keys()]
         .filter((key) => key > gt && (lt === undefined || key < lt))

@@ -81,15 +81,15 @@ export const createHistory = () => {
     },
     written(operations: readonly Operation[]): void {
       for (const operation of operations) {
+        if (operation.type === 'put-body' && operation.kind === 'stdout') {
+          keepBody(rows.get(operation.key) ?? '', text.decode(operation.bytes))
+        }
         if (operation.type !== 'put') continue
         if (operation.sublevel === 'history') {
           const row = parseHistoryRow(operation.value)
           assert.ok(!finals.has(row.id), 'a call has one final state')
           finals.set(row.id, row.outcome)
           rows.set(operation.key, row.id)
-        }
-        if (operation.sublevel === 'output' && operation.value instanceof Uint8Array) {
-          keepBody(rows.get(operation.key) ?? '', text.decode(operation.value))
         }
       }
     },

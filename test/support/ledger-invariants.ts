@@ -85,7 +85,7 @@ export const checkDisk = (ledger: Ledger, disk: Disk): void => {
     })),
   )
   assert.equal(stored.length, live.length)
-  assert.deepEqual(disk.keys('payload'), disk.keys('call'))
+  assert.deepEqual(disk.keys('input'), disk.keys('call'))
   assert.deepEqual(disk.keys('lease'), [...ledger.leases.keys()].sort())
   assert.deepEqual(disk.keys('owed'), [...ledger.owed.keys()].sort())
 }

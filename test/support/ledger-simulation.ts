@@ -90,7 +90,8 @@ export const createSimulation = (random: Random) => {
     const onFault = (error: unknown): void => {
       throw error
     }
-    const deps = { ledger: fresh, caches, loop, listeners, onFault, nowMs: () => nowMs }
+    const wall = (): string => '2017-03-16T07:05:24.473Z'
+    const deps = { ledger: fresh, caches, loop, listeners, onFault, wall, nowMs: () => nowMs }
     return { ledger: fresh, caches, transactions: createTransactions(deps) }
   }
   let { ledger, transactions } = start()

@@ -36,7 +36,7 @@ const createWayOut = async (disk: Disk = createDisk(), epoch = 1) => {
   }
   const loop = createCommitLoop({ commit }, (error) => assert.fail(String(error)))
   const transactions: Transactions = createTransactions({
-    ...{ ledger, caches, loop, nowMs: () => nowMs },
+    ...{ ledger, caches, loop, nowMs: () => nowMs, wall: () => '2017-03-16T07:05:24.473Z' },
     onFault: (error) => {
       throw error
     },
@@ -52,7 +52,15 @@ const createWayOut = async (disk: Disk = createDisk(), epoch = 1) => {
   })
   const { apply, record, settled } = transactions
   const answers = createAnswers({
-    ...{ ledger, caches, store: { get }, apply, record, settled, nowMs: () => nowMs },
+    ...{
+      ledger,
+      caches,
+      store: { get, body: disk.body },
+      apply,
+      record,
+      settled,
+      nowMs: () => nowMs,
+    },
     onFault: (error) => assert.fail(String(error)),
   })
   await loadLedger(disk, ledger, caches, [], () => terms, 0)

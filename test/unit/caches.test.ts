@@ -2,8 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { type Caches, createCaches } from '../../coordinator/caches.ts'
-import { type HistoryRow, rowKey } from '../../coordinator/rows.ts'
-import type { Operation, Sublevel } from '../../coordinator/store.ts'
+import { type HistoryRow, parseOutputRow, rowKey } from '../../coordinator/rows.ts'
+import type { BodyKind, Operation, Sublevel } from '../../coordinator/store.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { LogLine } from '../../protocol/log-line.ts'
 
@@ -20,12 +20,15 @@ const createRows = () => {
     rows,
     write(operations: readonly Operation[]): void {
       for (const operation of operations) {
-        const key = `${operation.sublevel} ${operation.key}`
-        if (operation.type === 'put') rows.set(key, operation.value)
+        const { type } = operation
+        const isBody = type === 'put-body' || type === 'del-body'
+        const key = `${isBody ? operation.kind : operation.sublevel} ${operation.key}`
+        if (type === 'put') rows.set(key, operation.value)
+        else if (type === 'put-body') rows.set(key, operation.bytes)
         else rows.delete(key)
       }
     },
-    of: (sublevel: Sublevel, funcId = ''): [string, unknown][] =>
+    of: (sublevel: Sublevel | BodyKind, funcId = ''): [string, unknown][] =>
       [...rows]
         .filter(([key]) => key.startsWith(`${sublevel} ${funcId}`))
         .map(([key, value]) => [key.slice(sublevel.length + 1), value]),
@@ -61,7 +64,8 @@ const FUNCS = ['f1', 'f2']
 
 const check = (caches: Caches, disk: Rows): void => {
   for (const funcId of FUNCS) {
-    const outputs = disk.of('output', funcId)
+    const outputs = disk.of('stdout', funcId)
+    assert.equal(disk.of('output', funcId).length, outputs.length, 'each body has its row')
     const logs = disk.of('log', funcId)
     assert.deepEqual(caches.bytes(funcId), { outputs: counted(outputs), logs: counted(logs) })
     assert.ok(counted(outputs) <= 50 * MiB && counted(logs) <= 50 * MiB)
@@ -83,7 +87,7 @@ const restore = (disk: Rows, nowMs: number): Caches => {
   for (const [, value] of sorted('history')) caches.restoreHistory(value as HistoryRow)
   for (const [key, value] of sorted('output')) {
     const [funcId = '', seq] = key.split('/')
-    caches.restoreOutput(funcId, Number(seq), sizeOf(value))
+    caches.restoreOutput(funcId, Number(seq), parseOutputRow(value).bytes)
   }
   for (const [key, value] of sorted('log')) {
     caches.restoreLog(key.split('/')[0] ?? '', value as LogLine)
@@ -128,7 +132,7 @@ const createPlay = () => {
   const remove = (funcId: string): void => {
     disk.write(caches.removeFunc(funcId))
     owed = owed.filter((row) => row.funcId !== funcId)
-    for (const sublevel of ['history', 'output', 'log', 'fetched'] as const) {
+    for (const sublevel of ['history', 'output', 'stdout', 'log', 'fetched'] as const) {
       assert.equal(disk.of(sublevel, funcId).length, 0)
     }
   }

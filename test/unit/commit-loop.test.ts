@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createCommitLoop } from '../../coordinator/commit-loop.ts'
-import { type Operation, put } from '../../coordinator/store.ts'
+import { type Operation, put, putBody } from '../../coordinator/store.ts'
 
-const MiB = 1024 * 1024
+const large = new Uint8Array(1024 * 1024)
 
 /** A disk whose commits end when the test says so. */
 const createSlowDisk = () => {
@@ -83,11 +83,10 @@ describe('the commit loop', () => {
     assert.equal(loop.isSettled(), true)
   })
 
-  test('bounds the bytes of a batch, of bodies and of payloads', async () => {
+  test('bounds the bytes of a batch', async () => {
     const { disk, add } = setUp()
-    for (let n = 0; n < 6; n += 1) add('body', put('output', `o${n}`, new Uint8Array(MiB)))
-    const stored = { payload: new Uint8Array(MiB), environment: [] }
-    for (let n = 0; n < 6; n += 1) add('payload', put('payload', `p${n}`, stored))
+    for (let n = 0; n < 6; n += 1) add('output', putBody('stdout', `o${n}`, large))
+    for (let n = 0; n < 6; n += 1) add('input', putBody('input', `p${n}`, large))
     const counts: number[] = []
     for (let batch = 0; batch < 2; batch += 1) {
       await turn()
@@ -101,7 +100,7 @@ describe('the commit loop', () => {
 
   test('writes a transition that is larger than a batch whole', async () => {
     const { disk, add } = setUp()
-    const many = Array.from({ length: 20 }, (_, n) => put('output', `${n}`, new Uint8Array(MiB)))
+    const many = Array.from({ length: 20 }, (_, n) => putBody('stdout', `${n}`, large))
     add('large', ...many)
     await turn()
     assert.equal(disk.batches[0]?.keys.length, 20)
