@@ -1,31 +1,23 @@
 /**
- * From the rows on disk to the ledger and caches in memory, at start. Calls come back in the order
- * of their numbers; those that hold a lease stay leased: every lease counts as renewed at this
+ * From the rows on disk to the ledger in memory, at start; for the caches see load-caches.ts. Calls
+ * come back in the order of their numbers; those that hold a lease stay leased: every lease counts as renewed at this
  * moment for the longest length, until its agent reports (a restart costs no work).
  */
 
 import Type from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
-import { LogLineSchema } from '../protocol/log-line.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
 import { callFromRow, enqueue } from './ledger/calls.ts'
 import { bookLease } from './ledger/leases.ts'
 import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
-import {
-  type LeaseRow,
-  parseCallRow,
-  parseHistoryRow,
-  parseLeaseRow,
-  parseOutputRow,
-  parseOwedRow,
-} from './rows.ts'
+import { loadCaches } from './load-caches.ts'
+import { type LeaseRow, parseCallRow, parseLeaseRow } from './rows.ts'
 import { numberKey, put, type Store } from './store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
-const parseLine = createParser(LogLineSchema, 'STATE_DAMAGED', 'stored log line')
 
 /**
  * The epoch of this start: above the last one, and at least the wall clock's seconds, so that a
@@ -77,39 +69,6 @@ const loadCalls = async (
   }
 }
 
-const loadHistory = async (
-  store: Store,
-  ledger: Ledger,
-  caches: Caches,
-  nowMs: number,
-): Promise<void> => {
-  const owed = new Set<string>()
-  const fetched = new Set<string>()
-  const debts = new Map<string, ReturnType<typeof parseOwedRow>>()
-  for await (const [callId, value] of store.range('owed')) {
-    owed.add(callId)
-    debts.set(callId, parseOwedRow(value))
-  }
-  for await (const [, value] of store.range('history')) {
-    const row = parseHistoryRow(value)
-    caches.restoreHistory(row)
-    const debt = debts.get(row.id)
-    if (debt === undefined) continue
-    const { key, agentId } = debt
-    const untilMs = nowMs + limits.historyMs
-    ledger.owed.set(row.id, { key, agentId, row, isInherited: true, untilMs })
-  }
-  for await (const [key, value] of store.range('output')) {
-    const [funcId = '', seq = ''] = key.split('/')
-    caches.restoreOutput(funcId, Number(seq), parseOutputRow(value).bytes)
-  }
-  for await (const [key] of store.range('fetched')) fetched.add(key)
-  for await (const [key, value] of store.range('log')) {
-    caches.restoreLog(key.split('/')[0] ?? '', parseLine(value))
-  }
-  caches.finishRestore(owed, fetched, nowMs)
-}
-
 /** Fills an empty ledger and empty caches. Throws STATE_DAMAGED for a row that cannot be read. */
 export const loadLedger = async (
   store: Store,
@@ -122,5 +81,5 @@ export const loadLedger = async (
   for (const { id, quota } of accounts) addAccount(ledger, id, quota)
   ledger.nextSeq = parseCount((await store.get('meta', 'seq')) ?? 1)
   await loadCalls(store, ledger, termsOf, nowMs)
-  await loadHistory(store, ledger, caches, nowMs)
+  await loadCaches(store, ledger, caches, nowMs)
 }

@@ -34,7 +34,7 @@ export const SUBLEVELS = [
 export type Sublevel = (typeof SUBLEVELS)[number]
 
 /** What a call was given, and what its process wrote. */
-export const BODIES = ['input', 'stdout'] as const
+export const BODIES = ['input', 'stdout', 'stderr'] as const
 export type BodyKind = (typeof BODIES)[number]
 
 export type Operation =

@@ -30,7 +30,9 @@ export const limits = {
   deliveredGraceMs: minute,
   /** History rows of one function. */
   historyRowsMax: 10_000,
-  /** Message in a history row, which stays under 1 KB; the output has the whole text. */
+  /** One history row: counts, listings and the dashboard read many of them. */
+  historyRowBytesMax: KiB,
+  /** Message in a history row, which keeps the row in its bound; the output has the whole text. */
   historyMessageCharsMax: 200,
   /** How long a history row outlives its output. */
   historyMs: 24 * hour,
