@@ -13,7 +13,14 @@ import { createOperator, type Operator } from './operator.ts'
 import { createTransport } from './transport.ts'
 
 export { type ErrorCode, HyperError } from '../protocol/errors.ts'
-export type { CallAnswer, CallOptions, FuncAddress, FuncStatus, ListedCall } from './calls.ts'
+export type {
+  CallAnswer,
+  CallOptions,
+  CallStderr,
+  FuncAddress,
+  FuncStatus,
+  ListedCall,
+} from './calls.ts'
 export type { FuncDefinition, FuncPatch, StoredFunc } from './funcs.ts'
 export type { ListedImage, PullProgress } from './images.ts'
 export type { LogLine, LogQuery } from './logs.ts'

@@ -146,6 +146,8 @@ export interface Calls {
   answer(funcId: string, callId: string): Promise<FinalAnswer | null>
   /** Waits for the end, for hours if need be. Throws the signal's reason when it is aborted. */
   waitForAnswer(funcId: string, callId: string, signal: AbortSignal): Promise<FinalAnswer>
+  /** All STDERR that was kept of a call that ended. CALL_NOT_FOUND, STDERR_GONE */
+  stderr(funcId: string, callId: string): Promise<Uint8Array>
   /** The body was sent whole and the socket did not fail: read-once begins its 60 s. */
   delivered(callId: string): void
   undelivered(callId: string): void

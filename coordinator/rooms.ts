@@ -49,7 +49,7 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
   await clock.refresh()
   const nowMs = clock.nowMs
   const epoch = await raiseEpoch(store, Date.now())
-  const logs = createLogs(store)
+  const logs = createLogs({ store, span: (funcId) => caches.logSpan(funcId) })
   const core = createCore({
     ...{ store, epoch, nowMs, isStopping, onFault, newCallId: randomUUID },
     wall: () => new Date().toISOString(),

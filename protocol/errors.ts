@@ -59,6 +59,7 @@ export const ERRORS = {
   USER_NOT_FOUND: row(500, EXIT.platform, 'function', false, 'Name a user that the image’s /etc/passwd has.'),
   WORKING_DIR_INVALID: row(500, EXIT.platform, 'function', false, 'Name a directory with -w that the image can have.'),
   OUTPUT_GONE: row(410, EXIT.notFound, 'none', false, 'Outputs can be fetched once, and for 60 s after it.'),
+  STDERR_GONE: row(410, EXIT.notFound, 'none', false, 'Logs keep the newest 50 MB of each function.'),
   AGENT_LOST: row(500, EXIT.platform, 'platform', true, 'Look at `hyper agents`; call again.'),
   START_FAILED: row(500, EXIT.platform, 'platform', true, 'Look at the agent’s engine with `docker info` on its host; call again.'),
   NOT_PLACED: row(500, EXIT.platform, 'platform', true, 'Add an agent with enough room, or a smaller --size.'),

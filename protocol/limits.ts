@@ -204,6 +204,8 @@ export const limits = {
   // ── Bodies in memory ───────────────────────────────────────────────────────────────────────
   /** Payloads kept at hand for their assignment; others are read from the store. */
   payloadCacheBytesMax: 128 * MiB,
+  /** Bodies on their way to synchronous clients; over it they go by way of the cache. */
+  owedBytesMax: 128 * MiB,
   /** Bodies of synchronous calls kept for their grace; the oldest go first. */
   recentBytesMax: 64 * MiB,
   /** How often history rows are looked at for their age. */
@@ -227,6 +229,8 @@ export const limits = {
   logFollowBytesMax: MiB,
   /** … unless the reader catches up within this. */
   logStallMs: 30 * second,
+  /** Logs followed at once, each with so many bytes waiting at the most. */
+  logFollowersMax: 1000,
   /** First buffer of a body whose length grows as it comes: most payloads fit, and it costs little. */
   bodyBufferBytesMin: 16 * KiB,
   /** Bodies that the gateway holds, of all requests and answers together; over it 503. */
