@@ -127,9 +127,6 @@ export const createEffects = (
   const erase = (key: AttemptKey): Promise<void> =>
     insist({ what: 'entry could not be deleted', log, signal }, () => outbox.delete(key))
 
-  const raiseEpoch = (epoch: number): Promise<void> =>
-    insist({ what: 'epoch could not be written', log, signal }, () => outbox.raiseEpoch(epoch))
-
   /** Only a rotten one is lost: whatever else keeps it from being read passes. */
   const readResult = async (key: AttemptKey): Promise<AttemptResult | null> => {
     try {
@@ -191,9 +188,6 @@ export const createEffects = (
         break
       case 'cancelPull':
         session?.pulls.cancel(effect.pull)
-        break
-      case 'raiseEpoch':
-        acts.start(raiseEpoch(effect.epoch))
         break
       case 'disconnect':
         session?.disconnect()

@@ -131,6 +131,7 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
     writeFirst: (opened) => opened.put(META, sealRow(meta), { sync: true }),
   })
   let reopening: Promise<void> | null = null
+  let isClosed = false
   const reopen = async (): Promise<void> => {
     await rows.close()
     await rows.open()
@@ -141,6 +142,7 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
     try {
       await act()
     } catch (error) {
+      if (isClosed) throw error
       reopening ??= reopen().finally(() => {
         reopening = null
       })
@@ -168,10 +170,15 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
           { type: 'del', key: resultRow(key) },
         ]),
       ),
-    raiseEpoch: (epoch) => {
-      meta = { ...meta, epoch }
-      return write(() => rows.put(META, sealRow(meta), { sync: true }))
+    async raiseEpoch(epoch) {
+      const raised = { ...meta, epoch }
+      await write(() => rows.put(META, sealRow(raised), { sync: true }))
+      meta = raised
     },
-    close,
+    async close() {
+      isClosed = true
+      await reopening?.catch(() => undefined)
+      await close()
+    },
   }
 }
