@@ -103,6 +103,8 @@ export const limits = {
   stopGraceMs: 10 * second,
   /** The agent ends a container itself only this long after hyper-init should have. */
   timeoutMarginMs: 15 * second,
+  /** How long the log of a container that ended is asked for while the engine refuses it. */
+  readBackMs: 5 * minute,
   /** Create and start of one container; an engine slower than this has failed the attempt. */
   startMsMax: 60 * second,
   /** Processes of one function container, hyper-init among them. */
