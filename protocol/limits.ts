@@ -239,6 +239,8 @@ export const limits = {
   bytesInFlightMax: 256 * MiB,
   /** Connections of clients, many of them waiting for hours. */
   gatewayConnectionsMax: 10_000,
+  /** Requests sent on one connection before their answers; no client that means well has so many. */
+  pipelinedRequestsMax: 100,
   /** The gateway looks for slow senders this often. */
   slowSenderCheckMs: second,
   /** An unused connection is kept this long; longer than the minute of most proxies. */
