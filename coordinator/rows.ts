@@ -23,7 +23,7 @@ import * as cbor from '@ipld/dag-cbor'
 import Type, { type Static } from 'typebox'
 import { AttemptKeySchema, OutcomeSchema } from '../protocol/call.ts'
 import { createParser } from '../protocol/schema.ts'
-import { numberKey } from './store.ts'
+import { numberKey } from './tables.ts'
 
 const Count = Type.Integer({ minimum: 0 })
 
