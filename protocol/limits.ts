@@ -213,6 +213,22 @@ export const limits = {
   /** How often history rows are looked at for their age. */
   historySweepMs: minute,
 
+  // ── Store (see The store on disk in ARCHITECTURE.md) ─────────────────────────────────────────
+  /** Larger bodies are files: they would be copied again and again by LevelDB's compactions. */
+  inlineBodyBytesMax: 16 * KiB,
+  /** Files written side by side: as many as Node has threads for it. */
+  filesAtOnceMax: 4,
+  /** Rows of one read, and about their bytes: memory of a scan, and the time one read may take. */
+  pageRowsMax: 1000,
+  pageBytesMax: MiB,
+  /** Asked of a full disk before the database is opened again on it, which takes about its log. */
+  probeBytes: 8 * MiB,
+  /** After a write error: pauses before the disk is tried again. */
+  reopenPauseMsMin: 100,
+  reopenPauseMsMax: 5 * second,
+  /** A disk that is not full, yet cannot be opened for this long, has failed: the process ends. */
+  reopenMs: 5 * minute,
+
   // ── Coordinator ────────────────────────────────────────────────────────────────────────────
   /** Bytes of one synced batch: bounds the longest pause a commit causes. */
   commitBytesMax: 8 * MiB,

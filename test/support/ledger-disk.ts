@@ -52,6 +52,11 @@ export const createDisk = (): Disk => {
       if (reverse) keys.reverse()
       for (const key of keys.slice(0, limit)) yield [key, value(sublevel, key)] as const
     },
+    async *scan(sublevel) {
+      for (const key of [...of(sublevel).keys()].sort()) yield [key, value(sublevel, key)]
+    },
+    verify: async () => undefined,
+    isWritable: () => true,
     close: async () => undefined,
   }
 }
