@@ -16,6 +16,7 @@ import { type CoordinatorNode, startCoordinatorNode } from '../protocol/mesh/nod
 import { writePrivateFile } from '../protocol/private-file.ts'
 import { VERSION } from '../protocol/version.ts'
 import { newToken } from './accounts.ts'
+import { withAdmission } from './admission.ts'
 import { createAgents } from './agent-view.ts'
 import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
@@ -86,11 +87,15 @@ const defaultToken = async (config: CoordinatorConfig, rooms: Rooms): Promise<st
 const overviewOf = (rooms: Rooms, node: CoordinatorNode): Overview => {
   const agents = [...rooms.ledger.agents.values()].filter((agent) => agent.session !== 0)
   const canServe = agents.some((agent) => agent.hello.slots > 0)
+  const trouble = rooms.diskRoom.trouble()
   return {
     version: VERSION,
     peerId: node.peerId,
     mesh: node.addresses(),
-    notReady: canServe ? [] : ['no agent with slots is connected'],
+    notReady: [
+      ...(canServe ? [] : ['no agent with slots is connected']),
+      ...(trouble === null ? [] : [trouble.message]),
+    ],
     usage(account) {
       const known = rooms.ledger.accounts.get(account.id)
       return { running: known?.leases ?? 0, waiting: known?.waiting ?? 0 }
@@ -136,7 +141,10 @@ const open = async (
   closers.push(node.stop, rooms.roster.close)
   let publicUrl = config.publicUrl ?? ''
   const gateway = await startGateway({
-    ports: portsOf(rooms, node, () => publicUrl),
+    ports: withAdmission(
+      portsOf(rooms, node, () => publicUrl),
+      rooms.diskRoom.check,
+    ),
     listenHost: config.listenHost,
     listenPort: config.listenPort,
     insecure: config.insecure,

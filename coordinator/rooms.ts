@@ -4,6 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
+import { statfs } from 'node:fs/promises'
 import { createClock } from '../daemon/clock.ts'
 import type { Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
@@ -12,6 +13,7 @@ import { limits } from '../protocol/limits.ts'
 import { VERSION } from '../protocol/version.ts'
 import { loadAccounts } from './accounts.ts'
 import { createCore } from './core.ts'
+import { openDiskRoom } from './disk-room.ts'
 import { loadFuncs } from './funcs.ts'
 import { loadImages } from './images.ts'
 import { pickAgentForPull } from './ledger/placement.ts'
@@ -25,11 +27,23 @@ import { openStore, type Store } from './store.ts'
 
 /** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
-  const store = await openStore(config.home)
-  try {
-    return await furnish(store, log, isStopping)
-  } catch (error) {
+  const store = await openStore(config.home, {
+    onTrouble: (reason) => log.warn({ reason }, 'the disk has trouble'),
+  })
+  const diskRoom = await openDiskRoom({
+    statfs: () => statfs(config.home),
+    isWritable: store.isWritable,
+    log,
+  })
+  const closeDisk = async (): Promise<void> => {
+    diskRoom.close()
     await store.close()
+  }
+  try {
+    const { close, ...rooms } = await furnish(store, log, isStopping)
+    return { ...rooms, diskRoom, close: () => close().finally(closeDisk) }
+  } catch (error) {
+    await closeDisk()
     throw error
   }
 }
@@ -115,6 +129,7 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
     removeCaches: caches.removeFunc,
   })
   await core.load(accounts.list())
+  await store.verify()
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)
   }
@@ -124,11 +139,10 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
     core.tick()
     membership.expire()
   }, limits.tickMs)
-  /** Writes what was decided and gives everything back. */
+  /** Writes what was decided. */
   const close = async (): Promise<void> => {
     clearInterval(tick)
     await core.close()
-    await store.close()
   }
   return {
     close,

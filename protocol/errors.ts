@@ -93,6 +93,8 @@ export const ERRORS = {
   // Ours
   NO_AGENT: row(503, EXIT.platform, 'platform', true, 'Start one with `hyper agent`, or `hyper invite` another host.'),
   PULL_FAILED: row(503, EXIT.failed, 'platform', true, 'Check the agent’s way to the registry; try again.'),
+  DISK_FULL: row(503, EXIT.platform, 'platform', true, 'Free space on the coordinator’s disk; it takes calls again by itself.'),
+  DISK_FAILING: row(503, EXIT.platform, 'platform', true, 'Look at the coordinator’s disk and log; it tries again by itself.'),
   STOPPING: row(503, EXIT.platform, 'platform', true, 'Try again in a moment.'),
   OVERLOADED: row(503, EXIT.platform, 'platform', true, 'Try again in a moment.'),
   INTERNAL: row(500, EXIT.platform, 'platform', true, 'Look at the coordinator’s log.'),

@@ -229,6 +229,16 @@ export const limits = {
   /** A disk that is not full, yet cannot be opened for this long, has failed: the process ends. */
   reopenMs: 5 * minute,
 
+  /**
+   * Free space of the state folder's disk below which nothing new is taken: what runs must still end
+   * (outputs of a full quota, a compaction of LevelDB), and what rotates must still go.
+   */
+  diskFreeBytesMin: 256 * MiB,
+  /** … or this share of a small disk: a reserve must not be most of it. */
+  diskFreeShareMin: 0.1,
+  /** How often the disk's free space is looked at. */
+  diskLookMs: second,
+
   // ── Coordinator ────────────────────────────────────────────────────────────────────────────
   /** Bytes of one synced batch: bounds the longest pause a commit causes. */
   commitBytesMax: 8 * MiB,
