@@ -65,6 +65,8 @@ export const coordinatorConfigOf = (flags: Flags, environment: Environment): Coo
       quota === undefined
         ? limits.quotaDefault
         : parseCount(quota, '--quota', { max: limits.quotaMax }),
+    raiseEpoch: flags.has('raiseEpoch'),
+    acceptDataLoss: flags.has('acceptDataLoss'),
     drainMs: drainMsOf(flags),
     logFormat: logFormat(),
   }

@@ -99,6 +99,6 @@ export const createCore = (deps: CoreDeps) => {
       answers.expire()
     },
     /** Writes what was decided, then takes no more. */
-    close: loop.close,
+    close: () => loop.close(),
   }
 }

@@ -15,20 +15,9 @@ import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
 import { loadCaches } from './load-caches.ts'
 import { type LeaseRow, parseCallRow, parseLeaseRow } from './rows.ts'
-import { numberKey, put, type Store } from './store.ts'
+import { numberKey, type Store } from './store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
-
-/**
- * The epoch of this start: above the last one, and at least the wall clock's seconds, so that a
- * coordinator restored from an old backup is ahead of the one it replaces. Durable when it resolves.
- */
-export const raiseEpoch = async (store: Store, wallMs: number): Promise<number> => {
-  const last = parseCount((await store.get('meta', 'epoch')) ?? 0)
-  const epoch = Math.max(last + 1, Math.floor(wallMs / 1000))
-  await store.commit([put('meta', 'epoch', epoch)])
-  return epoch
-}
 
 const inheritedLease = (row: LeaseRow, nowMs: number): Lease => ({
   key: row.key,

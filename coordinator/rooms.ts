@@ -14,12 +14,12 @@ import { VERSION } from '../protocol/version.ts'
 import { loadAccounts } from './accounts.ts'
 import { createCore } from './core.ts'
 import { openDiskRoom } from './disk-room.ts'
+import { raiseEpoch, watchEpochs } from './epoch.ts'
 import { loadFuncs } from './funcs.ts'
 import { loadImages } from './images.ts'
 import { pickAgentForPull } from './ledger/placement.ts'
 import { rememberAgent } from './ledger/sessions.ts'
 import { addAccount } from './ledger/step.ts'
-import { raiseEpoch } from './load.ts'
 import { createLogs } from './logs.ts'
 import { loadMembership } from './membership.ts'
 import { createRoster } from './roster.ts'
@@ -40,7 +40,7 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
     await store.close()
   }
   try {
-    const { close, ...rooms } = await furnish(store, log, isStopping)
+    const { close, ...rooms } = await furnish(config, store, log, isStopping)
     return { ...rooms, diskRoom, close: () => close().finally(closeDisk) }
   } catch (error) {
     await closeDisk()
@@ -57,12 +57,18 @@ const crash = (log: Log, error: unknown): never => {
   process.exit(70)
 }
 
-const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
+const furnish = async (
+  config: CoordinatorConfig,
+  store: Store,
+  log: Log,
+  isStopping: () => boolean,
+) => {
   const onFault = (error: unknown): never => crash(log, error)
   const clock = createClock()
   await clock.refresh()
   const nowMs = clock.nowMs
-  const epoch = await raiseEpoch(store, Date.now())
+  const start = await raiseEpoch(store, Date.now(), config.raiseEpoch)
+  const { epoch } = start
   const logs = createLogs({ store, span: (funcId) => caches.logSpan(funcId) })
   const core = createCore({
     ...{ store, epoch, nowMs, isStopping, onFault, newCallId: randomUUID },
@@ -95,6 +101,7 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
     version: VERSION,
     membership,
     apply,
+    onEpochAhead: watchEpochs(start, record).told,
     onLeave: (agentId) => {
       membership.remove(agentId).then(
         () => apply({ type: 'forget', agentId }),

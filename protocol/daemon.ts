@@ -33,6 +33,10 @@ const CoordinatorConfigSchema = Type.Object({
   announce: Type.Array(Type.String()),
   /** Quota of the default account when it is made. */
   quota: Type.Integer({ minimum: 0, maximum: limits.quotaMax }),
+  /** Starts above every epoch that agents have told of. */
+  raiseEpoch: Type.Boolean(),
+  /** Starts without what is damaged in its state. */
+  acceptDataLoss: Type.Boolean(),
   drainMs: Milliseconds,
   logFormat: LogFormat,
 })

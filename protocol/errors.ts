@@ -103,7 +103,7 @@ export const ERRORS = {
   // Daemons
   ENGINE_UNSUITABLE: row(503, EXIT.failed, 'platform', false, ''),
   STATE_IN_USE: row(500, EXIT.failed, 'caller', false, 'Stop the other process, or set another HYPER_HOME.'),
-  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Restore the state folder from a backup.'),
+  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Restore a coordinator’s with `hyper restore FILE`; --accept-data-loss starts it without what is damaged.'),
   STATE_TOO_NEW: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it.'),
   STATE_TOO_OLD: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it, or move the folder away.'),
   ADDRESS_IN_USE: row(500, EXIT.failed, 'caller', false, 'Stop the other process, or choose another address.'),
@@ -112,7 +112,7 @@ export const ERRORS = {
   TICKET_SPENT: row(403, EXIT.notAllowed, 'caller', false, 'Ask for a new one: `hyper invite`.'),
   NOT_A_MEMBER: row(403, EXIT.notAllowed, 'caller', false, 'Join with a ticket: `hyper invite` on the coordinator prints one.'),
   VERSION_MISMATCH: row(400, EXIT.failed, 'caller', false, 'Run the same version of hyper on both sides.'),
-  EPOCH_AHEAD: row(409, EXIT.failed, 'platform', false, 'This coordinator was replaced by a later one; stop it.'),
+  EPOCH_AHEAD: row(409, EXIT.failed, 'platform', false, 'Stop this coordinator if another has taken over; if none has, start it with --raise-epoch.'),
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS

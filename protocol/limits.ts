@@ -85,6 +85,11 @@ export const limits = {
   /** A lease counts as lost this much later than its length, in parts and flat. */
   leaseMarginRatio: 0.1,
   leaseMarginMs: 5 * second,
+  /**
+   * How far ahead of ours an epoch can be that an agent tells of: a hundred years of seconds, for
+   * clocks that were wrong. Small enough that no member can use up the numbers.
+   */
+  epochAheadMax: 100 * 365 * 86_400,
   /** How long an at-most-once call waits for its agent after its lease was lost. */
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,
