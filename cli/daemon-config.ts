@@ -30,7 +30,7 @@ export const parseListen = (text: string): { readonly host: string; readonly por
   return { host, port }
 }
 
-const logFormat = (): 'json' | 'pretty' => (process.stderr.isTTY ? 'pretty' : 'json')
+export const logFormat = (): 'json' | 'pretty' => (process.stderr.isTTY ? 'pretty' : 'json')
 
 const drainMsOf = (flags: Flags): number => {
   const text = flags.text('drainTimeout')

@@ -4,6 +4,7 @@
  * protocol/errors.ts, or the signal's reason.
  */
 
+import { createBackup, type OpenBackup } from './backup.ts'
 import { type Calls, createCalls } from './calls.ts'
 import { createFuncs, type Funcs } from './funcs.ts'
 import { createImages, type Images } from './images.ts'
@@ -46,6 +47,7 @@ export interface Client extends Operator {
   readonly calls: Calls
   readonly logs: Logs
   readonly images: Images
+  readonly backup: OpenBackup
 }
 
 export const createClient = (options: ClientOptions): Client => {
@@ -58,5 +60,6 @@ export const createClient = (options: ClientOptions): Client => {
     calls: createCalls(transport),
     logs: createLogs(transport),
     images: createImages(transport, management),
+    backup: createBackup(management),
   }
 }

@@ -18,6 +18,7 @@ import { VERSION } from '../protocol/version.ts'
 import { newToken } from './accounts.ts'
 import { withAdmission } from './admission.ts'
 import { createAgents } from './agent-view.ts'
+import { createBackups } from './backup.ts'
 import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
 import type { Overview, Ports } from './ports.ts'
@@ -103,7 +104,13 @@ const overviewOf = (rooms: Rooms, node: CoordinatorNode): Overview => {
   }
 }
 
-const portsOf = (rooms: Rooms, node: CoordinatorNode, publicUrl: () => string): Ports => ({
+const portsOf = (
+  config: CoordinatorConfig,
+  rooms: Rooms,
+  node: CoordinatorNode,
+  publicUrl: () => string,
+  log: Log,
+): Ports => ({
   accounts: rooms.accounts,
   funcs: rooms.funcs,
   images: rooms.images,
@@ -117,6 +124,12 @@ const portsOf = (rooms: Rooms, node: CoordinatorNode, publicUrl: () => string): 
     coordinator: node.peerId,
     addresses: node.addresses,
     disconnect: node.disconnect,
+  }),
+  backups: createBackups({
+    ...{ store: rooms.store, settled: rooms.transactions.settled, epoch: rooms.epoch },
+    home: config.home,
+    wall: () => new Date().toISOString(),
+    log,
   }),
   publicUrl,
   overview: () => overviewOf(rooms, node),
@@ -142,7 +155,7 @@ const open = async (
   let publicUrl = config.publicUrl ?? ''
   const gateway = await startGateway({
     ports: withAdmission(
-      portsOf(rooms, node, () => publicUrl),
+      portsOf(config, rooms, node, () => publicUrl, log),
       rooms.diskRoom.check,
     ),
     listenHost: config.listenHost,

@@ -37,7 +37,7 @@ export const nextEpoch = ({ last, told }: Past, wallSeconds: number, isRaised: b
   return Math.max(next, Math.min(wallSeconds, highest))
 }
 
-const readPast = async (store: Pick<Store, 'get'>): Promise<Past> => ({
+export const readPast = async (store: Pick<Store, 'get'>): Promise<Past> => ({
   last: parseEpoch((await store.get('meta', 'epoch')) ?? 0),
   told: parseEpoch((await store.get('meta', TOLD)) ?? 0),
 })

@@ -204,6 +204,14 @@ export interface Agents {
   invite(uses: number, expiresMs: number): Promise<Invite>
 }
 
+export interface Backups {
+  /**
+   * Everything that is committed now, as the frames of protocol/backup.ts. Whoever opened it closes
+   * it, read or not. BACKUP_BUSY while there is another.
+   */
+  open(): Promise<{ readonly frames: AsyncIterable<Uint8Array>; close(): Promise<void> }>
+}
+
 export interface Overview {
   readonly version: string
   readonly peerId: string
@@ -220,6 +228,7 @@ export interface Ports {
   readonly calls: Calls
   readonly logs: Logs
   readonly agents: Agents
+  readonly backups: Backups
   /** The URL that users know the gateway by; cheap, unlike an overview. */
   publicUrl(): string
   overview(): Overview

@@ -22,8 +22,9 @@ import { rememberAgent } from './ledger/sessions.ts'
 import { addAccount } from './ledger/step.ts'
 import { createLogs } from './logs.ts'
 import { loadMembership } from './membership.ts'
+import { RESTORED } from './restore.ts'
 import { createRoster } from './roster.ts'
-import { openStore, type Store } from './store.ts'
+import { del, type Operation, openStore, type Store } from './store.ts'
 
 /** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
@@ -41,7 +42,7 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
   }
   try {
     const { close, ...rooms } = await furnish(config, store, log, isStopping)
-    return { ...rooms, diskRoom, close: () => close().finally(closeDisk) }
+    return { ...rooms, store, diskRoom, close: () => close().finally(closeDisk) }
   } catch (error) {
     await closeDisk()
     throw error
@@ -55,6 +56,18 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
 const crash = (log: Log, error: unknown): never => {
   log.fatal({ err: error }, 'stopped by a fault')
   process.exit(70)
+}
+
+/** The first start after `hyper restore`: what the backup could not know is settled once. */
+const settleRestore = async (
+  store: Store,
+  write: (operations: readonly Operation[]) => Promise<void>,
+  log: Log,
+): Promise<void> => {
+  const made = await store.get('meta', RESTORED)
+  if (made === undefined) return
+  await write([del('meta', RESTORED)])
+  log.warn({ made }, 'started from a backup')
 }
 
 const furnish = async (
@@ -137,6 +150,7 @@ const furnish = async (
   })
   await core.load(accounts.list())
   await store.verify()
+  await settleRestore(store, write, log)
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)
   }

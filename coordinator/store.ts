@@ -23,6 +23,7 @@ import { sumOfFiles, sumOfTable } from './inspection.ts'
 import { openLevelDrive } from './level-drive.ts'
 import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
+import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
 import { createSteadyDrive, type SteadyDrive } from './steady-drive.ts'
 import {
   createTally,
@@ -56,6 +57,8 @@ export interface Store {
   verify(): Promise<void>
   /** False while the disk refuses a commit. */
   isWritable(): boolean
+  /** What is committed now, to be read while writes go on. One at a time. */
+  snapshot(): Promise<StoreSnapshot>
   /** Also ends a commit that the disk refuses. */
   close(): Promise<void>
 }
@@ -118,6 +121,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   const checked = new Set<SummedTable>()
   let isCommitting = false
   let removing: Promise<void> = Promise.resolve()
+  /** Files that a snapshot may still read; null while there is none. */
+  let pinned: string[] | null = null
   const steady = createSteadyDrive({
     drive,
     lastCommit: async () => (await readSums(drive))?.commit ?? 0,
@@ -140,6 +145,10 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   /** A file that stays is swept at the next start. */
   const removeFiles = (names: readonly string[]): void => {
     if (names.length === 0) return
+    if (pinned !== null) {
+      pinned.push(...names)
+      return
+    }
     removing = removing
       .then(() => drive.removeFiles(names))
       .catch((error: unknown) => deps.onTrouble(`files could not be removed: ${messageOf(error)}`))
@@ -207,6 +216,21 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       await removing
     },
     isWritable: steady.isWritable,
+    async snapshot() {
+      assert(pinned === null, 'one snapshot is open')
+      pinned = []
+      const release = (): void => {
+        const names = pinned ?? []
+        pinned = null
+        removeFiles(names)
+      }
+      try {
+        return readSnapshot(await steady.read((open) => open.snapshot()), drive, release)
+      } catch (error) {
+        release()
+        throw error
+      }
+    },
     async close() {
       await steady.close()
       await removing

@@ -244,6 +244,12 @@ export const limits = {
   /** How often the disk's free space is looked at. */
   diskLookMs: second,
 
+  // ── Backups ────────────────────────────────────────────────────────────────────────────────
+  /** One frame: a page of rows, or one body with its key. */
+  backupFrameBytesMax: 32 * MiB,
+  /** A backup keeps deleted rows and files on the disk; a reader slower than this is given up. */
+  backupMs: 15 * minute,
+
   // ── Coordinator ────────────────────────────────────────────────────────────────────────────
   /** Bytes of one synced batch: bounds the longest pause a commit causes. */
   commitBytesMax: 8 * MiB,

@@ -56,6 +56,9 @@ export const createDisk = (): Disk => {
       for (const key of [...of(sublevel).keys()].sort()) yield [key, value(sublevel, key)]
     },
     verify: async () => undefined,
+    snapshot: async () => {
+      throw new Error('there is no snapshot of a disk in memory')
+    },
     isWritable: () => true,
     close: async () => undefined,
   }
