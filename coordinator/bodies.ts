@@ -20,26 +20,14 @@ import type { BodyKind } from './tables.ts'
 
 const Count = Type.Integer({ minimum: 0 })
 const PointerSchema = Type.Object({ commit: Count, bytes: Count, checksum: Count })
-export type Pointer = Static<typeof PointerSchema>
+type Pointer = Static<typeof PointerSchema>
 
 const parsePointer = createParser(PointerSchema, 'STATE_DAMAGED', 'stored pointer')
 
 /** No dots: they separate the parts of a file's name. No other character that a path could mean. */
 const BODY_KEY = /^[\w-]+(\/[\w-]+)*$/
 
-const FILE_NAME = /^([a-z]+)\.(.+)\.(\d+)$/
-
 export const blobKey = (kind: BodyKind, key: string): string => `${kind}/${key}`
-
-export const fileName = (blob: string, commit: number): string =>
-  `${blob.replaceAll('/', '.')}.${commit}`
-
-/** The row of `blob` that points to a file, if the file stands for anything, and its commit. */
-export const blobOfFile = (name: string): { blob: string; commit: number } | undefined => {
-  const [, kind, key, commit] = FILE_NAME.exec(name) ?? []
-  if (kind === undefined || key === undefined) return undefined
-  return { blob: `${kind}/${key.replaceAll('.', '/')}`, commit: Number(commit) }
-}
 
 /** Both places where a body can lie. */
 export const placesOf = (kind: BodyKind, key: string): readonly [RowName, RowName] => [
@@ -48,8 +36,14 @@ export const placesOf = (kind: BodyKind, key: string): readonly [RowName, RowNam
 ]
 
 /** Throws STATE_DAMAGED. */
-export const decodePointer = (sealed: Uint8Array, blob: string): Pointer =>
+const decodePointer = (sealed: Uint8Array, blob: string): Pointer =>
   parsePointer(unsealRow(sealed, `blob/${blob}`))
+
+const fileName = (blob: string, commit: number): string => `${blob.replaceAll('/', '.')}.${commit}`
+
+/** The name of the file that a row of `blob` points to. Throws STATE_DAMAGED. */
+export const blobFileName = (blob: string, sealed: Uint8Array): string =>
+  fileName(blob, decodePointer(sealed, blob).commit)
 
 /** Throws STATE_DAMAGED. */
 export const decodeInline = (sealed: Uint8Array, where: string): Uint8Array => {
@@ -58,12 +52,13 @@ export const decodeInline = (sealed: Uint8Array, where: string): Uint8Array => {
   throw new HyperError('STATE_DAMAGED', `the stored body ${where} is no bytes`)
 }
 
-/** Throws STATE_DAMAGED. */
+/** A file's bytes, once they are what its pointer says. Throws STATE_DAMAGED. */
 export const checkFile = (
   bytes: Uint8Array | undefined,
-  pointer: Pointer,
+  sealed: Uint8Array,
   blob: string,
 ): Uint8Array => {
+  const pointer = decodePointer(sealed, blob)
   if (bytes === undefined) throw new HyperError('STATE_DAMAGED', `the file of ${blob} is missing`)
   if (bytes.byteLength !== pointer.bytes || crc32(bytes) !== pointer.checksum) {
     throw new HyperError('STATE_DAMAGED', `the file of ${blob} does not match its checksum`)

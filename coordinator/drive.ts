@@ -54,7 +54,6 @@ export interface Drive {
   batch(operations: readonly RawOperation[]): Promise<void>
   /** In the order of the names; undefined where there is none. */
   getMany(rows: readonly RowName[]): Promise<readonly (Uint8Array | undefined)[]>
-  hasMany(rows: readonly RowName[]): Promise<readonly boolean[]>
   page(table: Table, range: PageRange): Promise<readonly RawRow[]>
   snapshot(): Promise<DriveSnapshot>
   writeFiles(files: readonly BlobFile[]): Promise<void>

@@ -1,45 +1,54 @@
 /**
- * Whether what is on a drive is what the sums say, table by table. Reads only; what follows from a
- * difference is decided by others (damage.ts names it).
+ * What is on a drive, for comparing it with the sums: the rows of a table, and the files beside their
+ * pointers. Reads only; what follows from a difference is decided by others.
  */
 
-import { blobOfFile, decodePointer } from './bodies.ts'
-import type { Drive } from './drive.ts'
-import { readPages } from './pages.ts'
-import { createTally, isByValue, type Sum } from './sums.ts'
+import { checksumOf } from '../daemon/sealed-row.ts'
+import { blobFileName } from './bodies.ts'
+import type { Drive, RawRow } from './drive.ts'
+import { type ReadPage, readPages } from './pages.ts'
+import { createRowIndex, type RowIndex } from './row-index.ts'
+import { isByValue, isSummed } from './sums.ts'
 import type { SummedTable } from './tables.ts'
 
-/** The sum of a table's rows as they stand. Of rows that are written once the keys are enough. */
-export const sumOfTable = async (drive: Drive, table: SummedTable): Promise<Sum> => {
-  const tally = createTally(table)
-  for await (const rows of readPages(drive.page, table, { keysOnly: !isByValue(table) })) {
-    for (const [key, sealed] of rows) tally.add(key, sealed)
+/** Enters a row as a scan finds it. Of rows that count by their keys no value is needed. */
+export const enterRow = (index: RowIndex, table: SummedTable, [key, sealed]: RawRow): void => {
+  if (isSummed(table, key)) index.put(key, checksumOf(sealed))
+}
+
+/** All rows of a table; `onRow` sees them as they pass. */
+export const indexTable = async (
+  readPage: ReadPage,
+  table: SummedTable,
+  onRow: (row: RawRow) => void = () => undefined,
+): Promise<RowIndex> => {
+  const index = createRowIndex(isByValue(table))
+  for await (const rows of readPages(readPage, table, { keysOnly: !isByValue(table) })) {
+    for (const row of rows) {
+      enterRow(index, table, row)
+      onRow(row)
+    }
   }
-  return tally.sum()
+  return index
 }
 
 /**
- * The sum of the rows of `blob` whose files are there, and the files that no row points to. A pointer
- * without its file is missing in the sum.
+ * The rows of `blob`, and how many of them have no file. Files that no row points to are told in
+ * parts. Throws STATE_DAMAGED for a pointer that cannot be read.
  */
-export const sumOfFiles = async (
+export const indexBlobs = async (
   drive: Drive,
-  onStray: (names: readonly string[]) => Promise<void>,
-): Promise<Sum> => {
-  const tally = createTally('blob')
-  for await (const names of drive.listFiles()) {
-    const files = names.map((name) => ({ name, ...blobOfFile(name) }))
-    const pointers = await drive.getMany(
-      files.map(({ blob = '' }) => ({ table: 'blob', key: blob })),
-    )
-    const stray: string[] = []
-    files.forEach(({ name, blob, commit }, index) => {
-      const sealed = pointers[index]
-      if (blob === undefined || sealed === undefined) stray.push(name)
-      else if (decodePointer(sealed, blob).commit !== commit) stray.push(name)
-      else tally.add(blob, sealed)
-    })
-    if (stray.length > 0) await onStray(stray)
+  onStray: (names: readonly string[]) => void,
+): Promise<{ readonly index: RowIndex; readonly missing: number }> => {
+  const names = createRowIndex(false)
+  const index = await indexTable(drive.page, 'blob', ([key, sealed]) =>
+    names.put(blobFileName(key, sealed), 0),
+  )
+  let found = 0
+  for await (const listed of drive.listFiles()) {
+    const known = listed.filter((name) => names.has(name))
+    found += known.length
+    if (known.length < listed.length) onStray(listed.filter((name) => !names.has(name)))
   }
-  return tally.sum()
+  return { index, missing: names.sum().count - found }
 }

@@ -97,7 +97,8 @@ const blobFolder = (
   },
   async readFile(name) {
     try {
-      return await readFile(join(path, name))
+      const { buffer, byteOffset, byteLength } = await readFile(join(path, name))
+      return new Uint8Array(buffer, byteOffset, byteLength)
     } catch (error) {
       if (isMissing(error)) return undefined
       throw error
@@ -154,7 +155,6 @@ export const openLevelDrive = async (folder: string): Promise<Drive> => {
         { sync: true },
       ),
     getMany: (rows) => database.getMany(rows.map(({ table, key }) => levelKey(table, key))),
-    hasMany: (rows) => database.hasMany(rows.map(({ table, key }) => levelKey(table, key))),
     page: (table, range) => pageOf(database, table, range),
     async snapshot(): Promise<DriveSnapshot> {
       const snapshot = database.snapshot()

@@ -6,7 +6,7 @@
  */
 
 import { unsealRow } from '../daemon/sealed-row.ts'
-import { checkFile, decodeInline, decodePointer, fileName } from './bodies.ts'
+import { blobFileName, checkFile, decodeInline } from './bodies.ts'
 import type { Drive, DriveSnapshot } from './drive.ts'
 import { readPages } from './pages.ts'
 import { BODIES, type BodyKind, SCHEMA_ROW, type Sublevel } from './tables.ts'
@@ -48,9 +48,8 @@ export const readSnapshot = (
       for (const [blob, sealed] of page) {
         const [kind = ''] = blob.split('/')
         if (!isKind(kind)) continue
-        const pointer = decodePointer(sealed, blob)
-        const bytes = await drive.readFile(fileName(blob, pointer.commit))
-        yield { kind, key: blob.slice(kind.length + 1), bytes: checkFile(bytes, pointer, blob) }
+        const bytes = await drive.readFile(blobFileName(blob, sealed))
+        yield { kind, key: blob.slice(kind.length + 1), bytes: checkFile(bytes, sealed, blob) }
       }
     }
   }

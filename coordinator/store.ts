@@ -12,30 +12,31 @@
  */
 
 import { setTimeout } from 'node:timers/promises'
-import { unsealRow } from '../daemon/sealed-row.ts'
+import { checksumOf, unsealRow } from '../daemon/sealed-row.ts'
 import { assert } from '../protocol/assert.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
-import { checkFile, decodeInline, decodePointer, fileName, placesOf } from './bodies.ts'
-import { planCommit, settlePlan } from './commit-plan.ts'
-import type { Drive, PageRange, RawOperation } from './drive.ts'
-import { sumOfFiles, sumOfTable } from './inspection.ts'
+import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
+import { planCommit } from './commit-plan.ts'
+import type { Drive, PageRange, RawOperation, RowName } from './drive.ts'
+import { enterRow, indexBlobs, indexTable } from './inspection.ts'
 import { openLevelDrive } from './level-drive.ts'
 import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
+import { createRowIndex, type RowIndex } from './row-index.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
-import { createSteadyDrive, type SteadyDrive } from './steady-drive.ts'
+import { createSteadyDrive } from './steady-drive.ts'
 import {
-  createTally,
   decodeSums,
   emptySums,
   isByValue,
   isSameSum,
+  isSummed,
+  putSums,
   SUMS_ROW,
-  type Sum,
   type Sums,
 } from './sums.ts'
-import { type BodyKind, SUMMED, type Sublevel, type SummedTable } from './tables.ts'
+import { type BodyKind, SUMMED, type Sublevel, type SummedTable, type Table } from './tables.ts'
 
 export { del, delBody, type Operation, put, putBody } from './operations.ts'
 export { BODIES, type BodyKind, numberKey, SUBLEVELS, type Sublevel } from './tables.ts'
@@ -83,42 +84,19 @@ const readSums = async (drive: Drive): Promise<Sums | undefined> => {
 const loadSums = async (drive: Drive): Promise<Sums> => {
   const sums = await readSums(drive)
   if (sums !== undefined) return sums
-  const found = await Promise.all(SUMMED.map((table) => sumOfTable(drive, table)))
-  if (found.some(({ count }) => count > 0)) {
-    throw new HyperError('STATE_DAMAGED', 'the sums of the stored rows are missing')
+  for (const table of SUMMED) {
+    if ((await indexTable(drive.page, table)).sum().count > 0) {
+      throw new HyperError('STATE_DAMAGED', 'the sums of the stored rows are missing')
+    }
   }
   return emptySums()
 }
 
-/** What stands under the keys of rows now. Where only presence matters the bytes are left away. */
-const readFormer = async (
-  steady: SteadyDrive,
-  rows: readonly RawOperation[],
-): Promise<(Uint8Array | undefined)[]> => {
-  const former: (Uint8Array | undefined)[] = rows.map(() => undefined)
-  const positions = rows.map((_row, index) => index)
-  const byValue = positions.filter((index) => isByValue(rows[index]?.table ?? 'sums'))
-  const byKey = positions.filter((index) => !isByValue(rows[index]?.table ?? 'sums'))
-  const namesOf = (indexes: readonly number[]) => indexes.flatMap((index) => rows[index] ?? [])
-  const [values, presences] = await Promise.all([
-    byValue.length === 0 ? [] : steady.read((drive) => drive.getMany(namesOf(byValue))),
-    byKey.length === 0 ? [] : steady.read((drive) => drive.hasMany(namesOf(byKey))),
-  ])
-  byValue.forEach((index, at) => {
-    former[index] = values[at]
-  })
-  byKey.forEach((index, at) => {
-    if (presences[at] === true) former[index] = PRESENT
-  })
-  return former
-}
-
-const PRESENT = new Uint8Array(0)
-
 /** Opens what is on the drive. Throws STATE_DAMAGED; the drive is the caller's then. */
 export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store> => {
   let sums = await loadSums(drive)
-  const checked = new Set<SummedTable>()
+  /** Of the tables that were proven. */
+  const indexes = new Map<Table, RowIndex>()
   let isCommitting = false
   let removing: Promise<void> = Promise.resolve()
   /** Files that a snapshot may still read; null while there is none. */
@@ -131,16 +109,27 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   })
   const readPage: ReadPage = (table, range) => steady.read((open) => open.page(table, range))
 
-  const compare = (table: SummedTable, found: Sum): void => {
-    const expected = sums.tables[table]
-    if (isSameSum(found, expected)) checked.add(table)
-    else {
+  const getMany = async (rows: readonly RowName[]) => {
+    const asked = rows.filter(({ table, key }) => indexes.get(table)?.has(key) !== false)
+    if (asked.length === 0) return rows.map(() => undefined)
+    const found = await steady.read((open) => open.getMany(asked))
+    return rows.map((row) => found[asked.indexOf(row)])
+  }
+
+  const prove = (table: SummedTable, index: RowIndex): RowIndex => {
+    const [found, expected] = [index.sum(), sums.tables[table]]
+    if (!isSameSum(found, expected)) {
       throw new HyperError(
         'STATE_DAMAGED',
         `${table} has ${found.count} rows that are not the ${expected.count} that were written`,
       )
     }
+    indexes.set(table, index)
+    return index
   }
+
+  const indexOf = async (table: SummedTable): Promise<RowIndex> =>
+    indexes.get(table) ?? prove(table, await indexTable(readPage, table))
 
   /** A file that stays is swept at the next start. */
   const removeFiles = (names: readonly string[]): void => {
@@ -154,13 +143,42 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       .catch((error: unknown) => deps.onTrouble(`files could not be removed: ${messageOf(error)}`))
   }
 
+  /** Files of bodies that these rows replace or delete. */
+  const filesBehind = async (rows: readonly RawOperation[]): Promise<string[]> => {
+    const blobs = rows.filter(({ table, key }) => table === 'blob' && indexes.get(table)?.has(key))
+    const pointers = blobs.length === 0 ? [] : await getMany(blobs)
+    return blobs.flatMap(({ key }, at) => {
+      const pointer = pointers[at]
+      return pointer === undefined ? [] : [blobFileName(key, pointer)]
+    })
+  }
+
+  /** Makes the indexes follow, and gives the batch that makes the disk follow. */
+  const apply = (rows: readonly RawOperation[]): readonly RawOperation[] => {
+    const written = rows.filter((row) => {
+      const index = indexes.get(row.table)
+      if (index === undefined || !isSummed(row.table, row.key)) return true
+      // A deletion of nothing would only be a tombstone that readers have to step over.
+      if (row.type === 'del' && !index.has(row.key)) return false
+      if (row.type === 'put') index.put(row.key, checksumOf(row.value))
+      else index.delete(row.key)
+      return true
+    })
+    const tables = { ...sums.tables }
+    for (const table of SUMMED) tables[table] = indexes.get(table)?.sum() ?? tables[table]
+    sums = { commit: sums.commit + 1, tables }
+    return [...written, putSums(sums)]
+  }
+
   const commit = async (operations: readonly Operation[]): Promise<void> => {
-    const plan = planCommit(operations, sums.commit + 1, deps.inlineBytesMax)
-    const former = await readFormer(steady, plan.rows)
-    const settled = settlePlan(plan, former, sums)
-    await steady.write({ ...plan, operations: settled.operations })
-    sums = settled.sums
-    removeFiles(settled.goneFiles)
+    const { rows, files } = planCommit(operations, sums.commit + 1, deps.inlineBytesMax)
+    for (const { table } of rows) {
+      if (table !== 'sums' && !indexes.has(table)) await indexOf(table)
+    }
+    const gone = await filesBehind(rows)
+    const batch = apply(rows)
+    await steady.write({ commit: sums.commit, files, operations: batch })
+    removeFiles(gone)
   }
 
   return {
@@ -172,21 +190,21 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       })
     },
     async get(sublevel, key) {
-      const [sealed] = await steady.read((open) => open.getMany([{ table: sublevel, key }]))
+      const [sealed] = await getMany([{ table: sublevel, key }])
       return sealed === undefined ? undefined : unsealRow(sealed, `${sublevel}/${key}`)
     },
     async body(kind, key) {
       const places = placesOf(kind, key)
       const blob = places[1].key
-      for (let last: number | undefined; ; ) {
-        const [inline, sealed] = await steady.read((open) => open.getMany(places))
+      for (let last: string | undefined; ; ) {
+        const [inline, pointer] = await getMany(places)
         if (inline !== undefined) return decodeInline(inline, `${kind}/${key}`)
-        if (sealed === undefined) return undefined
-        const pointer = decodePointer(sealed, blob)
-        const bytes = await steady.read((open) => open.readFile(fileName(blob, pointer.commit)))
+        if (pointer === undefined) return undefined
+        const name = blobFileName(blob, pointer)
+        const bytes = await steady.read((open) => open.readFile(name))
         // Without its file a pointer is read again: the body may have been deleted in between.
-        if (bytes !== undefined || last === pointer.commit) return checkFile(bytes, pointer, blob)
-        last = pointer.commit
+        if (bytes !== undefined || last === name) return checkFile(bytes, pointer, blob)
+        last = name
       }
     },
     async *range(sublevel, range = {}) {
@@ -195,24 +213,21 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       }
     },
     async *scan(sublevel) {
-      const tally = createTally(sublevel)
+      const index = createRowIndex(isByValue(sublevel))
       for await (const rows of readPages(readPage, sublevel)) {
-        for (const [key, sealed] of rows) {
-          tally.add(key, sealed)
-          yield [key, unsealRow(sealed, `${sublevel}/${key}`)]
+        for (const row of rows) {
+          enterRow(index, sublevel, row)
+          yield [row[0], unsealRow(row[1], `${sublevel}/${row[0]}`)]
         }
       }
-      compare(sublevel, tally.sum())
+      prove(sublevel, index)
     },
     async verify() {
-      for (const table of SUMMED) {
-        if (checked.has(table)) continue
-        const found =
-          table === 'blob'
-            ? await sumOfFiles(drive, async (names) => removeFiles(names))
-            : await sumOfTable(drive, table)
-        compare(table, found)
-      }
+      const { index, missing } = await indexBlobs(drive, removeFiles)
+      prove('blob', index)
+      if (missing > 0)
+        throw new HyperError('STATE_DAMAGED', `${missing} files of bodies are missing`)
+      for (const table of SUMMED) await indexOf(table)
       await removing
     },
     isWritable: steady.isWritable,

@@ -41,7 +41,7 @@ export interface MemoryDisk {
   readonly tables: ReadonlyMap<Table, Map<string, Uint8Array>>
   readonly files: Map<string, Uint8Array>
   openDrive(faults?: Faults): Drive
-  /** The power goes: `keep` says what becomes of each write in flight. */
+  /** The power goes: `keep` says what becomes of each write in flight. A torn batch is a lost one. */
   crash(keep?: () => Outcome): void
 }
 
@@ -137,7 +137,7 @@ export const createMemoryDisk = (): MemoryDisk => {
         try {
           await write(
             () => faults.batch?.(operations) ?? 'done',
-            () => applyBatch(operations),
+            (outcome) => (outcome === 'torn' ? [] : applyBatch(operations)),
           )
         } catch (error) {
           isSticky = true
@@ -147,10 +147,6 @@ export const createMemoryDisk = (): MemoryDisk => {
       async getMany(rows) {
         await turn()
         return rows.map(({ table, key }) => tableOf(table).get(key)?.slice())
-      },
-      async hasMany(rows) {
-        await turn()
-        return rows.map(({ table, key }) => tableOf(table).has(key))
       },
       page: select,
       async snapshot(): Promise<DriveSnapshot> {
