@@ -61,9 +61,13 @@ export interface Caches {
   restoreHistory(row: HistoryRow): void
   /** False, and nothing done, where the row belongs to no history. */
   restoreOutput(funcId: string, seq: number, row: OutputRow): boolean
+  /** The row of a body was restored. */
+  hasRestored(funcId: string, seq: number): boolean
   restoreLog(funcId: string, row: LogRow): void
   /** After all rows: what has no body and is not owed is gone; what was delivered has its grace. */
   finishRestore(owed: ReadonlySet<string>, fetched: ReadonlySet<string>, nowMs: number): void
+  /** The greatest number of a call that has a history row; 0 for none. */
+  lastSeq(): number
   /** Bytes by the books, for tests of the invariant. */
   bytes(funcId: string): { readonly outputs: number; readonly logs: number }
 }
@@ -205,6 +209,7 @@ export const createCaches = (): Caches => {
       cache.outputs.restore(seq, row)
       return true
     },
+    hasRestored: (funcId, seq) => funcs.get(funcId)?.outputs.hasRestored(seq) === true,
     restoreLog(funcId, row) {
       const cache = cacheOf(funcId)
       cache.log.restore(row, (seq) => cache.rows.has(seq))
@@ -221,6 +226,12 @@ export const createCaches = (): Caches => {
           }
         }
       }
+    },
+    lastSeq() {
+      let last = 0
+      for (const { rows } of funcs.values())
+        for (const seq of rows.keys()) last = Math.max(last, seq)
+      return last
     },
     bytes(funcId) {
       const cache = funcs.get(funcId)

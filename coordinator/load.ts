@@ -5,7 +5,6 @@
  */
 
 import Type from 'typebox'
-import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
@@ -14,8 +13,9 @@ import { bookLease } from './ledger/leases.ts'
 import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
 import { loadCaches } from './load-caches.ts'
+import { type OnLoss, refuseLoss } from './losses.ts'
 import { type LeaseRow, parseCallRow, parseLeaseRow } from './rows.ts'
-import { numberKey, type Store } from './store.ts'
+import { del, delBody, numberKey, put, type Store } from './store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
 
@@ -37,6 +37,7 @@ const loadCalls = async (
   ledger: Ledger,
   termsOf: (funcId: string, revision: number) => Terms | null,
   nowMs: number,
+  onLoss: OnLoss,
 ): Promise<void> => {
   const leases = new Map<string, Lease[]>()
   for await (const [, value] of store.range('lease')) {
@@ -47,8 +48,11 @@ const loadCalls = async (
   for await (const [key, value] of store.range('call')) {
     const row = parseCallRow(value)
     const terms = termsOf(row.funcId, row.revision)
-    if (terms === null || key !== numberKey(row.seq)) {
-      throw new HyperError('STATE_DAMAGED', `the stored call ${row.id} has lost its function`)
+    const isOwned = terms !== null && ledger.accounts.has(terms.accountId)
+    if (!isOwned || key !== numberKey(row.seq)) {
+      const operations = [del('call', key), delBody('input', key)]
+      onLoss({ what: `the call ${row.id} has lost its function`, operations })
+      continue
     }
     enqueue(ledger, { ...callFromRow(row, terms), state: leases.has(row.id) ? 'leased' : 'queued' })
   }
@@ -58,7 +62,20 @@ const loadCalls = async (
   }
 }
 
-/** Fills an empty ledger and empty caches. Throws STATE_DAMAGED for a row that cannot be read. */
+/** A number given twice would make two calls one: a counter that is behind is a loss, too. */
+const checkCounter = (ledger: Ledger, caches: Caches, onLoss: OnLoss): void => {
+  let last = caches.lastSeq()
+  for (const { seq } of ledger.calls.values()) last = Math.max(last, seq)
+  if (last < ledger.nextSeq) return
+  ledger.nextSeq = last + 1
+  const operations = [put('meta', 'seq', ledger.nextSeq)]
+  onLoss({ what: 'the number of the next call was lost', operations })
+}
+
+/**
+ * Fills an empty ledger and empty caches. Throws STATE_DAMAGED for a row that cannot be read; one that
+ * has lost what it belongs to is left out and told.
+ */
 export const loadLedger = async (
   store: Store,
   ledger: Ledger,
@@ -66,9 +83,12 @@ export const loadLedger = async (
   accounts: Iterable<{ readonly id: string; readonly quota: number }>,
   termsOf: (funcId: string, revision: number) => Terms | null,
   nowMs: number,
+  hasFunc: (funcId: string) => boolean = () => true,
+  onLoss: OnLoss = refuseLoss,
 ): Promise<void> => {
   for (const { id, quota } of accounts) addAccount(ledger, id, quota)
   ledger.nextSeq = parseCount((await store.get('meta', 'seq')) ?? 1)
-  await loadCalls(store, ledger, termsOf, nowMs)
-  await loadCaches(store, ledger, caches, nowMs)
+  await loadCalls(store, ledger, termsOf, nowMs, onLoss)
+  await loadCaches({ store, ledger, caches, hasFunc, onLoss, nowMs })
+  checkCounter(ledger, caches, onLoss)
 }

@@ -18,6 +18,7 @@ export interface OutputCache {
   bytes(): number
   /** The row of a body, at start; after all of them, `finishRestore`. */
   restore(seq: number, row: OutputRow): void
+  hasRestored(seq: number): boolean
   finishRestore(): void
 }
 
@@ -26,7 +27,7 @@ const counted = (bytes: number): number => Math.max(bytes, limits.cacheEntryByte
 export const createOutputCache = (funcId: string): OutputCache => {
   /** Counted bytes, the one that came first in front. */
   const outputs = new Map<number, number>()
-  let restored: (OutputRow & { readonly seq: number })[] = []
+  const restored = new Map<number, OutputRow>()
   let bytes = 0
   let lastOrder = 0
 
@@ -62,13 +63,14 @@ export const createOutputCache = (funcId: string): OutputCache => {
     remove,
     seqs: () => outputs.keys(),
     bytes: () => bytes,
-    restore: (seq, row) => void restored.push({ ...row, seq }),
+    restore: (seq, row) => void restored.set(seq, row),
+    hasRestored: (seq) => restored.has(seq),
     finishRestore() {
-      for (const row of restored.sort((a, b) => a.order - b.order)) {
-        enter(row.seq, row.bytes)
+      for (const [seq, row] of [...restored].sort(([, a], [, b]) => a.order - b.order)) {
+        enter(seq, row.bytes)
         lastOrder = row.order
       }
-      restored = []
+      restored.clear()
     },
   }
 }

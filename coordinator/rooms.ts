@@ -21,6 +21,7 @@ import { pickAgentForPull } from './ledger/placement.ts'
 import { rememberAgent } from './ledger/sessions.ts'
 import { addAccount } from './ledger/step.ts'
 import { createLogs } from './logs.ts'
+import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
 import { RESTORED } from './restore.ts'
 import { createRoster } from './roster.ts'
@@ -148,8 +149,12 @@ const furnish = async (
     cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
     removeCaches: caches.removeFunc,
   })
-  await core.load(accounts.list())
+  const losses: Loss[] = []
+  await core.load(accounts.list(), (loss) => losses.push(loss))
   await store.verify()
+  await settleLosses(losses, config.acceptDataLoss, write, (what) => {
+    log.error({ what }, 'lost, and dropped')
+  })
   await settleRestore(store, write, log)
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)

@@ -18,7 +18,7 @@ import type { CoordinatorMessage, Hello } from '../../protocol/messages.ts'
 import { makeHello } from './ledger-words.ts'
 import { newKey, quiet } from './mesh.ts'
 
-const configFor = (folder: string): CoordinatorConfig => ({
+export const configFor = (folder: string): CoordinatorConfig => ({
   home: `${folder}/coordinator`,
   clientConfigPath: `${folder}/client.json`,
   ...{ listenHost: '127.0.0.1', listenPort: 0, insecure: false, tls: null, publicUrl: null },
