@@ -10,19 +10,19 @@ import { limits } from '../protocol/limits.ts'
 import { LogLineSchema } from '../protocol/log-line.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
-import { callFromRow, enqueue } from './ledger/calls.ts'
-import { bookLease } from './ledger/leases.ts'
+import { type CallRow, parseCallRow } from './call-row.ts'
+import { restoreCall } from './ledger/aside.ts'
+import { bookLease, markOver } from './ledger/leases.ts'
 import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
 import {
   type LeaseRow,
-  parseCallRow,
   parseHistoryRow,
   parseLeaseRow,
   parseOutputRow,
   parseOwedRow,
 } from './rows.ts'
-import { numberKey, put, type Store } from './store.ts'
+import { put, type Store } from './store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
 const parseLine = createParser(LogLineSchema, 'STATE_DAMAGED', 'stored log line')
@@ -51,6 +51,26 @@ const inheritedLease = (row: LeaseRow, nowMs: number): Lease => ({
   isInherited: true,
 })
 
+/** One object for all calls of a revision, found without a search for each of them. */
+const createTermsLookup = (termsOf: (funcId: string, revision: number) => Terms | null) => {
+  const known = new Map<string, Map<number, Terms>>()
+  return (row: CallRow): Terms => {
+    const terms = known.get(row.funcId)?.get(row.revision) ?? termsOf(row.funcId, row.revision)
+    if (terms === null) {
+      throw new HyperError('STATE_DAMAGED', `the stored call ${row.id} has lost its function`)
+    }
+    const revisions = known.get(row.funcId) ?? new Map<number, Terms>()
+    if (!revisions.has(row.revision)) known.set(row.funcId, revisions.set(row.revision, terms))
+    return terms
+  }
+}
+
+const seqOf = (key: string): number => {
+  const seq = Number(key)
+  if (Number.isSafeInteger(seq)) return seq
+  throw new HyperError('STATE_DAMAGED', `the stored call call/${key} has no number`)
+}
+
 const loadCalls = async (
   store: Store,
   ledger: Ledger,
@@ -63,17 +83,14 @@ const loadCalls = async (
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
+  const lookUpTerms = createTermsLookup(termsOf)
   for await (const [key, value] of store.range('call')) {
     const row = parseCallRow(value)
-    const terms = termsOf(row.funcId, row.revision)
-    if (terms === null || key !== numberKey(row.seq)) {
-      throw new HyperError('STATE_DAMAGED', `the stored call ${row.id} has lost its function`)
-    }
-    enqueue(ledger, { ...callFromRow(row, terms), state: leases.has(row.id) ? 'leased' : 'queued' })
+    restoreCall(ledger, row, seqOf(key), lookUpTerms(row), leases.has(row.id), nowMs)
   }
   // A lease whose call is final stands until its container is known to be gone.
   for (const [callId, held] of leases) {
-    if (!ledger.calls.has(callId)) for (const lease of held) lease.isOver = true
+    if (!ledger.calls.has(callId)) for (const lease of held) markOver(lease)
   }
 }
 

@@ -117,7 +117,7 @@ describe('the house', () => {
     const long: string[] = []
     for (const file of [...(await filesOfProgram()), ...(await filesOf('bench', 'test'))]) {
       // A table has as many lines as rows.
-      if (file === 'protocol/errors.ts') continue
+      if (file === 'protocol/errors.ts' || file === 'protocol/limits.ts') continue
       const lines = (await readFile(join(root, file), 'utf8')).split('\n').length - 1
       if (lines >= LINES_MAX) long.push(`${file}: ${lines}`)
     }
