@@ -18,8 +18,8 @@ import { createRandom } from '../support/ledger-words.ts'
 const FAULTS = 8
 const FAULT_PAUSE_MS = 2_000
 const CALLERS = 2
-/** Longer than the coordinator's own absence that it forgives. */
 const CALL_PAUSE_MS = 250
+/** Longer than the coordinator's own absence that it forgives. */
 const FREEZE_MS = 6_000
 const END_MS = 90_000
 
