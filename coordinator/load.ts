@@ -5,17 +5,19 @@
  */
 
 import Type from 'typebox'
+import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
-import { callFromRow, enqueue } from './ledger/calls.ts'
-import { bookLease } from './ledger/leases.ts'
+import { type CallRow, parseCallRow } from './call-row.ts'
+import { restoreCall } from './ledger/aside.ts'
+import { bookLease, markOver } from './ledger/leases.ts'
 import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
 import { loadCaches } from './load-caches.ts'
 import { type OnLoss, refuseLoss } from './losses.ts'
-import { type LeaseRow, parseCallRow, parseLeaseRow } from './rows.ts'
-import { del, delBody, numberKey, put, type Store } from './store.ts'
+import { type LeaseRow, parseLeaseRow } from './rows.ts'
+import { del, delBody, put, type Store } from './store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
 
@@ -32,40 +34,60 @@ const inheritedLease = (row: LeaseRow, nowMs: number): Lease => ({
   isInherited: true,
 })
 
+/** One object for all calls of a revision, found without a search for each of them. */
+const createTermsLookup = (termsOf: (funcId: string, revision: number) => Terms | null) => {
+  const known = new Map<string, Map<number, Terms>>()
+  return (row: CallRow): Terms | null => {
+    const terms = known.get(row.funcId)?.get(row.revision) ?? termsOf(row.funcId, row.revision)
+    if (terms === null) return null
+    const revisions = known.get(row.funcId) ?? new Map<number, Terms>()
+    if (!revisions.has(row.revision)) known.set(row.funcId, revisions.set(row.revision, terms))
+    return terms
+  }
+}
+
+const seqOf = (key: string): number => {
+  const seq = Number(key)
+  if (Number.isSafeInteger(seq)) return seq
+  throw new HyperError('STATE_DAMAGED', `the stored call call/${key} has no number`)
+}
+
+/** Resolves to the number of the last call; 0 for none. */
 const loadCalls = async (
   store: Store,
   ledger: Ledger,
   termsOf: (funcId: string, revision: number) => Terms | null,
   nowMs: number,
   onLoss: OnLoss,
-): Promise<void> => {
+): Promise<number> => {
   const leases = new Map<string, Lease[]>()
   for await (const [, value] of store.range('lease')) {
     const lease = inheritedLease(parseLeaseRow(value), nowMs)
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
+  const lookUpTerms = createTermsLookup(termsOf)
+  let last = 0
   for await (const [key, value] of store.range('call')) {
     const row = parseCallRow(value)
-    const terms = termsOf(row.funcId, row.revision)
-    const isOwned = terms !== null && ledger.accounts.has(terms.accountId)
-    if (!isOwned || key !== numberKey(row.seq)) {
+    const terms = lookUpTerms(row)
+    last = seqOf(key)
+    if (terms === null || !ledger.accounts.has(terms.accountId)) {
       const operations = [del('call', key), delBody('input', key)]
       onLoss({ what: `the call ${row.id} has lost its function`, operations })
       continue
     }
-    enqueue(ledger, { ...callFromRow(row, terms), state: leases.has(row.id) ? 'leased' : 'queued' })
+    restoreCall(ledger, row, last, terms, leases.has(row.id), nowMs)
   }
   // A lease whose call is final stands until its container is known to be gone.
   for (const [callId, held] of leases) {
-    if (!ledger.calls.has(callId)) for (const lease of held) lease.isOver = true
+    if (!ledger.calls.has(callId)) for (const lease of held) markOver(lease)
   }
+  return last
 }
 
 /** A number given twice would make two calls one: a counter that is behind is a loss, too. */
-const checkCounter = (ledger: Ledger, caches: Caches, onLoss: OnLoss): void => {
-  let last = caches.lastSeq()
-  for (const { seq } of ledger.calls.values()) last = Math.max(last, seq)
+const checkCounter = (ledger: Ledger, last: number, onLoss: OnLoss): void => {
   if (last < ledger.nextSeq) return
   ledger.nextSeq = last + 1
   const operations = [put('meta', 'seq', ledger.nextSeq)]
@@ -88,7 +110,7 @@ export const loadLedger = async (
 ): Promise<void> => {
   for (const { id, quota } of accounts) addAccount(ledger, id, quota)
   ledger.nextSeq = parseCount((await store.get('meta', 'seq')) ?? 1)
-  await loadCalls(store, ledger, termsOf, nowMs, onLoss)
+  const lastLive = await loadCalls(store, ledger, termsOf, nowMs, onLoss)
   await loadCaches({ store, ledger, caches, hasFunc, onLoss, nowMs })
-  checkCounter(ledger, caches, onLoss)
+  checkCounter(ledger, Math.max(lastLive, caches.lastSeq()), onLoss)
 }
