@@ -58,12 +58,12 @@ const loadCalls = async (
   nowMs: number,
 ): Promise<void> => {
   const leases = new Map<string, Lease[]>()
-  for await (const [, value] of store.range('lease')) {
+  for await (const [, value] of store.scan('lease')) {
     const lease = inheritedLease(parseLeaseRow(value), nowMs)
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
-  for await (const [key, value] of store.range('call')) {
+  for await (const [key, value] of store.scan('call')) {
     const row = parseCallRow(value)
     const terms = termsOf(row.funcId, row.revision)
     if (terms === null || key !== numberKey(row.seq)) {
@@ -86,11 +86,11 @@ const loadHistory = async (
   const owed = new Set<string>()
   const fetched = new Set<string>()
   const debts = new Map<string, ReturnType<typeof parseOwedRow>>()
-  for await (const [callId, value] of store.range('owed')) {
+  for await (const [callId, value] of store.scan('owed')) {
     owed.add(callId)
     debts.set(callId, parseOwedRow(value))
   }
-  for await (const [, value] of store.range('history')) {
+  for await (const [, value] of store.scan('history')) {
     const row = parseHistoryRow(value)
     caches.restoreHistory(row)
     const debt = debts.get(row.id)
@@ -99,18 +99,18 @@ const loadHistory = async (
     const untilMs = nowMs + limits.historyMs
     ledger.owed.set(row.id, { key, agentId, row, isInherited: true, untilMs })
   }
-  for await (const [key, value] of store.range('output')) {
+  for await (const [key, value] of store.scan('output')) {
     const [funcId = '', seq = ''] = key.split('/')
     caches.restoreOutput(funcId, Number(seq), parseOutputRow(value).bytes)
   }
-  for await (const [key] of store.range('fetched')) fetched.add(key)
-  for await (const [key, value] of store.range('log')) {
+  for await (const [key] of store.scan('fetched')) fetched.add(key)
+  for await (const [key, value] of store.scan('log')) {
     caches.restoreLog(key.split('/')[0] ?? '', parseLine(value))
   }
   caches.finishRestore(owed, fetched, nowMs)
 }
 
-/** Fills an empty ledger and empty caches. Throws STATE_DAMAGED for a row that cannot be read. */
+/** Fills an empty ledger and empty caches, and proves that nothing stored is missing. Throws STATE_DAMAGED. */
 export const loadLedger = async (
   store: Store,
   ledger: Ledger,
@@ -123,4 +123,5 @@ export const loadLedger = async (
   ledger.nextSeq = parseCount((await store.get('meta', 'seq')) ?? 1)
   await loadCalls(store, ledger, termsOf, nowMs)
   await loadHistory(store, ledger, caches, nowMs)
+  await store.verify()
 }

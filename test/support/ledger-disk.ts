@@ -57,6 +57,7 @@ export const createDisk = (): Disk => {
     },
     verify: async () => undefined,
     isWritable: () => true,
+    snapshot: () => Promise.reject(new Error('nobody backs up a disk of tests')),
     close: async () => undefined,
   }
 }
