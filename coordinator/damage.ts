@@ -1,8 +1,8 @@
 /**
- * What is wrong with the rows that were found, in words an operator can act on, and what makes the
- * rest consistent again. Rows refer to each other, so most of what is missing is named by what still
- * speaks of it: an input without its call, a history row whose id leads nowhere. What nothing speaks
- * of is told as a count by the sums (salvage.ts). Pure.
+ * What is missing among the rows that were found, by name, and what makes the rest consistent again.
+ * Rows are written in pairs (a call and its input, a history row and its id, an output and its body),
+ * so most of what is missing is named by its other half. Where both are, the sums tell how many
+ * (salvage.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
  */
 
 import { blobKey } from './bodies.ts'
@@ -14,13 +14,11 @@ export interface Found {
   /** Keys of the bodies that are there, in a table or in a file that is there. */
   readonly inputs: ReadonlySet<string>
   readonly stdouts: ReadonlySet<string>
-  /** Call id and function of each row of `call`. */
-  readonly calls: ReadonlyMap<string, { readonly id: string; readonly funcKey: string }>
+  /** Call id of each row of `call`. */
+  readonly calls: ReadonlyMap<string, string>
   /** Call id of each row of `history`; the key of its history row of each row of `callid`. */
   readonly histories: ReadonlyMap<string, string>
   readonly callIds: ReadonlyMap<string, string>
-  /** Of `meta/seq`; undefined where it is missing. */
-  readonly nextSeq: number | undefined
 }
 
 /** A row as it has to be: gone, or of a value. */
@@ -53,12 +51,10 @@ const keysOf = (found: Found, table: SummedTable): ReadonlySet<string> =>
 
 const findCallLosses = (found: Found): Loss[] => {
   const losses: Loss[] = []
-  for (const [key, { id, funcKey }] of found.calls) {
+  for (const [key, id] of found.calls) {
+    if (found.inputs.has(key)) continue
     const repair = [...drop('call', key), ...dropBody('input', key)]
-    if (!found.inputs.has(key)) losses.push({ what: `call ${id} has lost its input`, repair })
-    else if (!keysOf(found, 'func').has(funcKey)) {
-      losses.push({ what: `call ${id} has lost its function`, repair })
-    }
+    losses.push({ what: `call ${id} has lost its input`, repair })
   }
   for (const key of found.inputs) {
     if (found.calls.has(key)) continue
@@ -82,10 +78,6 @@ const findHistoryLosses = (found: Found): Loss[] => {
     const repair: Repair[] = [{ table: 'callid', key: id, value }]
     losses.push({ what: `call ${id} could not be found by its id; it can be again`, repair })
   }
-  for (const id of keysOf(found, 'owed')) {
-    if (found.callIds.has(id)) continue
-    losses.push({ what: `call ${id}, owed to its client, is lost`, repair: drop('owed', id) })
-  }
   return losses
 }
 
@@ -93,21 +85,14 @@ const findOutputLosses = (found: Found): Loss[] => {
   const losses: Loss[] = []
   const outputs = keysOf(found, 'output')
   for (const key of outputs) {
-    const id = found.histories.get(key)
-    const of = id === undefined ? `output ${key}` : `the output of call ${id}`
-    if (id === undefined)
-      losses.push({ what: `${of} has lost its history`, repair: dropOutput(key) })
-    else if (!found.stdouts.has(key))
-      losses.push({ what: `${of} is lost`, repair: dropOutput(key) })
+    if (found.stdouts.has(key)) continue
+    const what = `the output of call ${found.histories.get(key) ?? key} is lost`
+    losses.push({ what, repair: dropOutput(key) })
   }
   for (const key of found.stdouts) {
     if (outputs.has(key)) continue
     const what = `output ${key} has lost its row, its body is left`
     losses.push({ what, repair: dropOutput(key) })
-  }
-  for (const key of keysOf(found, 'fetched')) {
-    if (outputs.has(key)) continue
-    losses.push({ what: `output ${key}, delivered once, is lost`, repair: drop('fetched', key) })
   }
   return losses
 }
@@ -130,25 +115,9 @@ const findLogLosses = (found: Found): Loss[] => {
   return losses
 }
 
-/** A number given twice would make two calls one. */
-const findNumberLosses = (found: Found): Loss[] => {
-  const seqs = [
-    ...found.calls.keys(),
-    ...found.inputs,
-    ...[...found.histories.keys()].map((key) => key.split('/')[1] ?? ''),
-  ]
-  const least = seqs.reduce((seq, key) => Math.max(seq, Number(key) + 1), 1)
-  const { nextSeq } = found
-  if (nextSeq === undefined ? seqs.length === 0 : nextSeq >= least) return []
-  const value = Math.max(least, nextSeq ?? 1)
-  const repair: Repair[] = [{ table: 'meta', key: 'seq', value }]
-  return [{ what: `the number of the next call is lost; at least ${least}`, repair }]
-}
-
 export const findLosses = (found: Found): Loss[] => [
   ...findCallLosses(found),
   ...findHistoryLosses(found),
   ...findOutputLosses(found),
   ...findLogLosses(found),
-  ...findNumberLosses(found),
 ]

@@ -24,7 +24,7 @@ import { MIGRATIONS } from './migrations.ts'
 import { SCHEMA_ROW, type Table } from './tables.ts'
 
 /** Raised with every change of a row's shape. */
-const SCHEMA_VERSION = 2
+export const SCHEMA_VERSION = 2
 
 const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700

@@ -5,7 +5,7 @@
  * is there then. A step from a version that has sums must prove them first (salvage.ts).
  *
  * 1 → 2   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
- *         a row with its size and the body `stdout/FUNC/SEQ`. Version 1 had no sums.
+ *         a row with its size and place and the body `stdout/FUNC/SEQ`. Version 1 had no sums.
  */
 
 import Type from 'typebox'
@@ -51,7 +51,9 @@ const inputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
 const outputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
   const body = unsealRow(sealed, `output/${key}`)
   if (!(body instanceof Uint8Array)) return []
-  const row: OutputRow = { bytes: body.byteLength }
+  // The order in which bodies came was not kept: that of their calls is near to it.
+  const order = Number(key.split('/')[1])
+  const row: OutputRow = { bytes: body.byteLength, order }
   return [
     { type: 'put', table: 'stdout', key, value: sealed },
     { type: 'put', table: 'output', key, value: sealRow(row) },

@@ -9,13 +9,14 @@ import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName } from './bodies.ts'
+import { parseCallRow } from './call-row.ts'
 import { type Found, findLosses, type Loss, type Repair } from './damage.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
 import { indexBlobs, indexTable } from './inspection.ts'
 import { readPages } from './pages.ts'
-import { parseCallIdRow, parseCallRow, parseHistoryRow, rowKey } from './rows.ts'
+import { parseCallIdRow, parseHistoryRow, rowKey } from './rows.ts'
 import { decodeSums, emptySums, isSameSum, isSummed, putSums, SUMS_ROW, type Sums } from './sums.ts'
-import { BODIES, type BodyKind, numberKey, SUMMED, type SummedTable } from './tables.ts'
+import { BODIES, type BodyKind, SUMMED, type SummedTable } from './tables.ts'
 
 type Filling<K, V> = Map<K, V>
 
@@ -23,16 +24,16 @@ interface Filled extends Found {
   readonly keys: Filling<SummedTable, Set<string>>
   readonly inputs: Set<string>
   readonly stdouts: Set<string>
-  readonly calls: Filling<string, { readonly id: string; readonly funcKey: string }>
+  readonly stderrs: Set<string>
+  readonly calls: Filling<string, string>
   readonly histories: Filling<string, string>
   readonly callIds: Filling<string, string>
-  nextSeq: number | undefined
 }
 
 const isBody = (table: SummedTable): table is BodyKind => BODIES.some((kind) => kind === table)
 
 const bodiesOf = (found: Filled, kind: BodyKind): Set<string> =>
-  kind === 'input' ? found.inputs : found.stdouts
+  ({ input: found.inputs, stdout: found.stdouts, stderr: found.stderrs })[kind]
 
 /** Takes down what a row says. Throws for one that cannot be read. */
 const enter = (found: Filled, table: SummedTable, [key, sealed]: RawRow): void => {
@@ -41,14 +42,12 @@ const enter = (found: Filled, table: SummedTable, [key, sealed]: RawRow): void =
     return
   }
   const value = unsealRow(sealed, `${table}/${key}`)
-  if (table === 'call') {
-    const { id, accountId, funcId, revision } = parseCallRow(value)
-    found.calls.set(key, { id, funcKey: `${accountId}/${funcId}/${numberKey(revision)}` })
-  } else if (table === 'history') found.histories.set(key, parseHistoryRow(value).id)
+  if (table === 'call') found.calls.set(key, parseCallRow(value).id)
+  else if (table === 'history') found.histories.set(key, parseHistoryRow(value).id)
   else if (table === 'callid') {
     const { funcId, seq } = parseCallIdRow(value)
     found.callIds.set(key, rowKey(funcId, seq))
-  } else if (table === 'meta' && key === 'seq' && typeof value === 'number') found.nextSeq = value
+  }
   const keys = found.keys.get(table) ?? new Set()
   found.keys.set(table, keys.add(key))
 }
@@ -79,10 +78,19 @@ const readBlobs = async (drive: Drive, found: Filled): Promise<Loss[]> => {
   return losses
 }
 
-const readAll = async (drive: Drive): Promise<Loss[]> => {
+/** Rows that cannot be read, and what is missing among the others. */
+const readAll = async (
+  drive: Drive,
+): Promise<{ readonly unreadable: readonly Loss[]; readonly missing: readonly Loss[] }> => {
   const found: Filled = {
-    ...{ keys: new Map(), inputs: new Set(), stdouts: new Set(), calls: new Map() },
-    ...{ histories: new Map(), callIds: new Map(), nextSeq: undefined },
+    ...{
+      keys: new Map(),
+      inputs: new Set(),
+      stdouts: new Set(),
+      stderrs: new Set(),
+      calls: new Map(),
+    },
+    ...{ histories: new Map(), callIds: new Map() },
   }
   const losses = await readBlobs(drive, found)
   for (const table of SUMMED) {
@@ -98,7 +106,7 @@ const readAll = async (drive: Drive): Promise<Loss[]> => {
       }
     }
   }
-  return [...losses, ...findLosses(found)]
+  return { unreadable: losses, missing: findLosses(found) }
 }
 
 /** What the sums miss. A table whose count is right has a row that is not the last one written. */
@@ -117,16 +125,22 @@ const compareSums = async (drive: Drive, sums: Sums): Promise<Loss[]> => {
   return losses
 }
 
-/** All that is wrong, in words. Without sums they are part of it. */
-export const inspect = async (drive: Drive, sums: Sums | undefined): Promise<Loss[]> => [
-  ...(sums === undefined
-    ? [{ what: 'the sums of the stored rows cannot be read', repair: [] }]
-    : await compareSums(drive, sums)),
-  ...(await readAll(drive)),
-]
+/**
+ * All that is wrong, in words. Without sums they are part of it. Where the sums are right and all can
+ * be read, nothing is wrong here, whatever the rows say to each other.
+ */
+const inspect = async (drive: Drive, sums: Sums | undefined): Promise<Loss[]> => {
+  const differences =
+    sums === undefined
+      ? [{ what: 'the sums of the stored rows cannot be read', repair: [] }]
+      : await compareSums(drive, sums)
+  const { unreadable, missing } = await readAll(drive)
+  const damage = [...differences, ...unreadable]
+  return damage.length === 0 ? [] : [...damage, ...missing]
+}
 
 /** The first of them, for one line. */
-export const summaryOf = (losses: readonly Loss[]): string => {
+const summaryOf = (losses: readonly Loss[]): string => {
   const named = losses.slice(0, limits.lossesNamedMax).map(({ what }) => what)
   const more = losses.length - named.length
   return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ')
@@ -138,7 +152,7 @@ const repairOf = ({ table, key, value }: Repair): RawOperation =>
     : { type: 'put', table, key, value: sealRow(value) }
 
 /** Tells every loss, makes the rest consistent, and gives its sums. */
-export const salvage = async (
+const salvage = async (
   drive: Drive,
   sums: Sums | undefined,
   onLoss: (what: string) => void,

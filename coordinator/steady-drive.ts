@@ -20,7 +20,7 @@ import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { BlobFile, Drive, RawOperation } from './drive.ts'
 
-export interface Write {
+interface Write {
   /** The number that `operations` leave behind as the last commit's. */
   readonly commit: number
   readonly files: readonly BlobFile[]

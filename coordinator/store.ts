@@ -22,9 +22,10 @@ import { enterRow, indexBlobs, indexTable } from './inspection.ts'
 import { openLevelDrive } from './level-drive.ts'
 import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
+import { createRemovals } from './removals.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
 import { damageOf, loadSums, readSums } from './salvage.ts'
-import { createSnapshots, type Snapshot } from './snapshots.ts'
+import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
 import { createSteadyDrive } from './steady-drive.ts'
 import { isByValue, isSameSum, isSummed, putSums } from './sums.ts'
 import { type BodyKind, SUMMED, type Sublevel, type SummedTable, type Table } from './tables.ts'
@@ -50,8 +51,8 @@ export interface Store {
   verify(): Promise<void>
   /** False while the disk refuses a commit. */
   isWritable(): boolean
-  /** What is stored at this moment, for a backup. */
-  snapshot(): Promise<Snapshot>
+  /** What is committed now, to be read while writes go on. One at a time. */
+  snapshot(): Promise<StoreSnapshot>
   /** Also ends a commit that the disk refuses. */
   close(): Promise<void>
 }
@@ -84,7 +85,7 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     pause: deps.pause,
     onTrouble: deps.onTrouble,
   })
-  const snapshots = createSnapshots({ ...deps, drive })
+  const removals = createRemovals(drive, deps.onTrouble)
   const tombstones = createTombstones(drive.compact, deps.onTrouble)
   const readPage: ReadPage = (table, range) => steady.read((open) => open.page(table, range))
 
@@ -140,7 +141,7 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     const gone = await filesBehind(rows)
     const batch = apply(rows)
     await steady.write({ commit: sums.commit, files, operations: batch })
-    snapshots.removeFiles(gone)
+    removals.remove(gone)
     tombstones.note(batch)
   }
 
@@ -192,16 +193,25 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       await prove(sublevel, index)
     },
     async verify() {
-      const { index, missing } = await indexBlobs(drive, snapshots.removeFiles)
+      const { index, missing } = await indexBlobs(drive, removals.remove)
       if (missing > 0) throw await damageOf(drive, sums)
       await prove('blob', index)
       for (const table of SUMMED) await proveOnce(table)
-      await snapshots.settled()
+      await removals.settled()
     },
     isWritable: steady.isWritable,
-    snapshot: snapshots.take,
+    async snapshot() {
+      const pin = removals.pin()
+      try {
+        const snapshot = await steady.read((open) => open.snapshot())
+        return readSnapshot(snapshot, drive, pin.release)
+      } catch (error) {
+        pin.release()
+        throw error
+      }
+    },
     async close() {
-      await Promise.all([steady.settle(), snapshots.close(), tombstones.settled()])
+      await Promise.all([steady.settle(), removals.settled(), tombstones.settled()])
       await drive.close()
     },
   }

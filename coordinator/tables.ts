@@ -25,7 +25,7 @@ export const SUBLEVELS = [
 export type Sublevel = (typeof SUBLEVELS)[number]
 
 /** What a call was given, and what its process wrote. */
-export const BODIES = ['input', 'stdout'] as const
+export const BODIES = ['input', 'stdout', 'stderr'] as const
 export type BodyKind = (typeof BODIES)[number]
 
 /** The tables that the sums speak of. */

@@ -18,7 +18,7 @@ import { lockFolder } from './folder-lock.ts'
 export type Database = Level<string, Uint8Array>
 
 /** From one version to the next. Can be repeated at any point; its last write is the new version. */
-export interface Migration {
+interface Migration {
   readonly from: number
   readonly migrate: (database: Database) => Promise<void>
 }

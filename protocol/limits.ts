@@ -30,7 +30,9 @@ export const limits = {
   deliveredGraceMs: minute,
   /** History rows of one function. */
   historyRowsMax: 10_000,
-  /** Message in a history row, which stays under 1 KB; the output has the whole text. */
+  /** One history row: counts, listings and the dashboard read many of them. */
+  historyRowBytesMax: KiB,
+  /** Message in a history row, which keeps the row in its bound; the output has the whole text. */
   historyMessageCharsMax: 200,
   /** How long a history row outlives its output. */
   historyMs: 24 * hour,
@@ -64,8 +66,14 @@ export const limits = {
   quotaMax: 1_000_000,
   /** Calls of one account that wait: bounds memory and disk; over it callers get 429. */
   queuedCallsMax: 1_000_000,
-  /** Payload bytes of one account that wait. */
-  queuedBytesMax: 4 * GiB,
+  /** Payload bytes of one account's calls that are not final: each is kept for another attempt. */
+  livePayloadBytesMax: 4 * GiB,
+  /**
+   * The time that a queue timeout counts is written when it has grown by so much, and by such a part
+   * of what is written: a restart forgets no more, and a wait of a day costs some eighty writes.
+   */
+  waitedStepMsMin: minute,
+  waitedStepRatio: 0.1,
   /** How long platform failures of a call are retried before it fails. */
   platformRetryMs: 5 * minute,
   /** Back-off of platform failures: first pause, doubled each time up to the second number. */
@@ -76,6 +84,8 @@ export const limits = {
   reserveAfterMs: 30 * second,
   /** … on one agent for so long, then on another. */
   reservationMs: 10 * minute,
+  /** Choosing that agent is a look at all leases of all agents: so many heads get theirs in a tick. */
+  reservationsPerTickMax: 4,
 
   // ── Leases (see The lease, not the connection in ARCHITECTURE.md) ────────────────────────
   leaseMsMin: 15 * second,
@@ -83,6 +93,11 @@ export const limits = {
   /** A lease counts as lost this much later than its length, in parts and flat. */
   leaseMarginRatio: 0.1,
   leaseMarginMs: 5 * second,
+  /**
+   * How far ahead of ours an epoch can be that an agent tells of: a hundred years of seconds, for
+   * clocks that were wrong. Small enough that no member can use up the numbers.
+   */
+  epochAheadMax: 100 * 365 * 86_400,
   /** How long an at-most-once call waits for its agent after its lease was lost. */
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,
@@ -101,6 +116,8 @@ export const limits = {
   stopGraceMs: 10 * second,
   /** The agent ends a container itself only this long after hyper-init should have. */
   timeoutMarginMs: 15 * second,
+  /** How long the log of a container that ended is asked for while the engine refuses it. */
+  readBackMs: 5 * minute,
   /** Create and start of one container; an engine slower than this has failed the attempt. */
   startMsMax: 60 * second,
   /** Processes of one function container, hyper-init among them. */
@@ -200,8 +217,16 @@ export const limits = {
   membersMax: 5000,
 
   // ── Bodies in memory ───────────────────────────────────────────────────────────────────────
-  /** Payloads kept at hand for their assignment; others are read from the store. */
-  payloadCacheBytesMax: 128 * MiB,
+  /**
+   * Inputs kept at hand for their assignment, in memory and in number (an empty one costs memory,
+   * too); the others are read from the store.
+   */
+  inputsBytesMax: 128 * MiB,
+  inputsMax: 20_000,
+  /** Of one account's waiting calls, those that run soonest: a backlog gains nothing by waiting here. */
+  inputsAheadMax: 2_000,
+  /** Bodies on their way to synchronous clients; over it they go by way of the cache. */
+  owedBytesMax: 128 * MiB,
   /** Bodies of synchronous calls kept for their grace; the oldest go first. */
   recentBytesMax: 64 * MiB,
   /** How often history rows are looked at for their age. */
@@ -217,8 +242,6 @@ export const limits = {
   pageBytesMax: MiB,
   /** What is wrong with a damaged disk, named in one line of a log. */
   lossesNamedMax: 20,
-  /** A backup is read within this: what it needs of deleted rows and bodies stays on the disk. */
-  snapshotMs: hour,
   /** Deleted rows that a reader steps over at the most: about 10 ms. */
   tombstonesMax: 100_000,
   /** Places in which they are counted, most of them functions' logs; over it counting starts anew. */
@@ -230,6 +253,22 @@ export const limits = {
   reopenPauseMsMax: 5 * second,
   /** A disk that is not full, yet cannot be opened for this long, has failed: the process ends. */
   reopenMs: 5 * minute,
+
+  /**
+   * Free space of the state folder's disk below which nothing new is taken: what runs must still end
+   * (outputs of a full quota, a compaction of LevelDB), and what rotates must still go.
+   */
+  diskFreeBytesMin: 256 * MiB,
+  /** … or this share of a small disk: a reserve must not be most of it. */
+  diskFreeShareMin: 0.1,
+  /** How often the disk's free space is looked at. */
+  diskLookMs: second,
+
+  // ── Backups ────────────────────────────────────────────────────────────────────────────────
+  /** One frame: a page of rows, or one body with its key. */
+  backupFrameBytesMax: 32 * MiB,
+  /** A backup keeps deleted rows and files on the disk; a reader slower than this is given up. */
+  backupMs: 15 * minute,
 
   // ── Coordinator ────────────────────────────────────────────────────────────────────────────
   /** Bytes of one synced batch: bounds the longest pause a commit causes. */
@@ -249,12 +288,16 @@ export const limits = {
   logFollowBytesMax: MiB,
   /** … unless the reader catches up within this. */
   logStallMs: 30 * second,
+  /** Logs followed at once, each with so many bytes waiting at the most. */
+  logFollowersMax: 1000,
   /** First buffer of a body whose length grows as it comes: most payloads fit, and it costs little. */
   bodyBufferBytesMin: 16 * KiB,
   /** Bodies that the gateway holds, of all requests and answers together; over it 503. */
   bytesInFlightMax: 256 * MiB,
   /** Connections of clients, many of them waiting for hours. */
   gatewayConnectionsMax: 10_000,
+  /** Requests sent on one connection before their answers; no client that means well has so many. */
+  pipelinedRequestsMax: 100,
   /** The gateway looks for slow senders this often. */
   slowSenderCheckMs: second,
   /** An unused connection is kept this long; longer than the minute of most proxies. */
