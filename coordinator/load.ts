@@ -5,7 +5,6 @@
  */
 
 import Type from 'typebox'
-import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
@@ -46,48 +45,41 @@ const createTermsLookup = (termsOf: (funcId: string, revision: number) => Terms 
   }
 }
 
-const seqOf = (key: string): number => {
-  const seq = Number(key)
-  if (Number.isSafeInteger(seq)) return seq
-  throw new HyperError('STATE_DAMAGED', `the stored call call/${key} has no number`)
-}
-
-/** Resolves to the number of the last call; 0 for none. */
 const loadCalls = async (
   store: Store,
   ledger: Ledger,
   termsOf: (funcId: string, revision: number) => Terms | null,
   nowMs: number,
   onLoss: OnLoss,
-): Promise<number> => {
+): Promise<void> => {
   const leases = new Map<string, Lease[]>()
-  for await (const [, value] of store.range('lease')) {
+  for await (const [, value] of store.scan('lease')) {
     const lease = inheritedLease(parseLeaseRow(value), nowMs)
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
   const lookUpTerms = createTermsLookup(termsOf)
-  let last = 0
-  for await (const [key, value] of store.range('call')) {
+  for await (const [key, value] of store.scan('call')) {
     const row = parseCallRow(value)
     const terms = lookUpTerms(row)
-    last = seqOf(key)
-    if (terms === null || !ledger.accounts.has(terms.accountId)) {
+    const seq = Number(key)
+    if (terms === null || !ledger.accounts.has(terms.accountId) || !Number.isSafeInteger(seq)) {
       const operations = [del('call', key), delBody('input', key)]
       onLoss({ what: `the call ${row.id} has lost its function`, operations })
       continue
     }
-    restoreCall(ledger, row, last, terms, leases.has(row.id), nowMs)
+    restoreCall(ledger, row, seq, terms, leases.has(row.id), nowMs)
   }
   // A lease whose call is final stands until its container is known to be gone.
   for (const [callId, held] of leases) {
     if (!ledger.calls.has(callId)) for (const lease of held) markOver(lease)
   }
-  return last
 }
 
 /** A number given twice would make two calls one: a counter that is behind is a loss, too. */
-const checkCounter = (ledger: Ledger, last: number, onLoss: OnLoss): void => {
+const checkCounter = (ledger: Ledger, caches: Caches, onLoss: OnLoss): void => {
+  let last = caches.lastSeq()
+  for (const { seq } of ledger.calls.values()) last = Math.max(last, seq)
   if (last < ledger.nextSeq) return
   ledger.nextSeq = last + 1
   const operations = [put('meta', 'seq', ledger.nextSeq)]
@@ -110,7 +102,7 @@ export const loadLedger = async (
 ): Promise<void> => {
   for (const { id, quota } of accounts) addAccount(ledger, id, quota)
   ledger.nextSeq = parseCount((await store.get('meta', 'seq')) ?? 1)
-  const lastLive = await loadCalls(store, ledger, termsOf, nowMs, onLoss)
+  await loadCalls(store, ledger, termsOf, nowMs, onLoss)
   await loadCaches({ store, ledger, caches, hasFunc, onLoss, nowMs })
-  checkCounter(ledger, Math.max(lastLive, caches.lastSeq()), onLoss)
+  checkCounter(ledger, caches, onLoss)
 }

@@ -32,6 +32,9 @@ import type { Transactions } from './transactions.ts'
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
   const store = await openStore(config.home, {
     onTrouble: (reason) => log.warn({ reason }, 'the disk has trouble'),
+    onLoss: config.acceptDataLoss
+      ? (loss) => log.warn({ loss }, 'a loss of stored data was accepted')
+      : undefined,
   })
   const diskRoom = await openDiskRoom({
     statfs: () => statfs(config.home),
