@@ -121,13 +121,14 @@ export const acceptCall = (
 export const acceptedOf = (call: Pick<Call, 'acceptedMs'>): string =>
   new Date(call.acceptedMs).toISOString()
 
-type Line = Extract<Effect, { type: 'log' }>['line']
+type LogEffect = Extract<Effect, { type: 'log' }>
+type Line = LogEffect['line']
 
 export const logLine = (
   call: Pick<Call, 'id' | 'terms'>,
   event: Line['Event'],
   rest: Partial<Line> = {},
-): Effect => ({
+): LogEffect => ({
   type: 'log',
   funcId: call.terms.funcId,
   line: {
