@@ -67,6 +67,7 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
   const accounts = await loadAccounts({
     store,
     write,
+    newId: randomUUID,
     onAdded: (accountId, quota) => addAccount(ledger, accountId, quota),
     onQuota: (accountId, quota) => apply({ type: 'quota', accountId, quota }),
     onRemoved: (accountId) => {
@@ -108,6 +109,7 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
   const funcs = await loadFuncs({
     store,
     write,
+    newId: randomUUID,
     pinImage: images.pin,
     liveCalls,
     hasAccount: (accountId) => ledger.accounts.has(accountId),

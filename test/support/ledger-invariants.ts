@@ -75,7 +75,7 @@ export const checkBooks = (ledger: Ledger): void => {
 }
 
 /** With nothing under way to the disk: it has what memory has. */
-export const checkDisk = (ledger: Ledger, disk: Disk): void => {
+export const checkDisk = (ledger: Ledger, disk: Pick<Disk, 'keys' | 'value'>): void => {
   const stored = disk.keys('call').map((key) => disk.value('call', key))
   const live = [...ledger.calls.values()].sort((a, b) => a.seq - b.seq)
   assert.partialDeepStrictEqual(

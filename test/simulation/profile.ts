@@ -1,0 +1,80 @@
+/**
+ * What a run is like: its size, its pace, and which faults happen how often. All of it is drawn from
+ * the seed, so that thousands of seeds cover what no list of examples would.
+ */
+
+import type { Random } from './random.ts'
+
+/** Mean pauses between faults of a kind, in paces (see below); 0 is never. */
+export interface FaultRates {
+  readonly network: number
+  readonly disk: number
+  readonly crash: number
+  readonly sleep: number
+  readonly churn: number
+  readonly engine: number
+  readonly stranger: number
+}
+
+export interface Profile {
+  readonly name: string
+  readonly rates: FaultRates
+  /** Likelihood that the coordinator is replaced by one from an old backup. */
+  readonly restore: number
+}
+
+const none: FaultRates = {
+  ...{ network: 0, disk: 0, crash: 0, sleep: 0, churn: 0, engine: 0, stranger: 0 },
+}
+
+export const PROFILES: readonly Profile[] = [
+  { name: 'calm', rates: none, restore: 0 },
+  { name: 'network', rates: { ...none, network: 5, stranger: 30 }, restore: 0 },
+  { name: 'disk', rates: { ...none, disk: 10, crash: 40 }, restore: 0 },
+  { name: 'crash', rates: { ...none, crash: 12, network: 40 }, restore: 0.1 },
+  { name: 'sleep', rates: { ...none, sleep: 10, network: 20 }, restore: 0 },
+  { name: 'churn', rates: { ...none, churn: 8, engine: 12, network: 30 }, restore: 0 },
+  {
+    name: 'all',
+    rates: { network: 12, disk: 30, crash: 25, sleep: 40, churn: 25, engine: 25, stranger: 40 },
+    restore: 0.1,
+  },
+]
+
+export interface Shape {
+  readonly profile: Profile
+  readonly agents: number
+  readonly accounts: number
+  readonly calls: number
+  /** Time is counted in paces: the coordinator's tick, and what everything else is measured by. */
+  readonly paceMs: number
+  readonly paces: number
+  readonly isLarge: boolean
+  readonly isLate: boolean
+  /** Reads of the coordinator's disk take time. */
+  readonly readMs: number
+  readonly writeMs: number
+  readonly gossipLoss: number
+  readonly breaks: number
+}
+
+export const shapeOf = (random: Random, profileName: string | null): Shape => {
+  const named = PROFILES.find(({ name }) => name === profileName)
+  const profile = named ?? random.pick(PROFILES)
+  const isCalm = profile.name === 'calm'
+  const isLarge = random.chance(0.03)
+  return {
+    profile,
+    isLarge,
+    agents: random.between(1, 4),
+    accounts: isLarge ? 1 : random.between(1, 3),
+    calls: isLarge ? random.between(60, 90) : random.between(12, 40),
+    paceMs: random.pick([500, 1000, 2000, 4000]),
+    paces: random.between(60, 110),
+    isLate: profile.rates.network > 0 && random.chance(0.5),
+    readMs: random.pick([0, 0, 5, 200]),
+    writeMs: isCalm ? 1 : random.pick([1, 1, 5, 50, 300]),
+    gossipLoss: isCalm ? 0 : random.pick([0, 0.2, 0.6]),
+    breaks: isCalm ? 0 : random.pick([0.05, 0.2, 0.4]),
+  }
+}
