@@ -55,17 +55,22 @@ export const createAgentDisk = (deps: {
     const storeId = `${agentId}-${stores}`
     let epoch = rows.epoch
     const isCurrent = (): boolean => storeId === `${agentId}-${stores}`
-    const attempt = (act: Write, isSynced: boolean, onDone: () => void, onFail: () => void): void =>
+    const attempt = (act: Write, isSynced: boolean, onDone: () => void, onFail: () => void): void => {
+      let isOver = false
+      process.died.then(() => {
+        if (!isOver && isCurrent() && random.chance(0.5)) apply(act, false)
+        isOver = true
+      }, undefined)
       scheduler.after(random.waitMs(health.writeMs), () => {
-        if (!isCurrent()) return
-        if (!process.isAlive()) {
-          if (random.chance(0.5)) apply(act, false)
-        } else if (health.isFailing) process.take(onFail)
+        if (isOver) return
+        isOver = true
+        if (health.isFailing) process.take(onFail)
         else {
           apply(act, isSynced)
           process.take(onDone)
         }
       })
+    }
     /** Tried until it is done, as the agent insists on it. */
     const insist = (act: Write, isSynced: boolean): Promise<void> =>
       new Promise((resolve) => {

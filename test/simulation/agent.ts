@@ -85,6 +85,7 @@ export interface SimulatedAgent {
   resize(slots: number): void
   isUp(): boolean
   isRetired(): boolean
+  isLeaving(): boolean
   isConnected(): boolean
   /** A result of an attempt that this agent never had. */
   forge(message: Extract<AgentMessage, { type: 'result' }>): void
@@ -209,8 +210,7 @@ const createAgentProcess = (
       session = message.session
       redialMs = limits.redialMsMin
       const { epoch } = message
-      const size = { slots: host.slots(), memoryBytes: deps.memoryBytes }
-      history.record({ type: 'welcomed', agentId, epoch, session, ...size })
+      history.record({ type: 'welcomed', agentId, epoch, session })
       attempts.connected(message, {
         send: say,
         disconnect: own.close,
@@ -246,6 +246,8 @@ const createAgentProcess = (
     }
     const mine = own
     end = mine
+    const size = { slots: host.slots(), memoryBytes: deps.memoryBytes }
+    history.record({ type: 'greets', agentId, ...size })
     mine.send(hello(attempts)).catch(() => undefined)
     process.after(limits.helloMs, () => {
       if (end === mine && session === 0) mine.close()
@@ -286,6 +288,7 @@ const createAgentProcess = (
   return {
     process,
     leave: (): void => void leave(),
+    isLeaving: () => isLeaving,
     attempts: () => attempts,
     session: () => session,
     connection: () => end,
@@ -360,6 +363,7 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
     },
     isUp: () => current !== null,
     isRetired: () => isRetired,
+    isLeaving: () => current?.isLeaving() ?? false,
     isConnected: () => (current?.session() ?? 0) !== 0,
     forge(message) {
       const to = current?.connection()

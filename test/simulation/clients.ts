@@ -73,8 +73,9 @@ const factsOf = (rooms: Rooms, funcId: string, revision: number) => {
   const stored = rooms.funcs.revision(funcId, revision)
   if (stored === null) throw new Error('the revision is stored')
   const { timeoutMs, memoryBytes, atMostOnce, maxAttempts, retryOnExit } = rooms.funcs.terms(stored)
-  const isHopeless = stored.func.Constraints.disk !== undefined
-  return { revision, timeoutMs, memoryBytes, atMostOnce, maxAttempts, retryOnExit, isHopeless }
+  const hasConstraints = Object.keys(stored.func.Constraints).length > 0
+  const isDemanding = hasConstraints || stored.func.ContainerSize !== 's1'
+  return { revision, timeoutMs, memoryBytes, atMostOnce, maxAttempts, retryOnExit, isDemanding }
 }
 
 export const createClients = (deps: ClientsDeps) => {
@@ -119,7 +120,7 @@ export const createClients = (deps: ClientsDeps) => {
   const callOnce = async (func: KnownFunc): Promise<void> => {
     const op = gateway.nextOp()
     const plan = createPlan(random, op, deps.isLarge)
-    const padding = random.chance(0.1) ? random.between(20_000, 200_000) : 0
+    const padding = random.chance(0.03) ? random.between(10_000, 100_000) : 0
     const input = encodeInput(plan, padding)
     const { funcId, accountId } = func
     const patienceMs = isPolite || random.chance(0.7) ? 3_600_000 : random.waitMs(5_000)

@@ -98,13 +98,16 @@ export const createCoordinatorDisk = (deps: {
         isBusy = true
         const decidedSinceMs = sinceMs
         sinceMs = scheduler.nowMs()
-        // The disk writes on while its process stands still, and may do so while that dies.
+        let isOver = false
+        process.died.then(() => {
+          if (!isOver && random.chance(0.5)) land(operations, decidedSinceMs)
+          isOver = true
+        }, undefined)
+        // The disk writes on while its process stands still.
         scheduler.after(random.waitMs(health.writeMs), () => {
+          if (isOver) return
+          isOver = true
           isBusy = false
-          if (!process.isAlive()) {
-            if (random.chance(0.5)) land(operations, decidedSinceMs)
-            return
-          }
           if (health.isFull || health.isFailing) {
             if (!health.isFull && random.chance(0.5)) land(operations, decidedSinceMs)
             health.isFailing = false

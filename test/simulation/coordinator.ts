@@ -76,6 +76,12 @@ const openRooms = async (
 ): Promise<Rooms> => {
   const { scheduler } = deps
   const wallMs = (): number => DAWN_SECONDS * 1000 + scheduler.nowMs()
+  let told = { ms: 0, text: '' }
+  const wall = (): string => {
+    const ms = wallMs()
+    if (told.ms !== ms) told = { ms, text: new Date(ms).toISOString() }
+    return told.text
+  }
   const epoch = await raiseEpoch(store, wallMs())
   let made: Rooms['core'] | null = null
   const core = createCore({
@@ -85,7 +91,7 @@ const openRooms = async (
       if (made !== null && process.isAlive()) deps.onTransition(made)
       return scheduler.nowMs()
     },
-    wall: () => new Date(wallMs()).toISOString(),
+    wall,
     funcs: () => funcs,
     agents: () => roster,
     onLogged: () => undefined,

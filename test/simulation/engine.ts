@@ -290,19 +290,24 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
     }
     const start: Runner['start'] = (spec, signal) =>
       new Promise((resolve, reject) => {
+        const asked = { agentId: deps.agentId, attempt: attemptOf(spec.labels) }
+        deps.history.record({ type: 'container-asked', ...asked })
         const isHanging = random.chance(health.hangs)
         const isRefused = random.chance(health.refuses)
         const tookMs = isHanging ? limits.startMsMax : random.waitMs(health.startMs)
         const onAbort = (): void => reject(signal.reason)
         signal.addEventListener('abort', onAbort, { once: true })
+        let isOver = false
+        process.died.then(() => {
+          // The engine made it for somebody who is gone.
+          const isMade = !isOver && isUp && !isHanging && random.chance(0.5)
+          isOver = true
+          if (isMade) life.finish(life.create(spec.labels), NEVER_STARTED_STATUS)
+        }, undefined)
         host.after(tookMs, () => {
           signal.removeEventListener('abort', onAbort)
-          if (signal.aborted) return
-          if (!process.isAlive()) {
-            // The engine made it for somebody who is gone.
-            if (isUp && random.chance(0.5)) life.finish(life.create(spec.labels), NEVER_STARTED_STATUS)
-            return
-          }
+          if (signal.aborted || isOver) return
+          isOver = true
           const why = isHanging || isRefused || !isUp
           if (why) process.take(() => reject(new HyperError('START_FAILED', 'not started')))
           else {

@@ -61,14 +61,16 @@ type ClientSaw =
       readonly atMostOnce: boolean
       readonly maxAttempts: number
       readonly retryOnExit: number
-      /** No member can ever run it. */
-      readonly isHopeless: boolean
+      /** Not every member could run it. */
+      readonly isDemanding: boolean
     }
   | { readonly type: 'function-removing'; readonly funcId: string }
   | { readonly type: 'quota-asked'; readonly accountId: string; readonly quota: number }
   | { readonly type: 'quota-told'; readonly accountId: string; readonly quota: number }
 
 type ContainerSaw =
+  /** The agent asked its engine for one. */
+  | { readonly type: 'container-asked'; readonly agentId: string; readonly attempt: string }
   | { readonly type: 'container'; readonly container: string; readonly agentId: string; readonly attempt: string }
   | {
       readonly type: 'process'
@@ -91,13 +93,18 @@ type ContainerSaw =
 
 type AgentSaw =
   | { readonly type: 'agent'; readonly agentId: string; readonly what: AgentChange }
+  /** Its hello tells the coordinator what it can take. */
+  | {
+      readonly type: 'greets'
+      readonly agentId: string
+      readonly slots: number
+      readonly memoryBytes: number
+    }
   | {
       readonly type: 'welcomed'
       readonly agentId: string
       readonly epoch: number
       readonly session: number
-      readonly slots: number
-      readonly memoryBytes: number
     }
   | { readonly type: 'result-kept'; readonly agentId: string; readonly attempt: string }
   | {

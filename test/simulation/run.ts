@@ -91,6 +91,14 @@ const untilRest = async (world: World): Promise<void> => {
   await scheduler.run(isDone, untilMs)
 }
 
+/** Somebody is there to run calls, also when the last one has left. */
+const keepPeopled = (world: World): void => {
+  const { scheduler, agents } = world
+  const isEmpty = agents.every((agent) => agent.isRetired() || agent.isLeaving())
+  const added = isEmpty ? world.addAgent() : Promise.resolve()
+  added.then(() => scheduler.after(5_000, () => keepPeopled(world)), undefined)
+}
+
 const live = async (world: World): Promise<void> => {
   const { scheduler, shape, clients } = world
   const isBroken = (): boolean => world.broken() !== null
@@ -99,7 +107,7 @@ const live = async (world: World): Promise<void> => {
   beginFaults(world, untilMs)
   await scheduler.run(isBroken, untilMs)
   heal(world)
-  if (world.agents.every((agent) => agent.isRetired())) void world.addAgent()
+  keepPeopled(world)
   clients.openQuotas()
   await untilRest(world)
   if (isBroken()) return

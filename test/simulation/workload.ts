@@ -82,7 +82,6 @@ export const digestOfOutput = (attemptName: string, input: Digest, bytes: number
 interface FuncKind {
   readonly name: string
   readonly spec: Partial<FuncSpec>
-  readonly isHopeless?: boolean
 }
 
 /** What is common in users' functions, and what is at the edge. */
@@ -97,7 +96,7 @@ export const KINDS: readonly FuncKind[] = [
   { name: 'patient', spec: { Timeout: 30 * 86_400 } },
   { name: 'short', spec: { Timeout: 5 } },
   { name: 'picky', spec: { Constraints: { name: 'agent-1' }, QueueTimeout: 300 } },
-  { name: 'hopeless', spec: { Constraints: { disk: 'none' }, QueueTimeout: 120 }, isHopeless: true },
+  { name: 'hopeless', spec: { Constraints: { disk: 'none' }, QueueTimeout: 120 } },
 ]
 
 const SIZE: SizeName = 's1'
@@ -136,8 +135,8 @@ export const createPlan = (random: Random, op: number, isLarge: boolean): Plan =
   const runs = 1 + random.below(3)
   const outputBytes = isLarge
     ? random.between(700_000, limits.stdoutBytesMax)
-    : random.chance(0.2)
-      ? random.between(2_000, 40_000)
+    : random.chance(0.1)
+      ? random.between(1_000, 8_000)
       : random.below(400)
   return {
     op,
