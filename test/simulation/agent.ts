@@ -116,6 +116,7 @@ const createAgentProcess = (
   let redialMs: number = limits.redialMsMin
   let lostOrders: CoordinatorMessage[] = []
   let unsaid: { readonly epoch: number; readonly message: AgentMessage }[] = []
+  let beats: { readonly sentMs: number; readonly attempts: readonly string[] }[] = []
   let isLeaving = false
 
   const say = async (message: AgentMessage): Promise<void> => {
@@ -150,6 +151,13 @@ const createAgentProcess = (
     process.after(limits.advertMs, advertiseRegularly)
   }
 
+  /** Heartbeats are answered in their order. */
+  const answered = (): void => {
+    const beat = beats.shift()
+    if (beat === undefined || beat.attempts.length === 0) return
+    history.record({ type: 'renewed', agentId, ...beat })
+  }
+
   /** As heartbeat.ts: it beats, and gives up a coordinator that is silent for too long. */
   const beat = (own: AgentEnd, received: number, silentSinceMs: number): void => {
     if (end !== own || attempts === null || session === 0) return
@@ -161,6 +169,7 @@ const createAgentProcess = (
       return
     }
     const held = attempts.renewable()
+    beats.push({ sentMs: nowMs, attempts: held.map(attemptName) })
     say({ type: 'heartbeat', session, attempts: [...held] }).catch(() => undefined)
     const everyMs = held.length > 0 ? tempo.busyMs : tempo.idleMs
     process.after(everyMs, () => beat(own, heard, sinceMs))
@@ -205,9 +214,12 @@ const createAgentProcess = (
     if (end !== own || attempts === null) return
     if (message.type === 'goodbye') {
       own.close()
-    } else if (message.type !== 'welcome') attempts.receive(message)
-    else {
+    } else if (message.type !== 'welcome') {
+      if (message.type === 'renewed') answered()
+      attempts.receive(message)
+    } else {
       session = message.session
+      beats = []
       redialMs = limits.redialMsMin
       const { epoch } = message
       history.record({ type: 'welcomed', agentId, epoch, session })

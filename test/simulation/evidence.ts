@@ -32,8 +32,8 @@ export class Violation extends Error {
 /** A coordinator's disk, as far as the invariants are about it. */
 export interface DiskState {
   readonly quotas: Map<string, number>
-  /** A quota that was replaced, and when: decisions of before that may still follow it. */
-  readonly formerQuotas: Map<string, { readonly quota: number; readonly untilMs: number }>
+  /** Quotas that were replaced, and when: decisions of before that may still follow. */
+  readonly formerQuotas: { readonly accountId: string; readonly quota: number; readonly untilMs: number }[]
   /** By id. */
   readonly calls: Map<string, CallRow>
   readonly leases: Map<string, LeaseRow>
@@ -47,7 +47,7 @@ export interface DiskState {
 }
 
 const emptyDisk = (): DiskState => ({
-  ...{ quotas: new Map(), formerQuotas: new Map(), calls: new Map(), leases: new Map() },
+  ...{ quotas: new Map(), formerQuotas: [], calls: new Map(), leases: new Map() },
   ...{ leasedOnce: new Set(), history: new Map(), outputs: new Map(), bodies: new Map() },
   ...{ fetched: new Set(), owed: new Map() },
 })
@@ -61,7 +61,9 @@ const quotaOf = (value: unknown): number => {
 const putRow = (disk: DiskState, { table, key, value }: WrittenRow, atMs: number): void => {
   if (table === 'account') {
     const former = disk.quotas.get(key)
-    if (former !== undefined) disk.formerQuotas.set(key, { quota: former, untilMs: atMs })
+    if (former !== undefined) {
+      disk.formerQuotas.push({ accountId: key, quota: former, untilMs: atMs })
+    }
     disk.quotas.set(key, quotaOf(value))
   } else if (table === 'call') {
     const row = parseCallRow(value)
@@ -96,6 +98,14 @@ const applyRow = (disk: DiskState, row: WrittenRow, atMs: number): void => {
     if (row.type === 'put-body') disk.bodies.set(row.key, row.body ?? '')
     else disk.bodies.delete(row.key)
   }
+}
+
+/** A coordinator that starts knows the entries of its caches in the order of their keys. */
+const sortOutputs = (disk: DiskState | undefined): void => {
+  if (disk === undefined) return
+  const entries = [...disk.outputs].sort(([a], [b]) => (a < b ? -1 : 1))
+  disk.outputs.clear()
+  for (const [key, bytes] of entries) disk.outputs.set(key, bytes)
 }
 
 export interface CallStory {
@@ -214,6 +224,7 @@ export const gather = (observations: readonly Observation[]): Evidence => {
       const disks = new Map<string, DiskState>()
       let current = emptyDisk()
       for (const one of observations) {
+        if (one.type === 'coordinator') sortOutputs(disks.get(one.coordinator))
         if (one.type !== 'committed') {
           other?.(one, current)
           continue

@@ -106,6 +106,13 @@ type AgentSaw =
       readonly epoch: number
       readonly session: number
     }
+  /** A heartbeat that was answered. */
+  | {
+      readonly type: 'renewed'
+      readonly agentId: string
+      readonly attempts: readonly string[]
+      readonly sentMs: number
+    }
   | { readonly type: 'result-kept'; readonly agentId: string; readonly attempt: string }
   | {
       readonly type: 'reported'

@@ -5,7 +5,7 @@ import { isErrorCode } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import { type DiskState, type Evidence, type Seen, Violation } from './evidence.ts'
 import type { WrittenRow } from './history.ts'
-import { type LeaseRow, parseHistoryRow, parseLeaseRow } from '../../coordinator/rows.ts'
+import { type LeaseRow, parseCallRow, parseHistoryRow, parseLeaseRow } from '../../coordinator/rows.ts'
 
 const at = (ms: number): string => `${(ms / 1000).toFixed(3)} s`
 
@@ -56,9 +56,13 @@ const inOrder = ({ replay, wasAside }: Evidence): void =>
 
 const checkQuota = (lease: LeaseRow, disk: DiskState, batch: Seen<'committed'>): void => {
   const held = [...disk.leases.values()].filter((one) => one.accountId === lease.accountId).length
-  const former = disk.formerQuotas.get(lease.accountId)
-  const isFormer = former !== undefined && batch.sinceMs <= former.untilMs
-  const quota = Math.max(disk.quotas.get(lease.accountId) ?? 0, isFormer ? former.quota : 0)
+  const quota = disk.formerQuotas.reduce(
+    (most, former) =>
+      former.accountId === lease.accountId && batch.sinceMs <= former.untilMs
+        ? Math.max(most, former.quota)
+        : most,
+    disk.quotas.get(lease.accountId) ?? 0,
+  )
   if (held >= quota) {
     const why = `a lease of ${lease.key.call} beyond the quota: ${held} of ${quota} are held`
     throw new Violation(why, batch.atMs)
@@ -165,8 +169,7 @@ const onlyOldestRotates = ({ replay }: Evidence): void => {
       if (isFunctionGone) return
       const own = [...disk.outputs.keys()].filter((key) => funcOf(key) === funcId)
       const [oldest] = own
-      // After a restart they are as old as their calls.
-      if (oldest !== row.key && own.some((key) => key < row.key)) throw new Violation(`${row.key} was rotated before ${oldest}`, atMs)
+      if (oldest !== row.key) throw new Violation(`${row.key} was rotated before ${oldest}`, atMs)
       const sum = [...disk.outputs]
         .filter(([key]) => funcOf(key) === funcId)
         .reduce((all, [, size]) => all + Math.max(size, limits.cacheEntryBytesMin), 0)
@@ -190,6 +193,48 @@ const cancelledStaysSo = ({ replay, calls }: Evidence): void =>
     },
   })
 
+/** What is ours to keep is kept: no call ends because we lost its input or its function. */
+const nothingMislaid = ({ calls }: Evidence): void => {
+  for (const { id, finals } of calls.values()) {
+    for (const { row, atMs } of finals) {
+      const { code, message } = row.outcome
+      if (code === 'INTERNAL') throw new Violation(`${id} ended by a fault of ours: ${message}`, atMs)
+    }
+  }
+}
+
+/** A renewal that was answered holds for its length and the margin. */
+const leaseHolds = ({ observations, of, functions }: Evidence): void => {
+  const renewedMs = new Map<string, number>()
+  const reported = new Set(of('reported').map(({ attempt }) => attempt))
+  const forgetful = new Set(
+    of('agent').flatMap(({ agentId, what }) => (what === 'loses its store' ? [agentId] : [])),
+  )
+  const leastMs = limits.leaseMsMin * (1 + limits.leaseMarginRatio) + limits.leaseMarginMs
+  const checkLost = (value: unknown, atMs: number): void => {
+    const row = parseCallRow(value)
+    const isOnce = functions.get(row.funcId)?.[0]?.atMostOnce === true
+    for (const { attempt, epoch, agentId, isLost } of row.granted) {
+      const name = `${row.id}.${attempt}.${epoch}`
+      if (!isLost || isOnce || reported.has(name) || forgetful.has(agentId)) continue
+      const heldMs = atMs - (renewedMs.get(name) ?? Number.NEGATIVE_INFINITY)
+      if (heldMs < leastMs) {
+        throw new Violation(`${name} was lost ${at(heldMs)} after a renewal`, atMs)
+      }
+      renewedMs.delete(name)
+    }
+  }
+  for (const one of observations) {
+    if (one.type === 'renewed') {
+      for (const attempt of one.attempts) renewedMs.set(attempt, one.sentMs)
+    } else if (one.type === 'committed') {
+      for (const { type, table, value } of one.rows) {
+        if (type === 'put' && table === 'call') checkLost(value, one.atMs)
+      }
+    }
+  }
+}
+
 /** Set aside is only who failed for the platform's reasons, or whom no member could run. */
 const asideForReason = ({ of, calls, functions }: Evidence): void => {
   const failed = new Set(
@@ -198,7 +243,9 @@ const asideForReason = ({ of, calls, functions }: Evidence): void => {
       .map(({ attempt }) => attempt.slice(0, attempt.indexOf('.'))),
   )
   for (const { callId, reason, atMs } of of('aside')) {
-    const funcId = calls.get(callId)?.row?.funcId ?? ''
+    const { row, submitted } = calls.get(callId) ?? {}
+    // Of one that was never written nobody knows what it was.
+    const funcId = row?.funcId ?? submitted?.funcId ?? ''
     const isPlain = functions.get(funcId)?.every((one) => !one.isDemanding) ?? true
     if (failed.has(callId) || !isPlain) continue
     throw new Violation(`${callId} was set aside for no reason seen: ${reason}`, atMs)
@@ -215,5 +262,7 @@ export const LEDGER_INVARIANTS = {
   'invariant 6 (granted)': onlyGranted,
   'invariant 7 (cache)': cacheIsBounded,
   'invariant 7 (rotation)': onlyOldestRotates,
+  'lease (holds)': leaseHolds,
   'cancelled calls': cancelledStaysSo,
+  'nothing mislaid': nothingMislaid,
 } as const

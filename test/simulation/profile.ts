@@ -41,6 +41,10 @@ export const PROFILES: readonly Profile[] = [
   },
 ]
 
+/** Outputs near the bound, so that they rotate: costly, and so seldom. */
+const LARGE: Profile = { name: 'large', rates: { ...none, crash: 60 }, restore: 0 }
+const LARGE_SHARE = 0.01
+
 export interface Shape {
   readonly profile: Profile
   readonly agents: number
@@ -59,10 +63,11 @@ export interface Shape {
 }
 
 export const shapeOf = (random: Random, profileName: string | null): Shape => {
-  const named = PROFILES.find(({ name }) => name === profileName)
-  const profile = named ?? random.pick(PROFILES)
+  const named = [...PROFILES, LARGE].find(({ name }) => name === profileName)
+  const drawn = random.chance(LARGE_SHARE) ? LARGE : random.pick(PROFILES)
+  const profile = named ?? drawn
   const isCalm = profile.name === 'calm'
-  const isLarge = random.chance(0.03)
+  const isLarge = profile.name === 'large'
   return {
     profile,
     isLarge,
