@@ -55,7 +55,12 @@ export const createAgentDisk = (deps: {
     const storeId = `${agentId}-${stores}`
     let epoch = rows.epoch
     const isCurrent = (): boolean => storeId === `${agentId}-${stores}`
-    const attempt = (act: Write, isSynced: boolean, onDone: () => void, onFail: () => void): void => {
+    const attempt = (
+      act: Write,
+      isSynced: boolean,
+      onDone: () => void,
+      onFail: () => void,
+    ): void => {
       let isOver = false
       process.died.then(() => {
         if (!isOver && isCurrent() && random.chance(0.5)) apply(act, false)

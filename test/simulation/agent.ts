@@ -9,9 +9,9 @@ import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
 import type { Images } from '../../agent/images.ts'
 import { createSupply } from '../../agent/supply.ts'
-import { HyperError } from '../../protocol/errors.ts'
 import type { Advert } from '../../protocol/advert.ts'
 import { attemptName } from '../../protocol/call.ts'
+import { HyperError } from '../../protocol/errors.ts'
 import { imageKey } from '../../protocol/image.ts'
 import { limits } from '../../protocol/limits.ts'
 import {
@@ -41,7 +41,7 @@ const IMAGES: Images = {
 }
 
 /** May change while it runs. */
-export interface AgentTempo {
+interface AgentTempo {
   /** Of heartbeats while attempts are held, and while none are. */
   busyMs: number
   idleMs: number
@@ -108,14 +108,20 @@ const createAgentProcess = (
     headerNonce: Uint8Array.from(Buffer.from(`h${container}`.padEnd(16, '-').slice(0, 16))),
     trailerNonce: Uint8Array.from(Buffer.from(`t${container}`.padEnd(16, '=').slice(0, 16))),
   })
-  const supply = createSupply({ images: IMAGES, runner, cpus: () => 4, startsMax: 4, initDir: '/x' })
+  const supply = createSupply({
+    images: IMAGES,
+    runner,
+    cpus: () => 4,
+    startsMax: 4,
+    initDir: '/x',
+  })
   let attempts: Attempts | null = null
   let end: AgentEnd | null = null
   let session = 0
   let adverts = 0
   let redialMs: number = limits.redialMsMin
-  let lostOrders: CoordinatorMessage[] = []
-  let unsaid: { readonly epoch: number; readonly message: AgentMessage }[] = []
+  const lostOrders: CoordinatorMessage[] = []
+  const unsaid: { readonly epoch: number; readonly message: AgentMessage }[] = []
   let beats: { readonly sentMs: number; readonly attempts: readonly string[] }[] = []
   let isLeaving = false
 

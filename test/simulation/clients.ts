@@ -63,7 +63,12 @@ export const register = async (
       const funcName = `${name}-${at}`
       const { id, func } = await rooms.funcs.create(account, specOf(funcName, kind))
       funcs.push({ funcId: id, accountId, name: funcName, isRemoved: false })
-      history.record({ type: 'function', funcId: id, accountId, ...factsOf(rooms, id, func.Revision) })
+      history.record({
+        type: 'function',
+        funcId: id,
+        accountId,
+        ...factsOf(rooms, id, func.Revision),
+      })
     }
   }
   return funcs
@@ -107,10 +112,16 @@ export const createClients = (deps: ClientsDeps) => {
       } else if (dice < 4) await gateway.wait(func.funcId, callId, random.waitMs(30_000))
       else {
         const reply = await gateway.get(func.funcId, callId, true)
-        const isEnded = reply.kind === 'answered' && reply.value.status >= 200 && reply.value.status !== 201 && reply.value.status !== 202
+        const isEnded =
+          reply.kind === 'answered' &&
+          reply.value.status >= 200 &&
+          reply.value.status !== 201 &&
+          reply.value.status !== 202
         // Once more within the grace, or after it.
         if (isEnded && random.chance(0.5)) {
-          await scheduler.pause(random.chance(0.7) ? random.below(50_000) : random.between(65_000, 90_000))
+          await scheduler.pause(
+            random.chance(0.7) ? random.below(50_000) : random.between(65_000, 90_000),
+          )
           await gateway.get(func.funcId, callId, true)
         }
       }
@@ -220,7 +231,6 @@ export const createClients = (deps: ClientsDeps) => {
       begin(async () => {
         history.record({ type: 'last-look' })
         for (const { callId, func } of known.values()) {
-          if (func.isRemoved) continue
           await gateway.get(func.funcId, callId, false)
         }
       }),

@@ -17,10 +17,10 @@ import { digestOf, type History, type WrittenRow } from './history.ts'
 import type { Random } from './random.ts'
 import type { Process, Scheduler } from './scheduler.ts'
 
-export type Table = Sublevel | BodyKind
+type Table = Sublevel | BodyKind
 type Tables = ReadonlyMap<Table, Map<string, Uint8Array>>
 
-export interface DiskHealth {
+interface DiskHealth {
   /** A write takes this long on the average. */
   writeMs: number
   readMs: number
@@ -50,7 +50,9 @@ const rowOf = (operation: Operation): WrittenRow => {
 }
 
 const emptyTables = (): Tables =>
-  new Map<Table, Map<string, Uint8Array>>([...SUBLEVELS, ...BODIES].map((name) => [name, new Map()]))
+  new Map<Table, Map<string, Uint8Array>>(
+    [...SUBLEVELS, ...BODIES].map((name) => [name, new Map()]),
+  )
 
 export const createCoordinatorDisk = (deps: {
   readonly name: string

@@ -43,6 +43,8 @@ export interface SimulatedCoordinator {
   process(): Process | null
   start(): void
   kill(): void
+  /** It is not started again. */
+  retire(): void
   freeze(forMs: number): void
   advertised(agentId: string, advert: Advert): void
 }
@@ -137,6 +139,7 @@ export const createCoordinator = (deps: CoordinatorDeps): SimulatedCoordinator =
   const { name, scheduler, history, disk } = deps
   let process: Process | null = null
   let rooms: Rooms | null = null
+  let isRetired = false
 
   const end = (what: 'is killed' | 'stops at a fault'): void => {
     if (process === null) return
@@ -147,7 +150,7 @@ export const createCoordinator = (deps: CoordinatorDeps): SimulatedCoordinator =
   }
 
   const start = (): void => {
-    if (process !== null) return
+    if (process !== null || isRetired) return
     const own = createProcess(scheduler)
     process = own
     const onFault = (error: unknown): void => {
@@ -176,6 +179,9 @@ export const createCoordinator = (deps: CoordinatorDeps): SimulatedCoordinator =
     rooms: () => rooms,
     process: () => process,
     kill: () => end('is killed'),
+    retire: () => {
+      isRetired = true
+    },
     freeze: (forMs) => process?.freeze(forMs),
     advertised(agentId, advert) {
       const of = rooms

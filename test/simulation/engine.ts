@@ -40,7 +40,7 @@ interface Container {
   readonly onEnd: Set<() => void>
 }
 
-export interface EngineHealth {
+interface EngineHealth {
   startMs: number
   /** Likelihoods, of a start: it hangs until it is given up, or is refused. */
   hangs: number
@@ -50,13 +50,22 @@ export interface EngineHealth {
 export interface SimulatedEngine {
   readonly health: EngineHealth
   /** The engine as one process of the agent sees it. */
-  forAgent(process: Process): { engine: Pick<Engine, 'isUp' | 'facts' | 'onChange'>; runner: Runner }
+  forAgent(process: Process): {
+    engine: Pick<Engine, 'isUp' | 'facts' | 'onChange'>
+    runner: Runner
+  }
   isUp(): boolean
   goDown(isKilling: boolean): void
   comeUp(): void
+  /** What it had of containers is gone, by somebody else's hand. */
+  wipe(): void
   /** The host lost power: nothing runs any more. */
   killAll(): void
-  containers(): readonly { readonly id: string; readonly attempt: string; readonly isRunning: boolean }[]
+  containers(): readonly {
+    readonly id: string
+    readonly attempt: string
+    readonly isRunning: boolean
+  }[]
 }
 
 interface EngineDeps {
@@ -176,7 +185,11 @@ const createContainers = (deps: EngineDeps) => {
     const timeoutMs = Number(head.readBigUInt64LE(72))
     container.phase = 'running'
     container.trailerNonce = Uint8Array.from(head.subarray(32, 48))
-    const header = encodeHeader(head.subarray(16, 32), container.labels['hyper.call'] ?? '', attempt)
+    const header = encodeHeader(
+      head.subarray(16, 32),
+      container.labels['hyper.call'] ?? '',
+      attempt,
+    )
     history.record({
       type: 'process',
       ...{ container: container.id, agentId, attempt: container.attempt, timeoutMs },
@@ -271,10 +284,11 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
           const own = { onStdout: later(sinks.onStdout), onStderr: later(sinks.onStderr) }
           container.sinks = own
         },
-        write: (chunks) => host.after(random.below(5), () => {
-          // A pipe from a dead agent brings nothing more.
-          if (process.isAlive()) life.takeFrame(container, chunks)
-        }),
+        write: (chunks) =>
+          host.after(random.below(5), () => {
+            // A pipe from a dead agent brings nothing more.
+            if (process.isAlive()) life.takeFrame(container, chunks)
+          }),
         pause: () => {
           container.isPaused = true
         },
@@ -383,6 +397,12 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
       if (isUp) return
       isUp = true
       tell()
+    },
+    wipe() {
+      for (const container of [...containers.values()]) {
+        life.kill(container)
+        containers.delete(container.id)
+      }
     },
     killAll() {
       for (const container of [...containers.values()]) life.kill(container)

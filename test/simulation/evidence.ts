@@ -33,7 +33,11 @@ export class Violation extends Error {
 export interface DiskState {
   readonly quotas: Map<string, number>
   /** Quotas that were replaced, and when: decisions of before that may still follow. */
-  readonly formerQuotas: { readonly accountId: string; readonly quota: number; readonly untilMs: number }[]
+  readonly formerQuotas: {
+    readonly accountId: string
+    readonly quota: number
+    readonly untilMs: number
+  }[]
   /** By id. */
   readonly calls: Map<string, CallRow>
   readonly leases: Map<string, LeaseRow>
@@ -100,6 +104,19 @@ const applyRow = (disk: DiskState, row: WrittenRow, atMs: number): void => {
   }
 }
 
+const copyOf = (disk: DiskState = emptyDisk()): DiskState => ({
+  quotas: new Map(disk.quotas),
+  formerQuotas: [...disk.formerQuotas],
+  calls: new Map(disk.calls),
+  leases: new Map(disk.leases),
+  leasedOnce: new Set(disk.leasedOnce),
+  history: new Map(disk.history),
+  outputs: new Map(disk.outputs),
+  bodies: new Map(disk.bodies),
+  fetched: new Set(disk.fetched),
+  owed: new Map(disk.owed),
+})
+
 /** A coordinator that starts knows the entries of its caches in the order of their keys. */
 const sortOutputs = (disk: DiskState | undefined): void => {
   if (disk === undefined) return
@@ -149,12 +166,12 @@ type Draft = { -readonly [K in keyof CallStory]: CallStory[K] } & {
 const pick = <T extends Observation['type']>(
   byType: ReadonlyMap<string, readonly Observation[]>,
   type: T,
-): readonly Seen<T>[] =>
-  (byType.get(type) ?? []).filter((one): one is Seen<T> => one.type === type)
+): readonly Seen<T>[] => (byType.get(type) ?? []).filter((one): one is Seen<T> => one.type === type)
 
-const tellStories = (byType: ReadonlyMap<string, readonly Observation[]>): Map<string, CallStory> => {
-  const of = <T extends Observation['type']>(type: T): readonly Seen<T>[] =>
-    pick(byType, type)
+const tellStories = (
+  byType: ReadonlyMap<string, readonly Observation[]>,
+): Map<string, CallStory> => {
+  const of = <T extends Observation['type']>(type: T): readonly Seen<T>[] => pick(byType, type)
   const stories = new Map<string, Draft>()
   const story = (id: string): Draft => {
     const known = stories.get(id)
@@ -223,8 +240,13 @@ export const gather = (observations: readonly Observation[]): Evidence => {
     replay({ row, batch, other }) {
       const disks = new Map<string, DiskState>()
       let current = emptyDisk()
+      let backup = emptyDisk()
       for (const one of observations) {
-        if (one.type === 'coordinator') sortOutputs(disks.get(one.coordinator))
+        if (one.type === 'backup') backup = copyOf(disks.get(one.coordinator))
+        if (one.type === 'coordinator') {
+          if (one.what === 'is restored') disks.set(one.coordinator, backup)
+          sortOutputs(disks.get(one.coordinator))
+        }
         if (one.type !== 'committed') {
           other?.(one, current)
           continue

@@ -4,8 +4,8 @@
 
 import { limits } from '../../protocol/limits.ts'
 import type { SimulatedAgent } from './agent.ts'
-import { errorTextOf } from './workload.ts'
 import type { FaultRates } from './profile.ts'
+import { errorTextOf } from './workload.ts'
 import type { World } from './world.ts'
 
 type Act = (world: World) => string | null
@@ -183,6 +183,13 @@ const engineAway: Act = (world) => {
   return `the engine of ${agent.id} goes ${isKilling ? 'with' : 'without'} its containers`
 }
 
+const wipeEngine: Act = (world) => {
+  const agent = someAgent(world)
+  if (agent === null) return null
+  agent.engine.wipe()
+  return `the engine of ${agent.id} loses its containers`
+}
+
 const engineAiling: Act = (world) => {
   const agent = someAgent(world)
   if (agent === null) return null
@@ -197,17 +204,21 @@ const drainAgent: Act = (world) => {
   const agent = someAgent(world)
   if (agent === null) return null
   const isByOperator = world.random.chance(0.5)
-  const set = (draining: boolean): void => {
-    if (!isByOperator) agent.drain(draining)
-    else {
-      void world.gateway.request(async (rooms) => {
+  const set = async (draining: boolean): Promise<void> => {
+    if (!isByOperator) {
+      agent.drain(draining)
+      return
+    }
+    const told = async () =>
+      world.gateway.request(async (rooms) => {
         await rooms.membership.setDraining(agent.id, draining)
         rooms.core.transactions.apply({ type: 'drain', agentId: agent.id, draining })
       })
-    }
+    // An operator says it again until it is heard.
+    while ((await told()).kind === 'broken') await world.scheduler.pause(1_000)
   }
-  set(true)
-  world.scheduler.after(spell(world), () => set(false))
+  void set(true)
+  world.scheduler.after(spell(world), () => void set(false))
   return `${agent.id} drains`
 }
 
@@ -258,10 +269,10 @@ const forge: Act = (world) => {
   const calls = [...(ledger?.calls.values() ?? [])]
   if (agent === null || calls.length === 0 || !agent.isConnected()) return null
   const call = world.random.pick(calls)
-  const granted = call.granted.filter(({ agentId }) => agentId !== agent.id)
-  const attempt = granted[0]?.attempt ?? call.lastAttempt + 1
-  const epoch = granted[0]?.epoch ?? world.main().rooms()?.epoch ?? 0
-  if (granted.length === 0 && call.lastAttempt > 0) return null
+  // Of an attempt of another agent, or of one that nobody was granted.
+  const [other] = call.granted.filter(({ agentId }) => agentId !== agent.id)
+  const attempt = other?.attempt ?? call.lastAttempt + 100
+  const epoch = other?.epoch ?? world.main().rooms()?.epoch ?? 0
   const key = { call: call.id, attempt, epoch }
   const words = new TextEncoder().encode(`forged ${errorTextOf(call.id)}`)
   const times = { startMs: 0, runMs: 0 }
@@ -281,8 +292,37 @@ const ACTS: Readonly<Record<keyof FaultRates, readonly Act[]>> = {
   crash: [killCoordinator, killAtCommit, killAgent, killAgent, cutPower],
   sleep: [freezeCoordinator, freezeAgent, freezeAgent],
   churn: [drainAgent, drainAgent, loseStore, leave, removeAgent, join, join, resize],
-  engine: [engineAway, engineAiling],
+  engine: [engineAway, engineAiling, wipeEngine],
   stranger: [forge],
+}
+
+/**
+ * The coordinator is given up for one from a backup, with a higher epoch; the old one runs on for a
+ * while beside it, and some agents still find it.
+ */
+const beginRestore = (world: World, untilMs: number): void => {
+  const { scheduler, random, history, agents, network } = world
+  const restMs = untilMs - scheduler.nowMs()
+  const former = world.main()
+  scheduler.after(random.between(restMs * 0.1, restMs * 0.4), () => {
+    const backup = former.disk.copy()
+    history.record({ type: 'backup', coordinator: former.name })
+    scheduler.after(random.between(1_500, restMs * 0.5), () => {
+      former.retire()
+      const next = world.makeCoordinator()
+      next.disk.restore(backup)
+      const { name: coordinator } = next
+      history.record({ type: 'coordinator', coordinator, what: 'is restored', epoch: 0 })
+      for (const { id } of agents) {
+        if (random.chance(0.5)) world.strays.add(id)
+        else scheduler.after(random.below(5_000), () => network.linkOf(id)?.cut())
+      }
+      world.replaceMain(next)
+      next.start()
+      scheduler.after(random.between(5_000, 60_000), world.strays.clear.bind(world.strays))
+      scheduler.after(random.between(5_000, 90_000), former.kill)
+    })
+  })
 }
 
 /** Begins all kinds that this run has; they end at `untilMs`. */
@@ -299,6 +339,7 @@ export const beginFaults = (world: World, untilMs: number): void => {
       })
     again()
   }
+  if (random.chance(shape.profile.restore)) beginRestore(world, untilMs)
   const { rates } = shape.profile
   begin(rates.network, ACTS.network)
   begin(rates.disk, ACTS.disk)

@@ -11,7 +11,7 @@ import { digestOf, type History } from './history.ts'
 import type { Random } from './random.ts'
 import type { Process, Scheduler } from './scheduler.ts'
 
-export interface ClientWeather {
+interface ClientWeather {
   delayMs: number
   /** Likelihood that a delivery breaks before its end. */
   breaks: number
@@ -129,8 +129,18 @@ export const createGateway = (deps: GatewayDeps) => {
     return { stored, payload, environment: stored.func.Config.Env, note: '' }
   }
 
-  const submitted = (op: number, isSync: boolean, funcId: string, accountId: string, input: Uint8Array) =>
-    history.record({ type: 'submitted', ...{ op, isSync, funcId, accountId }, input: digestOf(input) })
+  const submitted = (
+    op: number,
+    isSync: boolean,
+    funcId: string,
+    accountId: string,
+    input: Uint8Array,
+  ) =>
+    history.record({
+      type: 'submitted',
+      ...{ op, isSync, funcId, accountId },
+      input: digestOf(input),
+    })
 
   const ended = (op: number, reply: Reply<unknown>): void => {
     if (reply.kind === 'broken') history.record({ type: 'broken', op })
@@ -141,7 +151,12 @@ export const createGateway = (deps: GatewayDeps) => {
     request,
     nextOp,
     /** The id, once it was told; null where it was not. */
-    async call(op: number, funcId: string, accountId: string, input: Uint8Array): Promise<string | null> {
+    async call(
+      op: number,
+      funcId: string,
+      accountId: string,
+      input: Uint8Array,
+    ): Promise<string | null> {
       submitted(op, false, funcId, accountId, input)
       const reply = await request(async (rooms, process) =>
         rooms.core.calls.accept(await callRequest(rooms, process, funcId, input)),
@@ -164,7 +179,9 @@ export const createGateway = (deps: GatewayDeps) => {
       const reply = await request(async (rooms, process) => {
         const askedMs = scheduler.nowMs()
         const { calls } = rooms.core
-        const { callId, answer } = calls.acceptSync(await callRequest(rooms, process, funcId, input))
+        const { callId, answer } = calls.acceptSync(
+          await callRequest(rooms, process, funcId, input),
+        )
         known = callId
         history.record({ type: 'accepted', op, callId })
         const gone = scheduler.pause(patienceMs).then(() => null)

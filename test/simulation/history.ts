@@ -17,7 +17,14 @@ export interface WrittenRow {
 }
 
 /** How a run of a function's process ended, as its container knows. */
-export type ProcessEnd = 'exited' | 'failed' | 'killed' | 'oom' | 'timeout' | 'orphaned' | 'overflow'
+export type ProcessEnd =
+  | 'exited'
+  | 'failed'
+  | 'killed'
+  | 'oom'
+  | 'timeout'
+  | 'orphaned'
+  | 'overflow'
 
 type ClientSaw =
   | {
@@ -71,7 +78,12 @@ type ClientSaw =
 type ContainerSaw =
   /** The agent asked its engine for one. */
   | { readonly type: 'container-asked'; readonly agentId: string; readonly attempt: string }
-  | { readonly type: 'container'; readonly container: string; readonly agentId: string; readonly attempt: string }
+  | {
+      readonly type: 'container'
+      readonly container: string
+      readonly agentId: string
+      readonly attempt: string
+    }
   | {
       readonly type: 'process'
       readonly container: string
@@ -127,7 +139,7 @@ type AgentSaw =
   /** An entry of the outbox goes: it was acknowledged. */
   | { readonly type: 'acknowledged'; readonly agentId: string; readonly attempt: string }
 
-export type AgentChange =
+type AgentChange =
   | 'starts'
   | 'is killed'
   | 'loses power'
@@ -144,6 +156,8 @@ type CoordinatorSaw =
       readonly what: 'starts' | 'is killed' | 'stops at a fault' | 'is restored'
       readonly epoch: number
     }
+  /** What is durable now is kept, and may be restored. */
+  | { readonly type: 'backup'; readonly coordinator: string }
   /** These rows are on its disk, in this order. Nothing of them was decided before `sinceMs`. */
   | {
       readonly type: 'committed'
@@ -173,7 +187,14 @@ interface LastLook {
   readonly type: 'last-look'
 }
 
-export type Observed = ClientSaw | ContainerSaw | AgentSaw | CoordinatorSaw | Fault | Rest | LastLook
+type Observed =
+  | ClientSaw
+  | ContainerSaw
+  | AgentSaw
+  | CoordinatorSaw
+  | Fault
+  | Rest
+  | LastLook
 export type Observation = Observed & { readonly atMs: number }
 
 export interface History {

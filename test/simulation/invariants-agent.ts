@@ -32,6 +32,24 @@ const atMostOnce = ({ of, calls, functions }: Evidence): void => {
   }
 }
 
+/** The lease is on disk first, but for a call that a client waits for and that may run twice. */
+const leasedFirst = ({ observations, calls, functions }: Evidence): void => {
+  const leased = new Set<string>()
+  for (const one of observations) {
+    if (one.type === 'committed') {
+      for (const { type, table, key } of one.rows) {
+        if (type === 'put' && table === 'lease') leased.add(key)
+      }
+    } else if (one.type === 'process' && !leased.has(one.attempt)) {
+      const { row, submitted } = calls.get(callOf(one.attempt)) ?? {}
+      const [first] = functions.get(row?.funcId ?? submitted?.funcId ?? '') ?? []
+      if (submitted?.isSync === false || first?.atMostOnce === true) {
+        throw new Violation(`${one.attempt} was started before its lease was on disk`, one.atMs)
+      }
+    }
+  }
+}
+
 /** A process is started only after its agent noted it; durably, where it may start only once. */
 const notedFirst = ({ of, calls, functions }: Evidence): void => {
   for (const { attempt, note, atMs } of of('process')) {
@@ -55,12 +73,14 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
   )
   for (const one of observations) {
     if (one.type === 'result-kept') kept.add(one.attempt)
-    else if (one.type === 'process-end' && one.end !== 'killed') ended.set(one.container, one.attempt)
+    else if (one.type === 'process-end' && one.end !== 'killed')
+      ended.set(one.container, one.attempt)
     else if (one.type === 'container-removed' && !forgetful.has(one.agentId)) {
       const attempt = ended.get(one.container)
       if (attempt === undefined || kept.has(attempt)) continue
       const { finals = [], acceptedMs = null, rowMs = null } = calls.get(callOf(attempt)) ?? {}
-      const isOver = finals.some(({ atMs }) => atMs <= one.atMs) || (acceptedMs === null && rowMs === null)
+      const isOver =
+        finals.some(({ atMs }) => atMs <= one.atMs) || (acceptedMs === null && rowMs === null)
       if (!isOver && rowMs !== null) {
         throw new Violation(`${attempt} had ended, and its result was kept by nobody`, one.atMs)
       }
@@ -118,6 +138,7 @@ const nothingLeft = ({ of }: Evidence): void => {
 export const AGENT_INVARIANTS = {
   'invariant 4 (fresh container)': freshContainers,
   'invariant 4 (at most once)': atMostOnce,
+  'invariant 4 (lease first)': leasedFirst,
   'promise 6 (noted first)': notedFirst,
   'promise 6 (kept first)': keptFirst,
   'promise 6 (acknowledged is committed)': acknowledgedIsCommitted,

@@ -23,8 +23,7 @@ const sameBody = ({ calls, of }: Evidence): void => {
         throw new Violation(`${id} was delivered as ${first?.body}, then ${one.body}`, one.atMs)
       }
       const isWritten = (outputs.get(id) ?? []).some(
-        ({ attempt, output }) =>
-          output === one.body && attempt.startsWith(`${id}.${one.attempt}.`),
+        ({ attempt, output }) => output === one.body && attempt.startsWith(`${id}.${one.attempt}.`),
       )
       if (one.status === 200 && !isWritten) {
         throw new Violation(`no process of ${id} wrote what was delivered`, one.atMs)
@@ -141,7 +140,8 @@ const readOnce = ({ calls, of }: Evidence): void => {
     const late = seen.find(({ status, askedMs, code }) => {
       return askedMs > lastMs && status >= 200 && status !== GONE && code !== ''
     })
-    if (late !== undefined) throw new Violation(`${id} was delivered long after its grace`, late.atMs)
+    if (late !== undefined)
+      throw new Violation(`${id} was delivered long after its grace`, late.atMs)
   }
 }
 

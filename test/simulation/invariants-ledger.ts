@@ -1,11 +1,16 @@
 /** Invariants of what was decided, as the coordinators' disks show it. */
 
+import {
+  type LeaseRow,
+  parseCallRow,
+  parseHistoryRow,
+  parseLeaseRow,
+} from '../../coordinator/rows.ts'
 import { isPlatformFailure } from '../../protocol/call.ts'
 import { isErrorCode } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import { type DiskState, type Evidence, type Seen, Violation } from './evidence.ts'
 import type { WrittenRow } from './history.ts'
-import { type LeaseRow, parseCallRow, parseHistoryRow, parseLeaseRow } from '../../coordinator/rows.ts'
 
 const at = (ms: number): string => `${(ms / 1000).toFixed(3)} s`
 
@@ -143,7 +148,8 @@ const cacheIsBounded = ({ replay }: Evidence): void =>
       const bytes = new Map<string, number>()
       for (const [key, size] of disk.outputs) {
         const [length = ''] = (disk.bodies.get(key) ?? '').split(':')
-        if (length !== `${size}`) throw new Violation(`the body of ${key} is not as its entry`, atMs)
+        if (length !== `${size}`)
+          throw new Violation(`the body of ${key} is not as its entry`, atMs)
         const counted = Math.max(size, limits.cacheEntryBytesMin)
         bytes.set(funcOf(key), (bytes.get(funcOf(key)) ?? 0) + counted)
       }
@@ -151,7 +157,8 @@ const cacheIsBounded = ({ replay }: Evidence): void =>
         if (!disk.outputs.has(key)) throw new Violation(`a body without an entry: ${key}`, atMs)
       }
       for (const [funcId, sum] of bytes) {
-        if (sum > limits.cacheBytesMax) throw new Violation(`the cache of ${funcId} is ${sum}`, atMs)
+        if (sum > limits.cacheBytesMax)
+          throw new Violation(`the cache of ${funcId} is ${sum}`, atMs)
       }
     },
   })
@@ -198,7 +205,8 @@ const nothingMislaid = ({ calls }: Evidence): void => {
   for (const { id, finals } of calls.values()) {
     for (const { row, atMs } of finals) {
       const { code, message } = row.outcome
-      if (code === 'INTERNAL') throw new Violation(`${id} ended by a fault of ours: ${message}`, atMs)
+      if (code === 'INTERNAL')
+        throw new Violation(`${id} ended by a fault of ours: ${message}`, atMs)
     }
   }
 }
@@ -247,7 +255,7 @@ const asideForReason = ({ of, calls, functions }: Evidence): void => {
     // Of one that was never written nobody knows what it was.
     const funcId = row?.funcId ?? submitted?.funcId ?? ''
     const isPlain = functions.get(funcId)?.every((one) => !one.isDemanding) ?? true
-    if (failed.has(callId) || !isPlain) continue
+    if (failed.has(callId) || !isPlain || funcId === '') continue
     throw new Violation(`${callId} was set aside for no reason seen: ${reason}`, atMs)
   }
 }

@@ -13,7 +13,7 @@ import type { Random } from './random.ts'
 import type { Process, Scheduler } from './scheduler.ts'
 
 /** How a connection is, as both sides find it. */
-export interface Weather {
+interface Weather {
   delayMs: number
 }
 

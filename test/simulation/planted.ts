@@ -188,7 +188,7 @@ export const PLANTED: readonly PlantedBug[] = [
     ['promise 6'],
     edit(
       'agent/attempt.ts',
-      'return attempt.isAcknowledged ? only(next, { type: \'delete\', key }, remove) : only(next, remove)',
+      "return attempt.isAcknowledged ? only(next, { type: 'delete', key }, remove) : only(next, remove)",
       "return only(next, { type: 'delete', key }, remove)",
     ),
   ),
@@ -338,7 +338,7 @@ export const PLANTED: readonly PlantedBug[] = [
     edit(
       'coordinator/ledger/sessions.ts',
       'else if (lease.storeId === hello.storeId)',
-      'else if (lease.storeId !== \'\')',
+      "else if (lease.storeId !== '')",
     ),
   ),
   bug(
@@ -379,7 +379,8 @@ export const plant = ({ edits }: PlantedBug): void => {
       const loaded = nextLoad(url, context)
       const own = edits.filter(({ file }) => url === new URL(file, ROOT).href)
       if (own.length === 0) return loaded
-      const text = Buffer.from(loaded.source as Uint8Array).toString()
+      const { source } = loaded
+      const text = typeof source === 'string' ? source : Buffer.from(source ?? []).toString()
       return { ...loaded, source: own.reduce(applyEdit, text) }
     },
   })

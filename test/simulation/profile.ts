@@ -16,7 +16,7 @@ export interface FaultRates {
   readonly stranger: number
 }
 
-export interface Profile {
+interface Profile {
   readonly name: string
   readonly rates: FaultRates
   /** Likelihood that the coordinator is replaced by one from an old backup. */
@@ -27,7 +27,7 @@ const none: FaultRates = {
   ...{ network: 0, disk: 0, crash: 0, sleep: 0, churn: 0, engine: 0, stranger: 0 },
 }
 
-export const PROFILES: readonly Profile[] = [
+const PROFILES: readonly Profile[] = [
   { name: 'calm', rates: none, restore: 0 },
   { name: 'network', rates: { ...none, network: 5, stranger: 30 }, restore: 0 },
   { name: 'disk', rates: { ...none, disk: 10, crash: 40 }, restore: 0 },

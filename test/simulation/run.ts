@@ -3,8 +3,9 @@
  * rest, is asked once more for everything, and its history is checked.
  */
 
-import { limits } from '../../protocol/limits.ts'
+import { parseHistoryRow } from '../../coordinator/rows.ts'
 import { messageOf } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import { checkDisk } from '../support/ledger-invariants.ts'
 import { checkHistory, type Failure } from './checker.ts'
 import { beginFaults, heal } from './faults.ts'
@@ -32,7 +33,7 @@ const beginUse = (world: World, untilMs: number): void => {
   const useMs = untilMs - scheduler.nowMs()
   let left = shape.calls
   const call = (): void => {
-    if (left === 0) return
+    if (left === 0 || scheduler.nowMs() >= untilMs) return
     left -= 1
     // Some come in crowds.
     const crowd = random.chance(0.2) ? random.between(2, 6) : 1
@@ -55,7 +56,10 @@ const leftOf = (world: World): Record<string, readonly string[]> => {
   const { disk } = world.main()
   const present = world.agents.filter((agent) => !agent.isRetired())
   return {
-    calls: [...(ledger?.calls.keys() ?? ['no coordinator'])],
+    calls:
+      ledger === undefined
+        ? ['no coordinator']
+        : [...ledger.calls.values()].map(({ id, state, reason }) => `${id} (${state}, ${reason})`),
     leases: [...(ledger?.leases.keys() ?? [])],
     owed: [...(ledger?.owed.keys() ?? [])],
     reservations: [...(ledger?.reservations.keys() ?? [])],
@@ -73,6 +77,21 @@ const leftOf = (world: World): Record<string, readonly string[]> => {
     notes: present.flatMap((agent) => agent.disk.notes()),
     results: present.flatMap((agent) => agent.disk.results()),
     'agents not at rest': present.filter((agent) => !agent.isQuiet()).map(({ id }) => id),
+  }
+}
+
+/** What was fetched by who knew of it goes after its grace. */
+const deliveredLeft = (world: World): Record<string, readonly string[]> => {
+  const { disk } = world.main()
+  const known = world.clients.knownCalls()
+  const isKnown = (key: string): boolean => {
+    const row = disk.value('history', key)
+    return row === undefined || known.has(parseHistoryRow(row).id)
+  }
+  return {
+    'outputs that were fetched': disk.keys('output').filter(isKnown),
+    'bodies that were fetched': disk.keys('stdout').filter(isKnown),
+    'marks of what was fetched': disk.keys('fetched').filter(isKnown),
   }
 }
 
@@ -119,7 +138,7 @@ const live = async (world: World): Promise<void> => {
   if (core !== undefined && core.transactions !== undefined) {
     checkDisk(core.ledger, world.main().disk)
   }
-  world.history.record({ type: 'rest', left: leftOf(world) })
+  world.history.record({ type: 'rest', left: { ...leftOf(world), ...deliveredLeft(world) } })
 }
 
 export const runSeed = async (seed: number, profile: string | null = null): Promise<Outcome> => {

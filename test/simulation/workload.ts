@@ -7,7 +7,7 @@
 import type { FuncSpec, SizeName } from '../../protocol/func.ts'
 import type { ImageRecord } from '../../protocol/image.ts'
 import { limits } from '../../protocol/limits.ts'
-import { type Digest, digestOf } from './history.ts'
+import type { Digest } from './history.ts'
 import type { Random } from './random.ts'
 
 export const PLATFORM = 'linux/amd64'
@@ -70,14 +70,12 @@ export const outputOf = (attemptName: string, input: Digest, bytes: number): Uin
   const words = utf8.encode(`${attemptName} ${input}\n`)
   const output = new Uint8Array(Math.max(words.byteLength, bytes))
   output.set(words)
-  if (output.byteLength > words.byteLength) output.fill(1 + (words[35] ?? 0) % 7, words.byteLength)
+  if (output.byteLength > words.byteLength)
+    output.fill(1 + ((words[35] ?? 0) % 7), words.byteLength)
   return output
 }
 
 export const errorTextOf = (attemptName: string): string => `stderr of ${attemptName}`
-
-export const digestOfOutput = (attemptName: string, input: Digest, bytes: number): Digest =>
-  digestOf(outputOf(attemptName, input, bytes))
 
 interface FuncKind {
   readonly name: string

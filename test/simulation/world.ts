@@ -7,7 +7,7 @@
 import type { Advert } from '../../protocol/advert.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
-import { createAgent, type AgentEars, type SimulatedAgent } from './agent.ts'
+import { type AgentEars, createAgent, type SimulatedAgent } from './agent.ts'
 import { type AccountPlan, type Clients, createClients, register } from './clients.ts'
 import { createCoordinator, type Rooms, type SimulatedCoordinator } from './coordinator.ts'
 import { createCoordinatorDisk } from './coordinator-disk.ts'
@@ -21,7 +21,7 @@ import { createWitness } from './witness.ts'
 
 const MiB = 1024 * 1024
 
-export interface Network {
+interface Network {
   /** Of agents that reach nobody. */
   readonly cutOff: Set<string>
   readonly weather: { delayMs: number }
@@ -60,9 +60,11 @@ const createIds = (kind: string) => {
   }
 }
 
-export const createWorld = async (
-  deps: { readonly scheduler: Scheduler; readonly random: Random; readonly shape: Shape },
-): Promise<World> => {
+export const createWorld = async (deps: {
+  readonly scheduler: Scheduler
+  readonly random: Random
+  readonly shape: Shape
+}): Promise<World> => {
   const { scheduler, random, shape } = deps
   const history = createHistory(scheduler.nowMs)
   const witness = createWitness(history)
@@ -109,7 +111,9 @@ export const createWorld = async (
     const coordinator: SimulatedCoordinator = createCoordinator({
       ...{ name, scheduler, history, disk, newId, newCallId, onBroken },
       tickMs: () => paceMs,
-      onTransition: witness.look,
+      onTransition(core) {
+        if (core === main.rooms()?.core) witness.look(core)
+      },
       onStopped: () => scheduler.after(random.between(500, 5_000), coordinator.start),
       onReady: onFirstReady,
     })
@@ -170,7 +174,7 @@ export const createWorld = async (
     createMember(agentId).start()
   }
 
-  const clientWeather = { delayMs: random.pick([1, 10, 100]), breaks: shape.breaks }
+  const clientWeather = { delayMs: random.pick([1, 10, 100, 2_000]), breaks: shape.breaks }
   const gateway = createGateway({
     ...{ scheduler, random, history, weather: clientWeather, coordinator: () => main },
   })
@@ -209,4 +213,3 @@ export const createWorld = async (
     broken: () => broken,
   }
 }
-
