@@ -187,14 +187,7 @@ interface LastLook {
   readonly type: 'last-look'
 }
 
-type Observed =
-  | ClientSaw
-  | ContainerSaw
-  | AgentSaw
-  | CoordinatorSaw
-  | Fault
-  | Rest
-  | LastLook
+type Observed = ClientSaw | ContainerSaw | AgentSaw | CoordinatorSaw | Fault | Rest | LastLook
 export type Observation = Observed & { readonly atMs: number }
 
 export interface History {

@@ -6,7 +6,8 @@
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { test } from 'node:test'
-import { applyEdit, PLANTED, type PlantedBug, pathOf } from './planted.ts'
+import { applyEdit, PLANTED, pathOf } from './planted.ts'
+import type { PlantedBug } from './planted-bug.ts'
 import { inTurns, type Report, runTask, type Task } from './pool.ts'
 
 /** A fault that is not found within so many seeds shows a hole in world or checker. */
