@@ -11,6 +11,7 @@ import type {
 import type { Room } from './slots.ts'
 
 export type AgentEvent =
+  /** Its epoch, where it is a higher one, is remembered by then: a crash must not forget it. */
   | { type: 'welcomed'; session: number; epoch: number; verdicts: readonly Verdict[] }
   | { type: 'disconnected' }
   /** `unfit`: why this agent can run none of this kind now; '' where it can. */
@@ -37,5 +38,4 @@ export type AgentEffect =
   | { type: 'send'; message: Exclude<AgentMessage, { type: 'hello' }> }
   | { type: 'pull'; order: PullOrder }
   | { type: 'cancelPull'; pull: number }
-  | { type: 'raiseEpoch'; epoch: number }
   | { type: 'disconnect' }

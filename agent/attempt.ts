@@ -157,10 +157,7 @@ const welcome = (state: AgentState, verdicts: readonly Verdict[]): Step => {
 const welcomed = (state: AgentState, event: Extract<AgentEvent, { type: 'welcomed' }>): Step => {
   if (event.epoch < state.epoch) return only({ ...state, session: null }, { type: 'disconnect' })
   const { session, epoch } = event
-  const step = welcome({ ...state, session, epoch }, event.verdicts)
-  return epoch === state.epoch
-    ? step
-    : { ...step, effects: [{ type: 'raiseEpoch', epoch }, ...step.effects] }
+  return welcome({ ...state, session, epoch }, event.verdicts)
 }
 
 const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step => {

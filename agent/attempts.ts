@@ -45,7 +45,8 @@ export interface Attempts {
   isDraining(): boolean
   /** Results that wait for an acknowledgement. */
   unacknowledged(): number
-  connected(welcome: Welcome, session: Session): void
+  /** Resolves once the session has begun. Orders that come before that are of no session. */
+  connected(welcome: Welcome, session: Session): Promise<void>
   disconnected(): void
   receive(order: CoordinatorOrder): void
   drain(isDraining: boolean): void
@@ -124,7 +125,13 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     isDraining: () => state.draining,
     isQuiet: () => isQuiet(state),
     unacknowledged: () => reportOf(state).outbox.length,
-    connected(welcome, session) {
+    async connected(welcome, session) {
+      const { epoch } = welcome
+      // Before it is obeyed: after a crash we would take orders of the coordinator that it replaced.
+      if (epoch > outbox.epoch()) {
+        const what = 'epoch could not be written'
+        await insist({ what, log, signal: acts.signal }, () => outbox.raiseEpoch(epoch))
+      }
       effects.setSession(session)
       dispatch({ ...welcome, type: 'welcomed' })
     },

@@ -47,11 +47,13 @@ const noteOf = (assignment: Assignment, { container, command, image }: Supplied)
   imagePlatform: image.platform,
 })
 
-/** Null: cancelled before it had a result. Never rejects. */
-export const performCall = async (
-  deps: CallRunDeps,
-  run: CallRun,
-): Promise<AttemptResult | null> => {
+/** Its streams were cut: what the engine kept of it tells the rest. */
+interface Cut {
+  readonly note: Note
+}
+
+/** Throws nothing: whatever fails here failed before the frame was sent. */
+const runNoted = async (deps: CallRunDeps, run: CallRun): Promise<AttemptResult | Cut | null> => {
   const { assignment, stop } = run
   const startedAt = performance.now()
   let supplied: Supplied | null = null
@@ -70,10 +72,18 @@ export const performCall = async (
       imagePlatform: image.platform,
       enginePlatform: deps.engine.facts()?.platform ?? '',
     })
-    return result === 'cut' ? await adopt(deps, note, stop) : result
+    return result === 'cut' ? { note } : result
   } catch (error) {
-    // Whatever failed, it failed before the frame was sent.
     supplied?.container.detach()
     return unstarted(error, stop, performance.now() - startedAt)
   }
+}
+
+/** Null: cancelled before it had a result. */
+export const performCall = async (
+  deps: CallRunDeps,
+  run: CallRun,
+): Promise<AttemptResult | null> => {
+  const ran = await runNoted(deps, run)
+  return ran !== null && 'note' in ran ? adopt(deps, ran.note, run.stop) : ran
 }

@@ -100,7 +100,7 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
     const pulls = deps.createPulls(channel.send)
     let heartbeat: Heartbeat | null = null
     try {
-      attempts.connected(welcome, {
+      await attempts.connected(welcome, {
         send: channel.send,
         disconnect: () => channel.abort(new HyperError('EPOCH_AHEAD', 'a later epoch was seen')),
         pulls,

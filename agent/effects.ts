@@ -6,6 +6,7 @@
 
 import { assertNever } from '../protocol/assert.ts'
 import { type AttemptKey, type AttemptResult, attemptName } from '../protocol/call.ts'
+import { toHyperError } from '../protocol/errors.ts'
 import type { AgentMessage, Assignment } from '../protocol/messages.ts'
 import type { Acts } from './acts.ts'
 import type { AgentEffect, AgentEvent } from './agent-events.ts'
@@ -126,17 +127,22 @@ export const createEffects = (
   const erase = (key: AttemptKey): Promise<void> =>
     insist({ what: 'entry could not be deleted', log, signal }, () => outbox.delete(key))
 
-  const raiseEpoch = (epoch: number): Promise<void> =>
-    insist({ what: 'epoch could not be written', log, signal }, () => outbox.raiseEpoch(epoch))
-
-  const resultOf = async (key: AttemptKey): Promise<AttemptResult | null> => {
+  /** Only a rotten one is lost: whatever else keeps it from being read passes. */
+  const readResult = async (key: AttemptKey): Promise<AttemptResult | null> => {
     try {
-      return live.get(attemptName(key))?.result ?? (await outbox.getResult(key))
+      return await outbox.getResult(key)
     } catch (error) {
-      log.error({ err: error, call: key.call }, 'stored result cannot be read')
+      if (toHyperError(error).code !== 'STATE_DAMAGED') throw error
+      log.error({ err: error, call: key.call }, 'stored result is damaged')
       const lost = notStarted('AGENT_LOST', 'its result was damaged on the agent’s disk', 0)
       return { ...lost, started: true }
     }
+  }
+
+  const resultOf = async (key: AttemptKey): Promise<AttemptResult | null> => {
+    const what = 'stored result could not be read'
+    const held = live.get(attemptName(key))?.result ?? null
+    return held ?? insist({ what, log, signal }, () => readResult(key))
   }
 
   /** A channel that refuses a message has ended; its end is told to the connection. */
@@ -182,9 +188,6 @@ export const createEffects = (
         break
       case 'cancelPull':
         session?.pulls.cancel(effect.pull)
-        break
-      case 'raiseEpoch':
-        acts.start(raiseEpoch(effect.epoch))
         break
       case 'disconnect':
         session?.disconnect()

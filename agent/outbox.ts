@@ -63,7 +63,7 @@ export interface Outbox {
   readKept(): Promise<Kept>
   putNote(note: Note, isSynced: boolean): Promise<void>
   putResult(key: AttemptKey, result: AttemptResult): Promise<void>
-  /** Null where there is none. Throws STATE_DAMAGED. */
+  /** Null where there is none. Throws STATE_DAMAGED; anything else may pass. */
   getResult(key: AttemptKey): Promise<AttemptResult | null>
   delete(key: AttemptKey): Promise<void>
   raiseEpoch(epoch: number): Promise<void>
@@ -130,13 +130,23 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
     },
     writeFirst: (opened) => opened.put(META, sealRow(meta), { sync: true }),
   })
-  /** A write error is sticky in LevelDB: only reopening ends it. */
+  let reopening: Promise<void> | null = null
+  let isClosed = false
+  const reopen = async (): Promise<void> => {
+    await rows.close()
+    await rows.open()
+  }
+  /** A write error is sticky in LevelDB: only reopening ends it, once for all who met it. */
   const write = async (act: () => Promise<void>): Promise<void> => {
+    await reopening
     try {
       await act()
     } catch (error) {
-      await rows.close()
-      await rows.open()
+      if (isClosed) throw error
+      reopening ??= reopen().finally(() => {
+        reopening = null
+      })
+      await reopening
       throw error
     }
   }
@@ -149,6 +159,7 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
     putResult: (key, result) =>
       write(() => rows.put(resultRow(key), sealRow({ key, result }), { sync: true })),
     async getResult(key) {
+      await reopening
       const sealed = await rows.get(resultRow(key))
       return sealed === undefined ? null : parseResult(unsealRow(sealed, resultRow(key))).result
     },
@@ -159,10 +170,15 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
           { type: 'del', key: resultRow(key) },
         ]),
       ),
-    raiseEpoch: (epoch) => {
-      meta = { ...meta, epoch }
-      return write(() => rows.put(META, sealRow(meta), { sync: true }))
+    async raiseEpoch(epoch) {
+      const raised = { ...meta, epoch }
+      await write(() => rows.put(META, sealRow(raised), { sync: true }))
+      meta = raised
     },
-    close,
+    async close() {
+      isClosed = true
+      await reopening?.catch(() => undefined)
+      await close()
+    },
   }
 }

@@ -48,6 +48,7 @@ export const adopt = async (
       enginePlatform: deps.engine.facts()?.platform ?? '',
       ...{ startMs: 0, runMs: performance.now() - startedAt },
     })
+  let endedAt: number | null = null
   const overdue = new AbortController()
   const signal = AbortSignal.any([stop, overdue.signal])
   const timer = startLongTimer(overdueMs(note.timeoutMs), () => overdue.abort())
@@ -59,11 +60,17 @@ export const adopt = async (
       if (note.container === '') return account({ stdout, stderr, container: null, endedBy: null })
       await deps.runner.waitForEnd(note.container, signal)
       const container = await deps.runner.state(note.container, signal)
-      await deps.runner.readLog(
-        note.container,
-        { onStdout: (chunk) => stdout.push(chunk), onStderr: (chunk) => stderr.push(chunk) },
-        signal,
-      )
+      endedAt ??= performance.now()
+      try {
+        await deps.runner.readLog(
+          note.container,
+          { onStdout: (chunk) => stdout.push(chunk), onStderr: (chunk) => stderr.push(chunk) },
+          signal,
+        )
+      } catch (error) {
+        // An engine that answers, and never gives the log: what it kept is lost.
+        if (performance.now() - endedAt < limits.readBackMs) throw error
+      }
       stdout.end()
       stderr.end()
       return account({ stdout, stderr, container, endedBy: null })

@@ -63,6 +63,22 @@ const AGENTS: readonly CommandSpec[] = [
     load: async () => (await import('./commands/agents.ts')).removeAgent,
   },
   {
+    words: 'backup',
+    args: '<file>',
+    summary: 'Everything the coordinator has, in one file; it goes on serving',
+    options: [],
+    examples: ['backup hyper.backup', 'backup - | ssh host "cat > hyper.backup"'],
+    load: async () => (await import('./commands/backup.ts')).backUp,
+  },
+  {
+    words: 'restore',
+    args: '<file>',
+    summary: 'Make a coordinator’s state folder of a backup, where there is none',
+    options: [],
+    examples: ['restore hyper.backup', 'restore --json hyper.backup'],
+    load: async () => (await import('./commands/backup.ts')).restore,
+  },
+  {
     words: 'invite',
     args: '',
     summary: 'Print a ticket with which other hosts join',

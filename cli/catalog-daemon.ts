@@ -19,6 +19,11 @@ const COORDINATOR: readonly OptionSpec[] = [
   },
   { flags: '--announce <multiaddr>', description: 'Address to tell agents; can be repeated' },
   { flags: '--quota <n>', description: 'Calls of the default account at once (default 10)' },
+  {
+    flags: '--raise-epoch',
+    description: 'Take the agents back from a coordinator that is no more',
+  },
+  { flags: '--accept-data-loss', description: 'Start without what is damaged in the state folder' },
 ]
 
 const AGENT: readonly OptionSpec[] = [

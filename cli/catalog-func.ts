@@ -84,8 +84,17 @@ const LOGS: CommandSpec = {
     { flags: '--tail <n>', description: 'The last lines only (default all)' },
     { flags: '--callid <id>', description: 'Of one call' },
     { flags: '--since <seq>', description: 'Lines after this number (see --json)' },
+    {
+      flags: '--stderr',
+      description: 'All STDERR of the call that --callid names, as it was written',
+    },
   ],
-  examples: ['func logs hello', 'func logs -f --tail 10 hello', 'func logs --json hello'],
+  examples: [
+    'func logs hello',
+    'func logs -f --tail 10 hello',
+    'func logs --json hello',
+    'func logs --callid 218b7b10-8a04-4d3c-8a44-0d2b6d1f6c5e --stderr hello',
+  ],
   load: async () => (await import('./commands/func-logs.ts')).showLogs,
 }
 

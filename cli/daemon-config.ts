@@ -30,7 +30,7 @@ export const parseListen = (text: string): { readonly host: string; readonly por
   return { host, port }
 }
 
-const logFormat = (): 'json' | 'pretty' => (process.stderr.isTTY ? 'pretty' : 'json')
+export const logFormat = (): 'json' | 'pretty' => (process.stderr.isTTY ? 'pretty' : 'json')
 
 const drainMsOf = (flags: Flags): number => {
   const text = flags.text('drainTimeout')
@@ -65,6 +65,8 @@ export const coordinatorConfigOf = (flags: Flags, environment: Environment): Coo
       quota === undefined
         ? limits.quotaDefault
         : parseCount(quota, '--quota', { max: limits.quotaMax }),
+    raiseEpoch: flags.has('raiseEpoch'),
+    acceptDataLoss: flags.has('acceptDataLoss'),
     drainMs: drainMsOf(flags),
     logFormat: logFormat(),
   }

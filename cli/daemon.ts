@@ -12,6 +12,7 @@ import {
   type CoordinatorConfig,
   type DaemonReady,
   parseDaemonReport,
+  type RestoreConfig,
 } from '../protocol/daemon.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { withoutCredentials } from './environment.ts'
@@ -33,7 +34,7 @@ export interface DaemonProcess {
 export interface DaemonStart {
   /** Path of its main.ts or main.js. */
   readonly program: string
-  readonly config: CoordinatorConfig | AgentConfig
+  readonly config: CoordinatorConfig | AgentConfig | RestoreConfig
   /** `coordinator`, `agent-1` */
   readonly name: string
   readonly onProgress: (message: string) => void

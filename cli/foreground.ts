@@ -36,7 +36,7 @@ export const onStopSignals = (handlers: {
 
 /** Resolves to the exit code; throws what the daemon said where it ended by itself and said why. */
 export const runForeground = async (
-  start: DaemonStart,
+  start: DaemonStart & { readonly config: { readonly drainMs: number } },
   onReady: (ready: DaemonReady) => void,
 ): Promise<number> => {
   const daemon = startDaemon(start)

@@ -24,14 +24,17 @@ export interface UpPlan {
   readonly note: (line: string) => void
 }
 
-/** Ports that were left open stay what they became, so that agents find a restarted coordinator. */
-export const pinPorts = (config: CoordinatorConfig, ready: DaemonReady): CoordinatorConfig => {
+/**
+ * What a restart is given: ports that were left open stay what they became, so that agents find it,
+ * and what the operator allowed for this once was for the first start.
+ */
+export const configAgain = (config: CoordinatorConfig, ready: DaemonReady): CoordinatorConfig => {
   const listenPort = Number(/:(\d+)$/.exec(ready.listen)?.[1] ?? config.listenPort)
   const meshPort = ready.mesh.map((address) => /\/tcp\/(\d+)/.exec(address)?.[1]).find(Boolean)
   const mesh = config.mesh.map((address) =>
     meshPort === undefined ? address : address.replace(/\/tcp\/0(?=\/|$)/, `/tcp/${meshPort}`),
   )
-  return { ...config, listenPort, mesh }
+  return { ...config, listenPort, mesh, raiseEpoch: false, acceptDataLoss: false }
 }
 
 const superviseCoordinator = (plan: UpPlan): Supervisor => {
@@ -48,7 +51,7 @@ const superviseCoordinator = (plan: UpPlan): Supervisor => {
         onProgress: plan.note,
       }),
     onReady: (ready) => {
-      config = pinPorts(config, ready)
+      config = configAgain(config, ready)
     },
   })
 }

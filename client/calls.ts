@@ -34,11 +34,17 @@ interface Ended {
   readonly exitCode: number | null
 }
 
+/** Not ended yet. */
+type Unfinished = { readonly state: 'running' | 'waiting'; readonly message: string }
+
+/** `body` is STDERR, byte for byte; it must be read or destroyed. */
+export type CallStderr = { readonly state: 'ended'; readonly body: IncomingMessage } | Unfinished
+
 export type CallAnswer =
   /** `body` is STDOUT, byte for byte; it must be read or destroyed. */
   | (Ended & { readonly state: 'finished'; readonly body: IncomingMessage })
   | (Ended & { readonly state: 'failed'; readonly error: HyperError })
-  | { readonly state: 'running' | 'waiting'; readonly message: string }
+  | Unfinished
 
 const callStatus = { enum: ['PENDING', 'RUNNING', 'FINISHED', 'FAILED'] } as const
 const listedCall = {
@@ -83,6 +89,8 @@ export interface Calls {
     callId: string,
     options?: { readonly wait?: boolean; readonly signal?: AbortSignal },
   ) => Promise<CallAnswer>
+  /** All STDERR that was kept of a call that ended. */
+  readonly stderr: (func: FuncAddress, callId: string) => Promise<CallStderr>
   readonly cancel: (func: FuncAddress, callId: string) => Promise<void>
   readonly status: (func: FuncAddress) => Promise<FuncStatus>
   /** Newest first; `before` goes on after a call. */
@@ -104,6 +112,11 @@ const failureOf = (answer: Answer, text: string): HyperError | null => {
   if (answer.status === 410 || !isErrorCode(reason) || reason === 'FINISHED') return null
   return errorFromLine(reason, text)
 }
+
+const unfinishedOf = ({ status }: Answer, text: string): Unfinished | null =>
+  status === 201 || status === 202
+    ? { state: status === 201 ? 'running' : 'waiting', message: text.trim() }
+    : null
 
 /** What a function answered by itself, as opposed to what happened to it. */
 export const isOwnExit = (code: ErrorCode): boolean =>
@@ -127,8 +140,8 @@ export const createCalls = (transport: Transport): Calls => {
     }
     if (answer.status === 200) return { ...ended, state: 'finished', body: answer.body }
     const text = await transport.readText(answer.body)
-    if (answer.status === 201) return { state: 'running', message: text.trim() }
-    if (answer.status === 202) return { state: 'waiting', message: text.trim() }
+    const unfinished = unfinishedOf(answer, text)
+    if (unfinished !== null) return unfinished
     const error = failureOf(answer, text)
     if (error === null) throw refusalOf(answer.status, answer.headers, text)
     return { ...ended, state: 'failed', error }
@@ -170,6 +183,15 @@ export const createCalls = (transport: Transport): Calls => {
           ...(signal === undefined ? {} : { signal }),
         }),
       )
+    },
+    stderr: async (func, callId) => {
+      const path = `${pathOf('logs', func)}?${new URLSearchParams({ callid: callId, stderr: '1' })}`
+      const answer = await transport.ask({ method: 'GET', path, answerMs: limits.clientAnswerMs })
+      if (answer.status === 200) return { state: 'ended', body: answer.body }
+      const text = await transport.readText(answer.body)
+      const unfinished = unfinishedOf(answer, text)
+      if (unfinished !== null) return unfinished
+      throw refusalOf(answer.status, answer.headers, text)
     },
     cancel: async (func, callId) => {
       const answer = await transport.ask({

@@ -4,6 +4,7 @@
  * protocol/errors.ts, or the signal's reason.
  */
 
+import { createBackup, type OpenBackup } from './backup.ts'
 import { type Calls, createCalls } from './calls.ts'
 import { createFuncs, type Funcs } from './funcs.ts'
 import { createImages, type Images } from './images.ts'
@@ -13,7 +14,14 @@ import { createOperator, type Operator } from './operator.ts'
 import { createTransport } from './transport.ts'
 
 export { type ErrorCode, HyperError } from '../protocol/errors.ts'
-export type { CallAnswer, CallOptions, FuncAddress, FuncStatus, ListedCall } from './calls.ts'
+export type {
+  CallAnswer,
+  CallOptions,
+  CallStderr,
+  FuncAddress,
+  FuncStatus,
+  ListedCall,
+} from './calls.ts'
 export type { FuncDefinition, FuncPatch, StoredFunc } from './funcs.ts'
 export type { ListedImage, PullProgress } from './images.ts'
 export type { LogLine, LogQuery } from './logs.ts'
@@ -39,6 +47,7 @@ export interface Client extends Operator {
   readonly calls: Calls
   readonly logs: Logs
   readonly images: Images
+  readonly backup: OpenBackup
 }
 
 export const createClient = (options: ClientOptions): Client => {
@@ -51,5 +60,6 @@ export const createClient = (options: ClientOptions): Client => {
     calls: createCalls(transport),
     logs: createLogs(transport),
     images: createImages(transport, management),
+    backup: createBackup(management),
   }
 }

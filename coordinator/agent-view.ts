@@ -18,20 +18,25 @@ interface Deps {
   readonly disconnect: (peerId: string) => void
 }
 
-const stateOf = (agent: Agent | undefined): AgentView['state'] => {
+const stateOf = (agent: Agent | undefined, isEpochAhead: boolean): AgentView['state'] => {
+  if (isEpochAhead) return 'epoch ahead'
   if (agent === undefined || agent.session === 0) return 'away'
   if (agent.draining) return 'draining'
   return agent.advert?.engineUp === false ? 'no engine' : 'ready'
 }
 
-const viewOf = (member: Member, agent: Agent | undefined, seen: string | null): AgentView => {
+const viewOf = (
+  member: Member,
+  agent: Agent | undefined,
+  roster: Pick<Roster, 'seen' | 'isEpochAhead'>,
+): AgentView => {
   const facts = agent?.hello ?? member.facts
   const slots = facts?.slots ?? 0
   const memoryBytes = facts?.memoryBytes ?? 0
   return {
     agent: member.name === '' ? member.peerId : member.name,
     peerId: member.peerId,
-    state: stateOf(agent),
+    state: stateOf(agent, roster.isEpochAhead(member.peerId)),
     slots,
     free: Math.max(0, slots - (agent?.slotsUsed ?? 0)),
     running: agent?.slotsUsed ?? 0,
@@ -42,7 +47,7 @@ const viewOf = (member: Member, agent: Agent | undefined, seen: string | null): 
     version: facts?.version ?? '',
     platform: facts?.platform ?? '',
     labels: facts?.labels ?? {},
-    seen,
+    seen: roster.seen(member.peerId),
   }
 }
 
@@ -52,9 +57,7 @@ export const createAgents = (deps: Deps): Agents => {
     list: () =>
       membership
         .members()
-        .map((member) =>
-          viewOf(member, ledger.agents.get(member.peerId), roster.seen(member.peerId)),
-        ),
+        .map((member) => viewOf(member, ledger.agents.get(member.peerId), roster)),
     async drain(name, draining) {
       const { peerId } = membership.find(name)
       await membership.setDraining(peerId, draining)

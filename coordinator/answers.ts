@@ -3,7 +3,9 @@
  *
  * A synchronous call's body is held here while it is on the way to its client, and for the grace
  * after it (the oldest go first where memory would not hold them); an asynchronous one's comes from
- * the cache. Nothing here is durable: what is owed at a crash is still in the agent's outbox.
+ * the cache. While slow clients leave no room for a further one, it is written to the cache like an
+ * asynchronous one's, and its delivery is one from there. Nothing here is durable: what is owed at
+ * a crash is still in the agent's outbox.
  */
 
 import type { Outcome } from '../protocol/call.ts'
@@ -54,6 +56,33 @@ const httpStatusOf = (outcome: Outcome): number => {
     : 500
 }
 
+/** Also an empty body costs its place. */
+const heldBytes = ({ body }: FinalAnswer): number =>
+  Math.max(body.byteLength, limits.cacheEntryBytesMin)
+
+/** Bodies on their way to synchronous clients. */
+const createOwedAnswers = () => {
+  const answers = new Map<string, FinalAnswer>()
+  let bytes = 0
+  return {
+    get: (callId: string): FinalAnswer | undefined => answers.get(callId),
+    /** False, and nothing held, where there is no room. */
+    hold(answer: FinalAnswer): boolean {
+      if (bytes + heldBytes(answer) > limits.owedBytesMax) return false
+      answers.set(answer.callId, answer)
+      bytes += heldBytes(answer)
+      return true
+    },
+    take(callId: string): FinalAnswer | undefined {
+      const answer = answers.get(callId)
+      if (answer === undefined) return undefined
+      answers.delete(callId)
+      bytes -= heldBytes(answer)
+      return answer
+    },
+  }
+}
+
 /** Bodies of synchronous calls after their delivery, for the grace. */
 const createRecent = (nowMs: () => number) => {
   const recent = new Map<string, { answer: FinalAnswer; untilMs: number }>()
@@ -62,7 +91,7 @@ const createRecent = (nowMs: () => number) => {
     const entry = recent.get(callId)
     if (entry === undefined) return
     recent.delete(callId)
-    bytes -= entry.answer.body.byteLength
+    bytes -= heldBytes(entry.answer)
   }
   const expire = (): void => {
     for (const [callId, { untilMs }] of recent) {
@@ -75,7 +104,7 @@ const createRecent = (nowMs: () => number) => {
     get: (callId: string): FinalAnswer | undefined => recent.get(callId)?.answer,
     keep(answer: FinalAnswer): void {
       recent.set(answer.callId, { answer, untilMs: nowMs() + limits.deliveredGraceMs })
-      bytes += answer.body.byteLength
+      bytes += heldBytes(answer)
       expire()
     },
   }
@@ -84,8 +113,8 @@ const createRecent = (nowMs: () => number) => {
 export const createAnswers = (deps: Deps): Answers => {
   const { ledger, caches, store, apply } = deps
   const waiters = new Map<string, Set<Waiter>>()
-  const owedAnswers = new Map<string, FinalAnswer>()
-  /** Synchronous clients that went away between the decision and its commit. */
+  const owedAnswers = createOwedAnswers()
+  /** Synchronous clients that went away between the decision and its commit; told by `final`. */
   const abandoned = new Set<string>()
   const recent = createRecent(deps.nowMs)
 
@@ -116,10 +145,9 @@ export const createAnswers = (deps: Deps): Answers => {
     if (operations.length > 0) deps.record(operations)
   }
 
-  const abandon = (answer: FinalAnswer): void => {
-    owedAnswers.delete(answer.callId)
-    apply({ type: 'undelivered', callId: answer.callId, body: answer.body })
-  }
+  /** It goes to the cache. */
+  const abandon = ({ callId, body }: FinalAnswer): void =>
+    apply({ type: 'undelivered', callId, body })
 
   return {
     historyOf,
@@ -132,10 +160,8 @@ export const createAnswers = (deps: Deps): Answers => {
         httpStatus: httpStatusOf(outcome),
         body,
       }
-      if (ledger.owed.has(callId)) {
-        if (abandoned.delete(callId)) abandon(answer)
-        else owedAnswers.set(callId, answer)
-      }
+      const isAbandoned = abandoned.delete(callId)
+      if (ledger.owed.has(callId) && (isAbandoned || !owedAnswers.hold(answer))) abandon(answer)
       const waiting = waiters.get(callId)
       waiters.delete(callId)
       for (const resolve of waiting ?? []) resolve(answer)
@@ -169,9 +195,8 @@ export const createAnswers = (deps: Deps): Answers => {
       })
     },
     delivered(callId) {
-      const owed = owedAnswers.get(callId)
+      const owed = owedAnswers.take(callId)
       if (owed !== undefined) {
-        owedAnswers.delete(callId)
         recent.keep(owed)
         apply({ type: 'delivered', callId })
         return
@@ -179,7 +204,7 @@ export const createAnswers = (deps: Deps): Answers => {
       markDelivered(callId, deps.nowMs()).catch(deps.onFault)
     },
     undelivered(callId) {
-      const owed = owedAnswers.get(callId)
+      const owed = owedAnswers.take(callId)
       if (owed !== undefined) abandon(owed)
       else if (ledger.owed.has(callId)) abandoned.add(callId)
       else apply({ type: 'undelivered', callId, body: empty })

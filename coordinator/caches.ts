@@ -1,5 +1,6 @@
 /**
- * The caches of each function: 50 MB of outputs, 50 MB of log lines, and the history of its calls.
+ * The caches of each function: 50 MB of outputs (output-cache.ts), 50 MB of log lines with the
+ * STDERR beside them (log-cache.ts), and the history of its calls.
  *
  * Memory holds the books (what is there, how large, in which order); the rows are on disk. Every
  * change returns the operations that make the disk follow, for the same batch as its cause, so the
@@ -9,35 +10,37 @@
  * goes. A history row stays 24 h after its body went, at most 10,000 of them, never before it.
  */
 
+import * as cbor from '@ipld/dag-cbor'
+import { assert } from '../protocol/assert.ts'
 import { limits } from '../protocol/limits.ts'
 import type { LogLine } from '../protocol/log-line.ts'
-import { type HistoryRow, type OutputRow, rowKey } from './rows.ts'
-import { del, delBody, type Operation, put, putBody } from './store.ts'
-
-interface HistoryEntry {
-  readonly id: string
-  readonly isFinished: boolean
-}
+import {
+  type CallEnd,
+  createLogCache,
+  type LogCache,
+  type LogEntry,
+  type StderrPlace,
+} from './log-cache.ts'
+import { createOutputCache, type OutputCache } from './output-cache.ts'
+import { type HistoryRow, type LogRow, type OutputRow, rowKey } from './rows.ts'
+import { del, type Operation, put } from './store.ts'
 
 interface FuncCache {
-  readonly rows: Map<number, HistoryEntry>
-  /** Counted bytes of each body, oldest first. */
-  readonly outputs: Map<number, number>
-  outputBytes: number
+  readonly rows: Map<number, { readonly id: string; readonly isFinished: boolean }>
   /** Rows without a body: since when. Oldest first. */
   readonly gone: Map<number, number>
-  /** Counted bytes of each log line, oldest first. */
-  readonly logs: Map<number, number>
-  logBytes: number
-  nextLogSeq: number
+  readonly outputs: OutputCache
+  readonly log: LogCache
   finished: number
 }
 
 export interface Caches {
+  /** `end` where the line is the last of its call, whose history row is there already. */
   appendLog(
     funcId: string,
     wall: string,
-    line: Omit<LogLine, 'Seq' | 'Time'>,
+    entry: LogEntry,
+    end?: CallEnd,
   ): { line: LogLine; operations: Operation[] }
   /** A call ended. Without a body now (it is owed to a client), `keepOutput` or `dropOutput` follows. */
   addHistory(row: HistoryRow, body: Uint8Array | null, nowMs: number): Operation[]
@@ -46,24 +49,28 @@ export interface Caches {
   /** A body was delivered whole: its grace begins. Again, or without a body: nothing. */
   markDelivered(funcId: string, seq: number, nowMs: number): Operation[]
   hasOutput(funcId: string, seq: number): boolean
+  /** Of a call that ended; null where it has rotated out. */
+  stderrOf(funcId: string, seq: number): StderrPlace | null
+  /** Which lines of a log there are; `last` is below `first` where there is none. */
+  logSpan(funcId: string): { readonly first: number; readonly last: number }
   /** What time has ended. Called with every tick. */
   expire(nowMs: number): Operation[]
   removeFunc(funcId: string): Operation[]
   counts(funcId: string): { readonly finished: number; readonly failed: number }
-  /** The books of a stored row, at start. */
+  /** The books of a stored row, at start: history before the rest. */
   restoreHistory(row: HistoryRow): void
-  restoreOutput(funcId: string, seq: number, bytes: number): void
-  restoreLog(funcId: string, line: LogLine): void
+  /** False, and nothing done, where the row belongs to no history. */
+  restoreOutput(funcId: string, seq: number, row: OutputRow): boolean
+  /** The row of a body was restored. */
+  hasRestored(funcId: string, seq: number): boolean
+  restoreLog(funcId: string, row: LogRow): void
   /** After all rows: what has no body and is not owed is gone; what was delivered has its grace. */
   finishRestore(owed: ReadonlySet<string>, fetched: ReadonlySet<string>, nowMs: number): void
+  /** The greatest number of a call that has a history row; 0 for none. */
+  lastSeq(): number
   /** Bytes by the books, for tests of the invariant. */
   bytes(funcId: string): { readonly outputs: number; readonly logs: number }
 }
-
-const counted = (bytes: number): number => Math.max(bytes, limits.cacheEntryBytesMin)
-const lineBytes = (line: LogLine): number => counted(Buffer.byteLength(JSON.stringify(line)))
-
-const firstKey = (map: ReadonlyMap<number, number>): number | undefined => map.keys().next().value
 
 export const createCaches = (): Caches => {
   const funcs = new Map<string, FuncCache>()
@@ -76,12 +83,9 @@ export const createCaches = (): Caches => {
     if (known !== undefined) return known
     const cache: FuncCache = {
       rows: new Map(),
-      outputs: new Map(),
-      outputBytes: 0,
       gone: new Map(),
-      logs: new Map(),
-      logBytes: 0,
-      nextLogSeq: 1,
+      outputs: createOutputCache(funcId),
+      log: createLogCache(funcId),
       finished: 0,
     }
     funcs.set(funcId, cache)
@@ -94,7 +98,8 @@ export const createCaches = (): Caches => {
     cache.gone.delete(seq)
     if (entry === undefined) return []
     if (entry.isFinished) cache.finished -= 1
-    return [del('history', rowKey(funcId, seq)), del('callid', entry.id)]
+    const key = rowKey(funcId, seq)
+    return [del('history', key), del('callid', entry.id), ...cache.log.forgetCall(seq)]
   }
 
   const trimHistory = (cache: FuncCache, funcId: string, nowMs: number): Operation[] => {
@@ -107,42 +112,25 @@ export const createCaches = (): Caches => {
     return operations
   }
 
-  const removeOutput = (
+  /** The body has left the cache: its row's time begins, and a grace is over. */
+  const markGone = (
     cache: FuncCache,
     funcId: string,
     seq: number,
     nowMs: number,
-  ): Operation[] => {
-    const bytes = cache.outputs.get(seq)
-    if (bytes === undefined) return []
-    cache.outputs.delete(seq)
-    cache.outputBytes -= bytes
+  ): readonly Operation[] => {
     cache.gone.set(seq, nowMs)
     const key = rowKey(funcId, seq)
-    const wasDelivered = graces.delete(key)
-    return [
-      del('output', key),
-      delBody('stdout', key),
-      ...(wasDelivered ? [del('fetched', key)] : []),
-    ]
+    return graces.delete(key) ? [del('fetched', key)] : []
   }
 
   const addOutput = (row: HistoryRow, body: Uint8Array, nowMs: number): Operation[] => {
-    const cache = cacheOf(row.funcId)
-    if (!cache.rows.has(row.seq) || cache.outputs.has(row.seq)) return []
-    const bytes = counted(body.byteLength)
-    const key = rowKey(row.funcId, row.seq)
-    const operations: Operation[] = [
-      put('output', key, { bytes: body.byteLength } satisfies OutputRow),
-      putBody('stdout', key, body),
-    ]
-    while (cache.outputBytes + bytes > limits.cacheBytesMax) {
-      const oldest = firstKey(cache.outputs)
-      if (oldest === undefined) break
-      operations.push(...removeOutput(cache, row.funcId, oldest, nowMs))
-    }
-    cache.outputs.set(row.seq, bytes)
-    cache.outputBytes += bytes
+    const { funcId, seq } = row
+    const cache = funcs.get(funcId)
+    // The function was removed meanwhile, or the body is there already.
+    if (cache === undefined || !cache.rows.has(seq) || cache.outputs.has(seq)) return []
+    const { operations, rotated } = cache.outputs.add(seq, body)
+    for (const old of rotated) operations.push(...markGone(cache, funcId, old, nowMs))
     return operations
   }
 
@@ -154,30 +142,11 @@ export const createCaches = (): Caches => {
     return cache
   }
 
-  const enterLog = (funcId: string, line: LogLine): FuncCache => {
-    const cache = cacheOf(funcId)
-    const bytes = lineBytes(line)
-    cache.logs.set(line.Seq, bytes)
-    cache.logBytes += bytes
-    cache.nextLogSeq = line.Seq + 1
-    return cache
-  }
-
   return {
-    appendLog(funcId, wall, fields) {
-      const line: LogLine = { Seq: cacheOf(funcId).nextLogSeq, Time: wall, ...fields }
-      const cache = enterLog(funcId, line)
-      const operations: Operation[] = [put('log', rowKey(funcId, line.Seq), line)]
-      while (cache.logBytes > limits.cacheBytesMax) {
-        const oldest = firstKey(cache.logs)
-        if (oldest === undefined) break
-        cache.logBytes -= cache.logs.get(oldest) ?? 0
-        cache.logs.delete(oldest)
-        operations.push(del('log', rowKey(funcId, oldest)))
-      }
-      return { line, operations }
-    },
+    appendLog: (funcId, wall, entry, end) => cacheOf(funcId).log.append(entry, wall, end),
     addHistory(row, body, nowMs) {
+      const rowBytes = cbor.encode(row).byteLength
+      assert(rowBytes <= limits.historyRowBytesMax, 'a history row is small')
       const cache = enterHistory(row)
       return [
         put('history', rowKey(row.funcId, row.seq), row),
@@ -188,8 +157,8 @@ export const createCaches = (): Caches => {
     },
     keepOutput: (row, body, nowMs) => [del('owed', row.id), ...addOutput(row, body, nowMs)],
     dropOutput(row, nowMs) {
-      const cache = cacheOf(row.funcId)
-      if (cache.rows.has(row.seq)) cache.gone.set(row.seq, nowMs)
+      const cache = funcs.get(row.funcId)
+      if (cache?.rows.has(row.seq) === true) cache.gone.set(row.seq, nowMs)
       return [del('owed', row.id)]
     },
     markDelivered(funcId, seq, nowMs) {
@@ -199,11 +168,14 @@ export const createCaches = (): Caches => {
       return [put('fetched', key, true)]
     },
     hasOutput: (funcId, seq) => funcs.get(funcId)?.outputs.has(seq) === true,
+    stderrOf: (funcId, seq) => funcs.get(funcId)?.log.stderrOf(seq) ?? null,
+    logSpan: (funcId) => funcs.get(funcId)?.log.span() ?? { first: 1, last: 0 },
     expire(nowMs) {
       const operations: Operation[] = []
       for (const { funcId, seq, untilMs } of graces.values()) {
         if (untilMs > nowMs) break
-        operations.push(...removeOutput(cacheOf(funcId), funcId, seq, nowMs))
+        const cache = cacheOf(funcId)
+        operations.push(...cache.outputs.remove(seq), ...markGone(cache, funcId, seq, nowMs))
       }
       if (nowMs - sweptMs < limits.historySweepMs) return operations
       sweptMs = nowMs
@@ -214,13 +186,14 @@ export const createCaches = (): Caches => {
       const cache = funcs.get(funcId)
       if (cache === undefined) return []
       funcs.delete(funcId)
-      const operations: Operation[] = []
-      for (const seq of cache.logs.keys()) operations.push(del('log', rowKey(funcId, seq)))
-      for (const [seq, { id }] of cache.rows) {
+      const operations = cache.log.removeAll()
+      for (const seq of cache.outputs.seqs()) {
         const key = rowKey(funcId, seq)
-        operations.push(del('history', key), del('callid', id), del('owed', id))
-        if (cache.outputs.has(seq)) operations.push(del('output', key), delBody('stdout', key))
         if (graces.delete(key)) operations.push(del('fetched', key))
+        operations.push(...cache.outputs.remove(seq))
+      }
+      for (const [seq, { id }] of cache.rows) {
+        operations.push(del('history', rowKey(funcId, seq)), del('callid', id), del('owed', id))
       }
       return operations
     },
@@ -230,14 +203,20 @@ export const createCaches = (): Caches => {
       return { finished, failed: (cache?.rows.size ?? 0) - finished }
     },
     restoreHistory: (row) => void enterHistory(row),
-    restoreOutput(funcId, seq, bytes) {
-      const cache = cacheOf(funcId)
-      cache.outputs.set(seq, counted(bytes))
-      cache.outputBytes += counted(bytes)
+    restoreOutput(funcId, seq, row) {
+      const cache = funcs.get(funcId)
+      if (cache?.rows.has(seq) !== true) return false
+      cache.outputs.restore(seq, row)
+      return true
     },
-    restoreLog: (funcId, line) => void enterLog(funcId, line),
+    hasRestored: (funcId, seq) => funcs.get(funcId)?.outputs.hasRestored(seq) === true,
+    restoreLog(funcId, row) {
+      const cache = cacheOf(funcId)
+      cache.log.restore(row, (seq) => cache.rows.has(seq))
+    },
     finishRestore(owed, fetched, nowMs) {
       for (const [funcId, cache] of funcs) {
+        cache.outputs.finishRestore()
         for (const [seq, { id }] of cache.rows) {
           const key = rowKey(funcId, seq)
           if (!cache.outputs.has(seq)) {
@@ -248,9 +227,15 @@ export const createCaches = (): Caches => {
         }
       }
     },
+    lastSeq() {
+      let last = 0
+      for (const { rows } of funcs.values())
+        for (const seq of rows.keys()) last = Math.max(last, seq)
+      return last
+    },
     bytes(funcId) {
       const cache = funcs.get(funcId)
-      return { outputs: cache?.outputBytes ?? 0, logs: cache?.logBytes ?? 0 }
+      return { outputs: cache?.outputs.bytes() ?? 0, logs: cache?.log.bytes() ?? 0 }
     },
   }
 }

@@ -11,12 +11,13 @@ import type { Intake } from './intake.ts'
 import type { Call, Ledger, LedgerEvent } from './ledger/state.ts'
 import type { Calls, CallView, ListedCall, StoredFunc } from './ports.ts'
 import { parseHistoryRow, rowKey } from './rows.ts'
+import { createStderrReader } from './stderr.ts'
 import type { Store } from './store.ts'
 
 interface Deps {
   readonly ledger: Ledger
   readonly caches: Caches
-  readonly store: Pick<Store, 'range'>
+  readonly store: Pick<Store, 'get' | 'body' | 'range'>
   readonly intake: Intake
   readonly answers: Answers
   readonly apply: (event: LedgerEvent) => void
@@ -122,6 +123,7 @@ export const createCalls = (deps: Deps): Calls => {
       if (answer === null) throw new HyperError('CALL_NOT_FOUND', `no such call: ${callId}`)
       return answer
     },
+    stderr: createStderrReader({ caches, store: deps.store, historyOf: answers.historyOf }),
     delivered: answers.delivered,
     undelivered: answers.undelivered,
     async cancel(funcId, callId) {

@@ -16,7 +16,9 @@ import { type CoordinatorNode, startCoordinatorNode } from '../protocol/mesh/nod
 import { writePrivateFile } from '../protocol/private-file.ts'
 import { VERSION } from '../protocol/version.ts'
 import { newToken } from './accounts.ts'
+import { withAdmission } from './admission.ts'
 import { createAgents } from './agent-view.ts'
+import { createBackups } from './backup.ts'
 import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
 import type { Overview, Ports } from './ports.ts'
@@ -86,11 +88,15 @@ const defaultToken = async (config: CoordinatorConfig, rooms: Rooms): Promise<st
 const overviewOf = (rooms: Rooms, node: CoordinatorNode): Overview => {
   const agents = [...rooms.ledger.agents.values()].filter((agent) => agent.session !== 0)
   const canServe = agents.some((agent) => agent.hello.slots > 0)
+  const trouble = rooms.diskRoom.trouble()
   return {
     version: VERSION,
     peerId: node.peerId,
     mesh: node.addresses(),
-    notReady: canServe ? [] : ['no agent with slots is connected'],
+    notReady: [
+      ...(canServe ? [] : ['no agent with slots is connected']),
+      ...(trouble === null ? [] : [trouble.message]),
+    ],
     usage(account) {
       const known = rooms.ledger.accounts.get(account.id)
       return { running: known?.leases ?? 0, waiting: known?.waiting ?? 0 }
@@ -98,7 +104,13 @@ const overviewOf = (rooms: Rooms, node: CoordinatorNode): Overview => {
   }
 }
 
-const portsOf = (rooms: Rooms, node: CoordinatorNode, publicUrl: () => string): Ports => ({
+const portsOf = (
+  config: CoordinatorConfig,
+  rooms: Rooms,
+  node: CoordinatorNode,
+  publicUrl: () => string,
+  log: Log,
+): Ports => ({
   accounts: rooms.accounts,
   funcs: rooms.funcs,
   images: rooms.images,
@@ -112,6 +124,12 @@ const portsOf = (rooms: Rooms, node: CoordinatorNode, publicUrl: () => string): 
     coordinator: node.peerId,
     addresses: node.addresses,
     disconnect: node.disconnect,
+  }),
+  backups: createBackups({
+    ...{ store: rooms.store, settled: rooms.transactions.settled, epoch: rooms.epoch },
+    home: config.home,
+    wall: () => new Date().toISOString(),
+    log,
   }),
   publicUrl,
   overview: () => overviewOf(rooms, node),
@@ -136,7 +154,10 @@ const open = async (
   closers.push(node.stop, rooms.roster.close)
   let publicUrl = config.publicUrl ?? ''
   const gateway = await startGateway({
-    ports: portsOf(rooms, node, () => publicUrl),
+    ports: withAdmission(
+      portsOf(config, rooms, node, () => publicUrl, log),
+      rooms.diskRoom.check,
+    ),
     listenHost: config.listenHost,
     listenPort: config.listenPort,
     insecure: config.insecure,

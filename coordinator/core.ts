@@ -17,6 +17,7 @@ import { createIntake } from './intake.ts'
 import type { Order, Terms } from './ledger/state.ts'
 import { createLedger } from './ledger/step.ts'
 import { loadLedger } from './load.ts'
+import type { OnLoss } from './losses.ts'
 import type { StoredFunc } from './ports.ts'
 import type { Store } from './store.ts'
 import { createTransactions } from './transactions.ts'
@@ -88,17 +89,21 @@ export const createCore = (deps: CoreDeps) => {
     const stored = deps.funcs().revision(funcId, revision)
     return stored === null ? null : deps.funcs().terms(stored)
   }
+  const hasFunc = (funcId: string): boolean => deps.funcs().byId(funcId) !== null
   return {
     ...{ ledger, caches, transactions, calls },
     /** Throws STATE_DAMAGED. */
-    load: (accounts: Iterable<{ readonly id: string; readonly quota: number }>): Promise<void> =>
-      loadLedger(store, ledger, caches, accounts, termsOf, nowMs()),
+    load: (
+      accounts: Iterable<{ readonly id: string; readonly quota: number }>,
+      onLoss?: OnLoss,
+    ): Promise<void> =>
+      loadLedger(store, ledger, caches, accounts, termsOf, nowMs(), hasFunc, onLoss),
     /** What time alone decides; called every `tickMs`. */
     tick(): void {
       apply({ type: 'tick' })
       answers.expire()
     },
     /** Writes what was decided, then takes no more. */
-    close: loop.close,
+    close: () => loop.close(),
   }
 }

@@ -1,42 +1,23 @@
 /**
- * From the rows on disk to the ledger and caches in memory, at start. Calls come back in the order
- * of their numbers; those that hold a lease stay leased: every lease counts as renewed at this
+ * From the rows on disk to the ledger in memory, at start; for the caches see load-caches.ts. Calls
+ * come back in the order of their numbers; those that hold a lease stay leased: every lease counts as renewed at this
  * moment for the longest length, until its agent reports (a restart costs no work).
  */
 
 import Type from 'typebox'
-import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
-import { LogLineSchema } from '../protocol/log-line.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
 import { callFromRow, enqueue } from './ledger/calls.ts'
 import { bookLease } from './ledger/leases.ts'
 import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
-import {
-  type LeaseRow,
-  parseCallRow,
-  parseHistoryRow,
-  parseLeaseRow,
-  parseOutputRow,
-  parseOwedRow,
-} from './rows.ts'
-import { numberKey, put, type Store } from './store.ts'
+import { loadCaches } from './load-caches.ts'
+import { type OnLoss, refuseLoss } from './losses.ts'
+import { type LeaseRow, parseCallRow, parseLeaseRow } from './rows.ts'
+import { del, delBody, numberKey, put, type Store } from './store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
-const parseLine = createParser(LogLineSchema, 'STATE_DAMAGED', 'stored log line')
-
-/**
- * The epoch of this start: above the last one, and at least the wall clock's seconds, so that a
- * coordinator restored from an old backup is ahead of the one it replaces. Durable when it resolves.
- */
-export const raiseEpoch = async (store: Store, wallMs: number): Promise<number> => {
-  const last = parseCount((await store.get('meta', 'epoch')) ?? 0)
-  const epoch = Math.max(last + 1, Math.floor(wallMs / 1000))
-  await store.commit([put('meta', 'epoch', epoch)])
-  return epoch
-}
 
 const inheritedLease = (row: LeaseRow, nowMs: number): Lease => ({
   key: row.key,
@@ -56,6 +37,7 @@ const loadCalls = async (
   ledger: Ledger,
   termsOf: (funcId: string, revision: number) => Terms | null,
   nowMs: number,
+  onLoss: OnLoss,
 ): Promise<void> => {
   const leases = new Map<string, Lease[]>()
   for await (const [, value] of store.range('lease')) {
@@ -66,8 +48,11 @@ const loadCalls = async (
   for await (const [key, value] of store.range('call')) {
     const row = parseCallRow(value)
     const terms = termsOf(row.funcId, row.revision)
-    if (terms === null || key !== numberKey(row.seq)) {
-      throw new HyperError('STATE_DAMAGED', `the stored call ${row.id} has lost its function`)
+    const isOwned = terms !== null && ledger.accounts.has(terms.accountId)
+    if (!isOwned || key !== numberKey(row.seq)) {
+      const operations = [del('call', key), delBody('input', key)]
+      onLoss({ what: `the call ${row.id} has lost its function`, operations })
+      continue
     }
     enqueue(ledger, { ...callFromRow(row, terms), state: leases.has(row.id) ? 'leased' : 'queued' })
   }
@@ -77,40 +62,20 @@ const loadCalls = async (
   }
 }
 
-const loadHistory = async (
-  store: Store,
-  ledger: Ledger,
-  caches: Caches,
-  nowMs: number,
-): Promise<void> => {
-  const owed = new Set<string>()
-  const fetched = new Set<string>()
-  const debts = new Map<string, ReturnType<typeof parseOwedRow>>()
-  for await (const [callId, value] of store.range('owed')) {
-    owed.add(callId)
-    debts.set(callId, parseOwedRow(value))
-  }
-  for await (const [, value] of store.range('history')) {
-    const row = parseHistoryRow(value)
-    caches.restoreHistory(row)
-    const debt = debts.get(row.id)
-    if (debt === undefined) continue
-    const { key, agentId } = debt
-    const untilMs = nowMs + limits.historyMs
-    ledger.owed.set(row.id, { key, agentId, row, isInherited: true, untilMs })
-  }
-  for await (const [key, value] of store.range('output')) {
-    const [funcId = '', seq = ''] = key.split('/')
-    caches.restoreOutput(funcId, Number(seq), parseOutputRow(value).bytes)
-  }
-  for await (const [key] of store.range('fetched')) fetched.add(key)
-  for await (const [key, value] of store.range('log')) {
-    caches.restoreLog(key.split('/')[0] ?? '', parseLine(value))
-  }
-  caches.finishRestore(owed, fetched, nowMs)
+/** A number given twice would make two calls one: a counter that is behind is a loss, too. */
+const checkCounter = (ledger: Ledger, caches: Caches, onLoss: OnLoss): void => {
+  let last = caches.lastSeq()
+  for (const { seq } of ledger.calls.values()) last = Math.max(last, seq)
+  if (last < ledger.nextSeq) return
+  ledger.nextSeq = last + 1
+  const operations = [put('meta', 'seq', ledger.nextSeq)]
+  onLoss({ what: 'the number of the next call was lost', operations })
 }
 
-/** Fills an empty ledger and empty caches. Throws STATE_DAMAGED for a row that cannot be read. */
+/**
+ * Fills an empty ledger and empty caches. Throws STATE_DAMAGED for a row that cannot be read; one that
+ * has lost what it belongs to is left out and told.
+ */
 export const loadLedger = async (
   store: Store,
   ledger: Ledger,
@@ -118,9 +83,12 @@ export const loadLedger = async (
   accounts: Iterable<{ readonly id: string; readonly quota: number }>,
   termsOf: (funcId: string, revision: number) => Terms | null,
   nowMs: number,
+  hasFunc: (funcId: string) => boolean = () => true,
+  onLoss: OnLoss = refuseLoss,
 ): Promise<void> => {
   for (const { id, quota } of accounts) addAccount(ledger, id, quota)
   ledger.nextSeq = parseCount((await store.get('meta', 'seq')) ?? 1)
-  await loadCalls(store, ledger, termsOf, nowMs)
-  await loadHistory(store, ledger, caches, nowMs)
+  await loadCalls(store, ledger, termsOf, nowMs, onLoss)
+  await loadCaches({ store, ledger, caches, hasFunc, onLoss, nowMs })
+  checkCounter(ledger, caches, onLoss)
 }

@@ -2,17 +2,18 @@
  * Reading the logs of functions: what is stored, and what comes. Lines are told here after their
  * commit. Pages are read with bounds of their own, never with an iterator held open across a slow
  * reader; a follower that falls too far behind is ended, and resumes with `since`.
+ *
+ * Numbers of lines are dense, and the books of the caches know the oldest and the newest: no read
+ * starts among rows that rotated out, nor runs past the last one into those of another function,
+ * because LevelDB walks over every deleted row on its way.
  */
 
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
-import { type LogLine, LogLineSchema } from '../protocol/log-line.ts'
-import { createParser } from '../protocol/schema.ts'
+import type { LogLine } from '../protocol/log-line.ts'
 import type { LogQuery, Logs } from './ports.ts'
-import { rowKey } from './rows.ts'
+import { parseLogRow, rowKey } from './rows.ts'
 import type { Store } from './store.ts'
-
-const parseLine = createParser(LogLineSchema, 'STATE_DAMAGED', 'stored log line')
 
 const pageLines = 500
 
@@ -27,6 +28,12 @@ export interface LogBook extends Logs {
   logged(funcId: string, line: LogLine): void
 }
 
+interface Deps {
+  readonly store: Pick<Store, 'range'>
+  /** The books, which are ahead of the disk by one commit. */
+  readonly span: (funcId: string) => { readonly first: number; readonly last: number }
+}
+
 const lineBytes = (line: LogLine): number =>
   256 +
   line.ShortStdin.length +
@@ -34,64 +41,81 @@ const lineBytes = (line: LogLine): number =>
   line.ShortStderr.length +
   line.Message.length
 
-export const createLogs = (store: Pick<Store, 'range'>): LogBook => {
-  const followers = new Map<string, Set<Follower>>()
+const isWanted = (line: LogLine, query: LogQuery): boolean =>
+  line.Seq > query.since && (query.callId === null || line.CallId === query.callId)
 
-  const isWanted = (line: LogLine, query: LogQuery): boolean =>
-    line.Seq > query.since && (query.callId === null || line.CallId === query.callId)
+/** Reading what is stored. */
+const createReader = ({ store, span }: Deps) => {
+  /** The lines after one number and up to another, of those that are still there. */
+  const readPage = async (funcId: string, after: number, upTo: number): Promise<LogLine[]> => {
+    const from = Math.max(after, span(funcId).first - 1)
+    const limit = upTo - from
+    if (limit <= 0) return []
+    const page: LogLine[] = []
+    const range = { gt: rowKey(funcId, from), lt: rowKey(funcId, upTo + 1), limit }
+    for await (const [, value] of store.range('log', range)) {
+      const { end: _notShown, ...line } = parseLogRow(value)
+      page.push(line)
+    }
+    return page
+  }
 
-  async function* pages(funcId: string, since: number): AsyncGenerator<LogLine> {
+  async function* readFrom(funcId: string, since: number): AsyncGenerator<LogLine> {
     for (let after = since; ; ) {
-      let count = 0
-      const page: LogLine[] = []
-      const range = { gt: rowKey(funcId, after), lt: `${funcId}/~`, limit: pageLines }
-      for await (const [, value] of store.range('log', range)) page.push(parseLine(value))
-      for (const line of page) {
-        count += 1
-        after = line.Seq
-        yield line
-      }
-      if (count < pageLines) return
+      const { first, last } = span(funcId)
+      after = Math.max(after, first - 1)
+      const page = await readPage(funcId, after, Math.min(after + pageLines, last))
+      yield* page
+      const seq = page.at(-1)?.Seq
+      if (seq !== undefined) after = seq
+      // Nothing came, and nothing has rotated out meanwhile: the rest is not on the disk yet.
+      else if (span(funcId).first - 1 <= after) return
     }
   }
 
-  /** Seq of the line before the last `tail` wanted ones. */
+  /** The number before the last `tail` wanted lines, looked for page by page from the newest. */
   const tailStart = async (funcId: string, query: LogQuery, tail: number): Promise<number> => {
+    const { first, last } = span(funcId)
+    const oldest = Math.max(query.since, first - 1)
+    if (query.callId === null || tail === 0) return Math.max(oldest, last - tail)
     let left = tail
-    const range = { gt: rowKey(funcId, query.since), lt: `${funcId}/~`, reverse: true }
-    if (tail > 0) {
-      for await (const [, value] of store.range('log', range)) {
-        const line = parseLine(value)
+    for (let upTo = last; upTo > oldest; upTo -= pageLines) {
+      const page = await readPage(funcId, Math.max(oldest, upTo - pageLines), upTo)
+      for (const line of page.reverse()) {
         if (isWanted(line, query)) left -= 1
         if (left === 0) return line.Seq - 1
       }
-      return query.since
     }
-    for await (const [, value] of store.range('log', { ...range, limit: 1 })) {
-      return parseLine(value).Seq
-    }
-    return query.since
+    return oldest
   }
 
-  async function* read(funcId: string, query: LogQuery): AsyncGenerator<LogLine> {
+  return async function* read(funcId: string, query: LogQuery): AsyncGenerator<LogLine> {
     const since = query.tail === null ? query.since : await tailStart(funcId, query, query.tail)
-    for await (const line of pages(funcId, since)) if (isWanted(line, query)) yield line
+    for await (const line of readFrom(funcId, since)) if (isWanted(line, query)) yield line
   }
+}
+
+export const createLogs = (deps: Deps): LogBook => {
+  const followers = new Map<string, Set<Follower>>()
+  let followerCount = 0
+  const read = createReader(deps)
 
   const subscribe = (funcId: string): Follower => {
     const follower: Follower = { lines: [], bytes: 0, wake: () => undefined }
     const set = followers.get(funcId) ?? new Set()
     followers.set(funcId, set.add(follower))
+    followerCount += 1
     return follower
   }
 
   const unsubscribe = (funcId: string, follower: Follower): void => {
     const set = followers.get(funcId)
     set?.delete(follower)
+    followerCount -= 1
     if (set?.size === 0) followers.delete(funcId)
   }
 
-  async function* follow(funcId: string, query: LogQuery, signal: AbortSignal) {
+  async function* followLines(funcId: string, query: LogQuery, signal: AbortSignal) {
     const follower = subscribe(funcId)
     const onAbort = (): void => follower.wake()
     signal.addEventListener('abort', onAbort)
@@ -125,7 +149,12 @@ export const createLogs = (store: Pick<Store, 'range'>): LogBook => {
 
   return {
     read,
-    follow,
+    follow(funcId, query, signal) {
+      if (followerCount >= limits.logFollowersMax) {
+        throw new HyperError('OVERLOADED', `${followerCount} logs are being followed`)
+      }
+      return followLines(funcId, query, signal)
+    },
     logged(funcId, line) {
       for (const follower of followers.get(funcId) ?? []) {
         // What is over the bound is not kept; the reader is told when it comes for more.

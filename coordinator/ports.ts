@@ -146,6 +146,8 @@ export interface Calls {
   answer(funcId: string, callId: string): Promise<FinalAnswer | null>
   /** Waits for the end, for hours if need be. Throws the signal's reason when it is aborted. */
   waitForAnswer(funcId: string, callId: string, signal: AbortSignal): Promise<FinalAnswer>
+  /** All STDERR that was kept of a call that ended. CALL_NOT_FOUND, STDERR_GONE */
+  stderr(funcId: string, callId: string): Promise<Uint8Array>
   /** The body was sent whole and the socket did not fail: read-once begins its 60 s. */
   delivered(callId: string): void
   undelivered(callId: string): void
@@ -173,7 +175,7 @@ export interface Logs {
 export interface AgentView {
   readonly agent: string
   readonly peerId: string
-  readonly state: 'ready' | 'draining' | 'no engine' | 'away'
+  readonly state: 'ready' | 'draining' | 'no engine' | 'away' | 'epoch ahead'
   readonly slots: number
   readonly free: number
   readonly running: number
@@ -202,6 +204,14 @@ export interface Agents {
   invite(uses: number, expiresMs: number): Promise<Invite>
 }
 
+export interface Backups {
+  /**
+   * Everything that is committed now, as the frames of protocol/backup.ts. Whoever opened it closes
+   * it, read or not. BACKUP_BUSY while there is another.
+   */
+  open(): Promise<{ readonly frames: AsyncIterable<Uint8Array>; close(): Promise<void> }>
+}
+
 export interface Overview {
   readonly version: string
   readonly peerId: string
@@ -218,6 +228,7 @@ export interface Ports {
   readonly calls: Calls
   readonly logs: Logs
   readonly agents: Agents
+  readonly backups: Backups
   /** The URL that users know the gateway by; cheap, unlike an overview. */
   publicUrl(): string
   overview(): Overview

@@ -4,6 +4,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
+import { statfs } from 'node:fs/promises'
 import { createClock } from '../daemon/clock.ts'
 import type { Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
@@ -12,24 +13,39 @@ import { limits } from '../protocol/limits.ts'
 import { VERSION } from '../protocol/version.ts'
 import { loadAccounts } from './accounts.ts'
 import { createCore } from './core.ts'
+import { openDiskRoom } from './disk-room.ts'
+import { raiseEpoch, watchEpochs } from './epoch.ts'
 import { loadFuncs } from './funcs.ts'
 import { loadImages } from './images.ts'
 import { pickAgentForPull } from './ledger/placement.ts'
 import { rememberAgent } from './ledger/sessions.ts'
 import { addAccount } from './ledger/step.ts'
-import { raiseEpoch } from './load.ts'
 import { createLogs } from './logs.ts'
+import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
+import { RESTORED } from './restore.ts'
 import { createRoster } from './roster.ts'
-import { openStore, type Store } from './store.ts'
+import { del, type Operation, openStore, type Store } from './store.ts'
 
 /** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
-  const store = await openStore(config.home)
-  try {
-    return await furnish(store, log, isStopping)
-  } catch (error) {
+  const store = await openStore(config.home, {
+    onTrouble: (reason) => log.warn({ reason }, 'the disk has trouble'),
+  })
+  const diskRoom = await openDiskRoom({
+    statfs: () => statfs(config.home),
+    isWritable: store.isWritable,
+    log,
+  })
+  const closeDisk = async (): Promise<void> => {
+    diskRoom.close()
     await store.close()
+  }
+  try {
+    const { close, ...rooms } = await furnish(config, store, log, isStopping)
+    return { ...rooms, store, diskRoom, close: () => close().finally(closeDisk) }
+  } catch (error) {
+    await closeDisk()
     throw error
   }
 }
@@ -43,13 +59,31 @@ const crash = (log: Log, error: unknown): never => {
   process.exit(70)
 }
 
-const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
+/** The first start after `hyper restore`: what the backup could not know is settled once. */
+const settleRestore = async (
+  store: Store,
+  write: (operations: readonly Operation[]) => Promise<void>,
+  log: Log,
+): Promise<void> => {
+  const made = await store.get('meta', RESTORED)
+  if (made === undefined) return
+  await write([del('meta', RESTORED)])
+  log.warn({ made }, 'started from a backup')
+}
+
+const furnish = async (
+  config: CoordinatorConfig,
+  store: Store,
+  log: Log,
+  isStopping: () => boolean,
+) => {
   const onFault = (error: unknown): never => crash(log, error)
   const clock = createClock()
   await clock.refresh()
   const nowMs = clock.nowMs
-  const epoch = await raiseEpoch(store, Date.now())
-  const logs = createLogs(store)
+  const start = await raiseEpoch(store, Date.now(), config.raiseEpoch)
+  const { epoch } = start
+  const logs = createLogs({ store, span: (funcId) => caches.logSpan(funcId) })
   const core = createCore({
     ...{ store, epoch, nowMs, isStopping, onFault, newCallId: randomUUID },
     wall: () => new Date().toISOString(),
@@ -82,6 +116,7 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
     version: VERSION,
     membership,
     apply,
+    onEpochAhead: watchEpochs(start, record).told,
     onLeave: (agentId) => {
       membership.remove(agentId).then(
         () => apply({ type: 'forget', agentId }),
@@ -116,7 +151,13 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
     cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
     removeCaches: caches.removeFunc,
   })
-  await core.load(accounts.list())
+  const losses: Loss[] = []
+  await core.load(accounts.list(), (loss) => losses.push(loss))
+  await store.verify()
+  await settleLosses(losses, config.acceptDataLoss, write, (what) => {
+    log.error({ what }, 'lost, and dropped')
+  })
+  await settleRestore(store, write, log)
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)
   }
@@ -126,11 +167,10 @@ const furnish = async (store: Store, log: Log, isStopping: () => boolean) => {
     core.tick()
     membership.expire()
   }, limits.tickMs)
-  /** Writes what was decided and gives everything back. */
+  /** Writes what was decided. */
   const close = async (): Promise<void> => {
     clearInterval(tick)
     await core.close()
-    await store.close()
   }
   return {
     close,

@@ -5,7 +5,8 @@
  *
  * A session is one connection of one agent. What it says is told to the ledger; orders go to the
  * session they were decided for, or nowhere. A second connection of an agent replaces its first. A
- * channel that is silent for too long, or breaks the protocol, is closed: the agent dials again.
+ * channel that is silent for too long, or breaks the protocol, is closed: the agent dials again. An
+ * agent that has obeyed a later epoch is sent away, and known as such until it comes otherwise.
  */
 
 import type { Log } from '../daemon/log.ts'
@@ -43,6 +44,8 @@ export interface Roster {
   ): Promise<ImageRecord>
   /** When an agent was last heard, as a wall clock's time; null for never. */
   seen(agentId: string): string | null
+  /** It has obeyed a later coordinator, and said so when it last came. */
+  isEpochAhead(agentId: string): boolean
   disconnect(agentId: string): void
   close(): Promise<void>
 }
@@ -52,6 +55,8 @@ interface Deps {
   readonly version: string
   readonly membership: Membership
   readonly apply: (event: LedgerEvent) => void
+  /** A hello told of a later coordinator. */
+  readonly onEpochAhead: (epochSeen: number) => void
   /** An agent asked to leave the mesh for good. */
   readonly onLeave: (agentId: string) => void
   readonly log: Log
@@ -61,6 +66,7 @@ export const createRoster = (deps: Deps): Roster => {
   const { epoch, version, membership, apply, log } = deps
   const sessions = new Map<string, Session>()
   const seen = new Map<string, string>()
+  const ahead = new Set<string>()
   const open = new Set<MemberChannel>()
   let lastSession = 0
 
@@ -118,6 +124,7 @@ export const createRoster = (deps: Deps): Roster => {
     }
     sessions.set(agentId, session)
     seen.set(agentId, new Date().toISOString())
+    ahead.delete(agentId)
     const { type: _type, attempts: _attempts, outbox: _outbox, ...facts } = hello
     const { name } = membership.introduce(agentId, facts)
     apply({ type: 'connect', agentId, name, session: session.number, hello })
@@ -158,6 +165,14 @@ export const createRoster = (deps: Deps): Roster => {
     }
   }
 
+  /** Of a member whose hello is refused. */
+  const noteRefusal = (agentId: string, { epochSeen }: Hello): void => {
+    seen.set(agentId, new Date().toISOString())
+    if (epochSeen <= epoch) return
+    ahead.add(agentId)
+    deps.onEpochAhead(epochSeen)
+  }
+
   const refuse = async (channel: MemberChannel, error: unknown): Promise<void> => {
     const { code, line } = toHyperError(error)
     log.warn({ peer: channel.remotePeer, code, reason: line }, 'hello refused')
@@ -166,11 +181,12 @@ export const createRoster = (deps: Deps): Roster => {
   }
 
   const host = async (channel: MemberChannel): Promise<void> => {
-    let hello: Hello
+    let hello: Hello | undefined
     try {
       hello = await readHello(channel)
       checkHello(hello, version, epoch)
     } catch (error) {
+      if (hello !== undefined) noteRefusal(channel.remotePeer, hello)
       await refuse(channel, error)
       return
     }
@@ -225,7 +241,9 @@ export const createRoster = (deps: Deps): Roster => {
       return ended
     },
     seen: (agentId) => seen.get(agentId) ?? null,
+    isEpochAhead: (agentId) => ahead.has(agentId),
     disconnect(agentId) {
+      ahead.delete(agentId)
       const session = sessions.get(agentId)
       if (session !== undefined) end(session, new HyperError('NOT_A_MEMBER', 'removed'))
     },

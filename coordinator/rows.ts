@@ -8,22 +8,24 @@
  *   history/FUNC/SEQ         what became of a call
  *   callid/CALL              where its history row is
  *   owed/CALL                its body is on the way to a synchronous client
- *   output/FUNC/SEQ          that its body is in the cache, and its size
+ *   output/FUNC/SEQ          that its body is in the cache, its size, and when it came among them
  *   fetched/FUNC/SEQ         that body was delivered once, and goes a while after
- *   log/FUNC/SEQ             a line of a function's log
+ *   log/FUNC/LINE            a line of a function's log, and what STDERR is kept beside it
  *   meta/…                   schema, epoch, sequence
  *
  * and of the bodies:
  *
  *   input/SEQ                payload and environment of a call that is not final
  *   stdout/FUNC/SEQ          the body of an ended call, while `output` has its row
+ *   stderr/FUNC/SEQ          its STDERR, while its last line and its history row stand
  */
 
 import * as cbor from '@ipld/dag-cbor'
 import Type, { type Static } from 'typebox'
 import { AttemptKeySchema, OutcomeSchema } from '../protocol/call.ts'
+import { LogLineSchema } from '../protocol/log-line.ts'
 import { createParser } from '../protocol/schema.ts'
-import { numberKey } from './store.ts'
+import { numberKey } from './tables.ts'
 
 const Count = Type.Integer({ minimum: 0 })
 
@@ -82,8 +84,20 @@ const OwedRowSchema = Type.Object({
   agentId: Type.String(),
 })
 
-const OutputRowSchema = Type.Object({ bytes: Count })
+/** `order` grows with every body that enters the function's cache. */
+const OutputRowSchema = Type.Object({ bytes: Count, order: Count })
 export type OutputRow = Static<typeof OutputRowSchema>
+
+/**
+ * A line as it is shown, and where it ended a call: the call's number, and the bytes of the `stderr`
+ * body written with it (0: the line shows all of it). That body is there while the call has its
+ * history row.
+ */
+const LogRowSchema = Type.Object({
+  ...LogLineSchema.properties,
+  end: Type.Optional(Type.Object({ seq: Count, stderrBytes: Count })),
+})
+export type LogRow = Static<typeof LogRowSchema>
 
 const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
 
@@ -95,6 +109,7 @@ export const parseLeaseRow = damaged(LeaseRowSchema, 'stored lease')
 export const parseHistoryRow = damaged(HistoryRowSchema, 'stored history row')
 export const parseOwedRow = damaged(OwedRowSchema, 'stored debt')
 export const parseOutputRow = damaged(OutputRowSchema, 'stored output')
+export const parseLogRow = damaged(LogRowSchema, 'stored log line')
 export const parseCallIdRow = damaged(CallIdRowSchema, 'stored call id')
 
 export const rowKey = (funcId: string, seq: number): string => `${funcId}/${numberKey(seq)}`

@@ -1,169 +1,272 @@
 /**
- * The coordinator's disk: rows, bodies, and one write primitive.
+ * The coordinator's store: rows, bodies, and one write primitive, over a drive.
  *
- * *Rows* are small values in sublevels, in order of their keys. *Bodies* are bytes up to a few MB
- * (inputs, outputs), each written once under its key and never changed; where they lie is the
- * store's own affair. `commit(operations)` is atomic and synced: when it resolves, all of it survives
- * a power cut. Callers keep one commit in flight (the commit loop does), because LevelDB completes
- * concurrent batches out of order. Everything stored carries a checksum; what fails it is
- * STATE_DAMAGED, never repaired. One process and one Store own a folder (daemon/level.ts).
+ * `commit(operations)` is atomic and durable when it resolves. A disk that refuses is waited for and
+ * asked what it took (steady-drive.ts): meanwhile `isWritable` is false, and nobody is told anything.
+ * One commit is in flight at a time. Bodies are written once under a key; where they lie is decided
+ * in bodies.ts. Every commit keeps count and hash of what is stored (sums.ts).
+ *
+ * At start every table is read whole once, by `scan` while memory is filled from it and the rest by
+ * `verify`: what fails a checksum, is missing or too much is STATE_DAMAGED, and never repaired by
+ * itself. Until `verify` resolved, nothing may be committed to a table that is being scanned.
  */
 
-import Type from 'typebox'
-import { type Database, openLevel } from '../daemon/level.ts'
-import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
-import { assert, assertNever } from '../protocol/assert.ts'
-import { createParser } from '../protocol/schema.ts'
+import { setTimeout } from 'node:timers/promises'
+import { checksumOf, unsealRow } from '../daemon/sealed-row.ts'
+import { assert } from '../protocol/assert.ts'
+import { HyperError, messageOf } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
+import { planCommit } from './commit-plan.ts'
+import type { Drive, PageRange, RawOperation, RowName } from './drive.ts'
+import { enterRow, indexBlobs, indexTable } from './inspection.ts'
+import { openLevelDrive } from './level-drive.ts'
+import type { Operation } from './operations.ts'
+import { type ReadPage, readPages } from './pages.ts'
+import { createRowIndex, type RowIndex } from './row-index.ts'
+import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
+import { createSteadyDrive } from './steady-drive.ts'
+import {
+  decodeSums,
+  emptySums,
+  isByValue,
+  isSameSum,
+  isSummed,
+  putSums,
+  SUMS_ROW,
+  type Sums,
+} from './sums.ts'
+import { type BodyKind, SUMMED, type Sublevel, type SummedTable, type Table } from './tables.ts'
 
-export const SUBLEVELS = [
-  'meta',
-  'account',
-  'func',
-  'image',
-  'member',
-  'invite',
-  'call',
-  'lease',
-  'history',
-  'callid',
-  'owed',
-  'output',
-  'fetched',
-  'log',
-] as const
-export type Sublevel = (typeof SUBLEVELS)[number]
-
-/** What a call was given, and what its process wrote. */
-export const BODIES = ['input', 'stdout'] as const
-export type BodyKind = (typeof BODIES)[number]
-
-export type Operation =
-  | {
-      readonly type: 'put'
-      readonly sublevel: Sublevel
-      readonly key: string
-      readonly value: unknown
-    }
-  | { readonly type: 'del'; readonly sublevel: Sublevel; readonly key: string }
-  | {
-      readonly type: 'put-body'
-      readonly kind: BodyKind
-      readonly key: string
-      readonly bytes: Uint8Array
-    }
-  | { readonly type: 'del-body'; readonly kind: BodyKind; readonly key: string }
-
-export const put = (sublevel: Sublevel, key: string, value: unknown): Operation => ({
-  type: 'put',
-  sublevel,
-  key,
-  value,
-})
-export const del = (sublevel: Sublevel, key: string): Operation => ({ type: 'del', sublevel, key })
-export const putBody = (kind: BodyKind, key: string, bytes: Uint8Array): Operation => ({
-  type: 'put-body',
-  kind,
-  key,
-  bytes,
-})
-export const delBody = (kind: BodyKind, key: string): Operation => ({ type: 'del-body', kind, key })
-
-interface Range {
-  readonly gt?: string
-  readonly lt?: string
-  readonly reverse?: boolean
-  readonly limit?: number
-}
+export { del, delBody, type Operation, put, putBody } from './operations.ts'
+export { BODIES, type BodyKind, numberKey, SUBLEVELS, type Sublevel } from './tables.ts'
 
 export interface Store {
-  /** Atomic and durable. Rejects when the disk refused; what was written then is unknown. */
+  /**
+   * Atomic and durable. While the disk refuses it is tried again; it rejects only when the disk has
+   * failed for good or the store is closed: what was written then is unknown.
+   */
   commit(operations: readonly Operation[]): Promise<void>
   get(sublevel: Sublevel, key: string): Promise<unknown>
   /** Undefined where there is none. */
   body(kind: BodyKind, key: string): Promise<Uint8Array | undefined>
   /** Rows in order of their keys. */
   range(sublevel: Sublevel, range?: Range): AsyncGenerator<readonly [string, unknown]>
+  /** All rows of a sublevel, proven to be all at the end. For the start. */
+  scan(sublevel: Sublevel): AsyncGenerator<readonly [string, unknown]>
+  /** Proves what was not scanned, and removes files that a crash left behind. Ends the start. */
+  verify(): Promise<void>
+  /** False while the disk refuses a commit. */
+  isWritable(): boolean
+  /** What is committed now, to be read while writes go on. One at a time. */
+  snapshot(): Promise<StoreSnapshot>
+  /** Also ends a commit that the disk refuses. */
   close(): Promise<void>
 }
 
-/** Raised with every change of a row's shape. */
-const SCHEMA_VERSION = 2
+type Range = Omit<PageRange, 'keysOnly'>
 
-/** Numbers in keys are padded so that their order is that of their text. */
-export const numberKey = (value: number): string => value.toString().padStart(16, '0')
+export interface StoreDeps {
+  /** Resolves early when the signal is aborted. */
+  readonly pause: (ms: number, signal: AbortSignal) => Promise<void>
+  /** What an operator should know: the disk refuses, the disk takes commits again. */
+  readonly onTrouble: (message: string) => void
+  /** Bodies above it are files. */
+  readonly inlineBytesMax: number
+}
 
-const parseSchemaVersion = createParser(Type.Integer(), 'STATE_DAMAGED', 'schema version')
+const readSums = async (drive: Drive): Promise<Sums | undefined> => {
+  const [sealed] = await drive.getMany([SUMS_ROW])
+  return sealed === undefined ? undefined : decodeSums(sealed)
+}
 
-const openSublevel = (database: Database, name: Sublevel | BodyKind) =>
-  database.sublevel<string, Uint8Array>(name, { keyEncoding: 'utf8', valueEncoding: 'view' })
+/** The sums on the disk. There are none only where there is nothing at all. */
+const loadSums = async (drive: Drive): Promise<Sums> => {
+  const sums = await readSums(drive)
+  if (sums !== undefined) return sums
+  for (const table of SUMMED) {
+    if ((await indexTable(drive.page, table)).sum().count > 0) {
+      throw new HyperError('STATE_DAMAGED', 'the sums of the stored rows are missing')
+    }
+  }
+  return emptySums()
+}
 
-/** Opens, or makes, the store in `folder`. Throws as `openLevel` does. */
-export const openStore = async (folder: string): Promise<Store> => {
-  const { database, close } = await openLevel({
-    folder,
-    name: 'ledger',
-    schemaVersion: SCHEMA_VERSION,
-    async readVersion(opened) {
-      const sealed = await openSublevel(opened, 'meta').get('schema')
-      return sealed === undefined ? undefined : parseSchemaVersion(unsealRow(sealed, 'meta/schema'))
-    },
-    writeFirst: (opened) =>
-      opened.batch<string, Uint8Array>(
-        [
-          {
-            type: 'put',
-            sublevel: openSublevel(opened, 'meta'),
-            key: 'schema',
-            value: sealRow(SCHEMA_VERSION),
-          },
-        ],
-        { sync: true },
-      ),
+/** Opens what is on the drive. Throws STATE_DAMAGED; the drive is the caller's then. */
+export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store> => {
+  let sums = await loadSums(drive)
+  /** Of the tables that were proven. */
+  const indexes = new Map<Table, RowIndex>()
+  let isCommitting = false
+  let removing: Promise<void> = Promise.resolve()
+  /** Files that a snapshot may still read; null while there is none. */
+  let pinned: string[] | null = null
+  const steady = createSteadyDrive({
+    drive,
+    lastCommit: async () => (await readSums(drive))?.commit ?? 0,
+    pause: deps.pause,
+    onTrouble: deps.onTrouble,
   })
-  const rows = Object.fromEntries(
-    [...SUBLEVELS, ...BODIES].map((name) => [name, openSublevel(database, name)]),
-  ) as Record<Sublevel | BodyKind, ReturnType<typeof openSublevel>>
+  const readPage: ReadPage = (table, range) => steady.read((open) => open.page(table, range))
+
+  const getMany = async (rows: readonly RowName[]) => {
+    const asked = rows.filter(({ table, key }) => indexes.get(table)?.has(key) !== false)
+    if (asked.length === 0) return rows.map(() => undefined)
+    const found = await steady.read((open) => open.getMany(asked))
+    return rows.map((row) => found[asked.indexOf(row)])
+  }
+
+  const prove = (table: SummedTable, index: RowIndex): RowIndex => {
+    const [found, expected] = [index.sum(), sums.tables[table]]
+    if (!isSameSum(found, expected)) {
+      throw new HyperError(
+        'STATE_DAMAGED',
+        `${table} has ${found.count} rows that are not the ${expected.count} that were written`,
+      )
+    }
+    indexes.set(table, index)
+    return index
+  }
+
+  const indexOf = async (table: SummedTable): Promise<RowIndex> =>
+    indexes.get(table) ?? prove(table, await indexTable(readPage, table))
+
+  /** A file that stays is swept at the next start. */
+  const removeFiles = (names: readonly string[]): void => {
+    if (names.length === 0) return
+    if (pinned !== null) {
+      pinned.push(...names)
+      return
+    }
+    removing = removing
+      .then(() => drive.removeFiles(names))
+      .catch((error: unknown) => deps.onTrouble(`files could not be removed: ${messageOf(error)}`))
+  }
+
+  /** Files of bodies that these rows replace or delete. */
+  const filesBehind = async (rows: readonly RawOperation[]): Promise<string[]> => {
+    const blobs = rows.filter(({ table, key }) => table === 'blob' && indexes.get(table)?.has(key))
+    const pointers = blobs.length === 0 ? [] : await getMany(blobs)
+    return blobs.flatMap(({ key }, at) => {
+      const pointer = pointers[at]
+      return pointer === undefined ? [] : [blobFileName(key, pointer)]
+    })
+  }
+
+  /** Makes the indexes follow, and gives the batch that makes the disk follow. */
+  const apply = (rows: readonly RawOperation[]): readonly RawOperation[] => {
+    const written = rows.filter((row) => {
+      const index = indexes.get(row.table)
+      if (index === undefined || !isSummed(row.table, row.key)) return true
+      // A deletion of nothing would only be a tombstone that readers have to step over.
+      if (row.type === 'del' && !index.has(row.key)) return false
+      if (row.type === 'put') index.put(row.key, checksumOf(row.value))
+      else index.delete(row.key)
+      return true
+    })
+    const tables = { ...sums.tables }
+    for (const table of SUMMED) tables[table] = indexes.get(table)?.sum() ?? tables[table]
+    sums = { commit: sums.commit + 1, tables }
+    return [...written, putSums(sums)]
+  }
+
+  const commit = async (operations: readonly Operation[]): Promise<void> => {
+    const { rows, files } = planCommit(operations, sums.commit + 1, deps.inlineBytesMax)
+    for (const { table } of rows) {
+      if (table !== 'sums' && !indexes.has(table)) await indexOf(table)
+    }
+    const gone = await filesBehind(rows)
+    const batch = apply(rows)
+    await steady.write({ commit: sums.commit, files, operations: batch })
+    removeFiles(gone)
+  }
+
   return {
     async commit(operations) {
-      await database.batch<string, Uint8Array>(
-        operations.map((operation) => {
-          const { key } = operation
-          switch (operation.type) {
-            case 'put': {
-              const value = sealRow(operation.value)
-              return { type: 'put' as const, sublevel: rows[operation.sublevel], key, value }
-            }
-            case 'put-body': {
-              const value = sealRow(operation.bytes)
-              return { type: 'put' as const, sublevel: rows[operation.kind], key, value }
-            }
-            case 'del':
-              return { type: 'del' as const, sublevel: rows[operation.sublevel], key }
-            case 'del-body':
-              return { type: 'del' as const, sublevel: rows[operation.kind], key }
-            default:
-              return assertNever(operation)
-          }
-        }),
-        { sync: true },
-      )
-    },
-    async body(kind, key) {
-      const sealed = await rows[kind].get(key)
-      if (sealed === undefined) return undefined
-      const bytes = unsealRow(sealed, `${kind}/${key}`)
-      assert(bytes instanceof Uint8Array, 'a body is bytes')
-      return bytes
+      assert(!isCommitting, 'one commit is in flight')
+      isCommitting = true
+      await commit(operations).finally(() => {
+        isCommitting = false
+      })
     },
     async get(sublevel, key) {
-      const sealed = await rows[sublevel].get(key)
+      const [sealed] = await getMany([{ table: sublevel, key }])
       return sealed === undefined ? undefined : unsealRow(sealed, `${sublevel}/${key}`)
     },
-    async *range(sublevel, range = {}) {
-      for await (const [key, sealed] of rows[sublevel].iterator(range)) {
-        yield [key, unsealRow(sealed, `${sublevel}/${key}`)] as const
+    async body(kind, key) {
+      const places = placesOf(kind, key)
+      const blob = places[1].key
+      for (let last: string | undefined; ; ) {
+        const [inline, pointer] = await getMany(places)
+        if (inline !== undefined) return decodeInline(inline, `${kind}/${key}`)
+        if (pointer === undefined) return undefined
+        const name = blobFileName(blob, pointer)
+        const bytes = await steady.read((open) => open.readFile(name))
+        // Without its file a pointer is read again: the body may have been deleted in between.
+        if (bytes !== undefined || last === name) return checkFile(bytes, pointer, blob)
+        last = name
       }
     },
-    close,
+    async *range(sublevel, range = {}) {
+      for await (const rows of readPages(readPage, sublevel, range)) {
+        for (const [key, sealed] of rows) yield [key, unsealRow(sealed, `${sublevel}/${key}`)]
+      }
+    },
+    async *scan(sublevel) {
+      const index = createRowIndex(isByValue(sublevel))
+      for await (const rows of readPages(readPage, sublevel)) {
+        for (const row of rows) {
+          enterRow(index, sublevel, row)
+          yield [row[0], unsealRow(row[1], `${sublevel}/${row[0]}`)]
+        }
+      }
+      prove(sublevel, index)
+    },
+    async verify() {
+      const { index, missing } = await indexBlobs(drive, removeFiles)
+      prove('blob', index)
+      if (missing > 0)
+        throw new HyperError('STATE_DAMAGED', `${missing} files of bodies are missing`)
+      for (const table of SUMMED) await indexOf(table)
+      await removing
+    },
+    isWritable: steady.isWritable,
+    async snapshot() {
+      assert(pinned === null, 'one snapshot is open')
+      pinned = []
+      const release = (): void => {
+        const names = pinned ?? []
+        pinned = null
+        removeFiles(names)
+      }
+      try {
+        return readSnapshot(await steady.read((open) => open.snapshot()), drive, release)
+      } catch (error) {
+        release()
+        throw error
+      }
+    },
+    async close() {
+      await steady.close()
+      await removing
+    },
+  }
+}
+
+/** Opens, or makes, the store in `folder`. Throws as `openLevel` does. */
+export const openStore = async (
+  folder: string,
+  { onTrouble = () => undefined }: Partial<Pick<StoreDeps, 'onTrouble'>> = {},
+): Promise<Store> => {
+  const drive = await openLevelDrive(folder)
+  try {
+    return await createStore(drive, {
+      pause: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
+      onTrouble,
+      inlineBytesMax: limits.inlineBodyBytesMax,
+    })
+  } catch (error) {
+    await drive.close()
+    throw error
   }
 }

@@ -59,7 +59,12 @@ export const createTransactions = (deps: Deps): Transactions => {
       case 'write':
         return [effect.operation]
       case 'log': {
-        const { line, operations } = caches.appendLog(effect.funcId, at.wall, effect.line)
+        const { line, operations } = caches.appendLog(
+          effect.funcId,
+          at.wall,
+          effect.line,
+          effect.end,
+        )
         afterwards.push(() => listeners.logged(effect.funcId, line))
         return operations
       }

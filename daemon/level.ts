@@ -3,8 +3,9 @@
  * opened in it, its schema version compared, and its first files made to outlive a power cut.
  *
  * What is not to be opened is refused before anything is written: STATE_IN_USE, STATE_DAMAGED,
- * STATE_TOO_NEW, STATE_TOO_OLD (there is no migration yet). The rows are the caller's own; so is
- * the row that tells the version, which `readVersion` and `writeFirst` know.
+ * STATE_TOO_NEW, STATE_TOO_OLD (no migration leads from there). The rows are the caller's own; so is
+ * the row that tells the version, which `readVersion`, `writeFirst` and the migrations know. A
+ * migration that was cut off is run again from its beginning by the next start.
  */
 
 import { chmod, mkdir, stat } from 'node:fs/promises'
@@ -16,6 +17,12 @@ import { lockFolder } from './folder-lock.ts'
 
 export type Database = Level<string, Uint8Array>
 
+/** From one version to the next. Can be repeated at any point; its last write is the new version. */
+export interface Migration {
+  readonly from: number
+  readonly migrate: (database: Database) => Promise<void>
+}
+
 interface LevelPlan {
   /** The state folder, which belongs to this process from now on. */
   readonly folder: string
@@ -26,6 +33,7 @@ interface LevelPlan {
   readonly readVersion: (database: Database) => Promise<number | undefined>
   /** A synced write of at least the version. */
   readonly writeFirst: (database: Database) => Promise<void>
+  readonly migrations?: readonly Migration[]
 }
 
 interface OpenLevel {
@@ -62,15 +70,24 @@ const openDatabase = async (path: string): Promise<Database> => {
   }
 }
 
-const checkVersion = (stored: number | undefined, plan: LevelPlan): void => {
-  if (stored === undefined || stored === plan.schemaVersion) return
+/** The way from the stored version to the plan's, in order. */
+const migrationsFrom = (stored: number | undefined, plan: LevelPlan): readonly Migration[] => {
+  if (stored === undefined) return []
   if (stored > plan.schemaVersion) {
     throw new HyperError('STATE_TOO_NEW', `${plan.folder} was written by a later version of hyper`)
   }
-  throw new HyperError(
-    'STATE_TOO_OLD',
-    `${plan.folder} was written by an earlier version of hyper, whose rows this one cannot read`,
-  )
+  const way: Migration[] = []
+  for (let version = stored; version < plan.schemaVersion; version += 1) {
+    const next = plan.migrations?.find(({ from }) => from === version)
+    if (next === undefined) {
+      throw new HyperError(
+        'STATE_TOO_OLD',
+        `${plan.folder} was written by an earlier version of hyper, whose rows this one cannot read`,
+      )
+    }
+    way.push(next)
+  }
+  return way
 }
 
 /** Throws STATE_IN_USE, STATE_DAMAGED, STATE_TOO_NEW, STATE_TOO_OLD; nothing is held then. */
@@ -86,7 +103,8 @@ export const openLevel = async (plan: LevelPlan): Promise<OpenLevel> => {
     await database.close().finally(() => lock.release())
   }
   try {
-    checkVersion(await plan.readVersion(database), plan)
+    const way = migrationsFrom(await plan.readVersion(database), plan)
+    for (const { migrate } of way) await migrate(database)
     // LevelDB makes its first files without syncing their folder: one synced write and a sync of
     // the folders before anything rests on them.
     await plan.writeFirst(database)

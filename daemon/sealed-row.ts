@@ -17,12 +17,16 @@ export const sealRow = (value: unknown): Uint8Array => {
   return sealed
 }
 
+/** The checksum as it is stored. Of a row too short to have one: 0. */
+export const checksumOf = (sealed: Uint8Array): number =>
+  sealed.byteLength < CHECKSUM_BYTES
+    ? 0
+    : new DataView(sealed.buffer, sealed.byteOffset).getUint32(0)
+
 /** Throws STATE_DAMAGED, naming the row. */
 export const unsealRow = (sealed: Uint8Array, where: string): unknown => {
   const body = sealed.subarray(CHECKSUM_BYTES)
-  const isWhole =
-    sealed.byteLength >= CHECKSUM_BYTES &&
-    new DataView(sealed.buffer, sealed.byteOffset).getUint32(0) === crc32(body)
+  const isWhole = sealed.byteLength >= CHECKSUM_BYTES && checksumOf(sealed) === crc32(body)
   if (!isWhole) {
     throw new HyperError('STATE_DAMAGED', `the stored row ${where} does not match its checksum`)
   }

@@ -33,6 +33,10 @@ const CoordinatorConfigSchema = Type.Object({
   announce: Type.Array(Type.String()),
   /** Quota of the default account when it is made. */
   quota: Type.Integer({ minimum: 0, maximum: limits.quotaMax }),
+  /** Starts above every epoch that agents have told of. */
+  raiseEpoch: Type.Boolean(),
+  /** Starts without what is damaged in its state. */
+  acceptDataLoss: Type.Boolean(),
   drainMs: Milliseconds,
   logFormat: LogFormat,
 })
@@ -58,6 +62,15 @@ const AgentConfigSchema = Type.Object({
 })
 export type AgentConfig = Static<typeof AgentConfigSchema>
 
+/** A process that makes a coordinator's home of a backup, and ends. */
+const RestoreConfigSchema = Type.Object({
+  /** The home to be made; it is not there yet, or empty. */
+  home: Type.String(),
+  backupPath: Type.String(),
+  logFormat: LogFormat,
+})
+export type RestoreConfig = Static<typeof RestoreConfigSchema>
+
 const FromDaemon = Type.Union([
   Type.Object({ type: Type.Literal('progress'), message: Type.String() }),
   Type.Object({
@@ -69,10 +82,20 @@ const FromDaemon = Type.Union([
     /** coordinator: what it listens on, ports resolved (`HOST:PORT` and multiaddrs). */
     listen: Type.String(),
     mesh: Type.Array(Type.String()),
+    /** A restore: what is in the home that was made. */
+    restored: Type.Optional(
+      Type.Object({
+        made: Type.String(),
+        epoch: Type.Integer({ minimum: 0 }),
+        rows: Type.Integer({ minimum: 0 }),
+        bodies: Type.Integer({ minimum: 0 }),
+      }),
+    ),
   }),
   Type.Object({ type: Type.Literal('failed'), code: ErrorCodeSchema, message: Type.String() }),
 ])
 export type DaemonReport = Static<typeof FromDaemon>
+export type Restored = NonNullable<Extract<DaemonReport, { type: 'ready' }>['restored']>
 export type DaemonReady = Extract<DaemonReport, { type: 'ready' }>
 
 export const parseDaemonReport = createParser(FromDaemon, 'INTERNAL', 'report of a daemon')
@@ -90,4 +113,9 @@ export const parseAgentConfig = createParser(
   AgentConfigSchema,
   'BAD_PARAMETER',
   'configuration of the agent',
+)
+export const parseRestoreConfig = createParser(
+  RestoreConfigSchema,
+  'BAD_PARAMETER',
+  'configuration of the restore',
 )

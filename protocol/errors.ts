@@ -59,6 +59,7 @@ export const ERRORS = {
   USER_NOT_FOUND: row(500, EXIT.platform, 'function', false, 'Name a user that the image’s /etc/passwd has.'),
   WORKING_DIR_INVALID: row(500, EXIT.platform, 'function', false, 'Name a directory with -w that the image can have.'),
   OUTPUT_GONE: row(410, EXIT.notFound, 'none', false, 'Outputs can be fetched once, and for 60 s after it.'),
+  STDERR_GONE: row(410, EXIT.notFound, 'none', false, 'Logs keep the newest 50 MB of each function.'),
   AGENT_LOST: row(500, EXIT.platform, 'platform', true, 'Look at `hyper agents`; call again.'),
   START_FAILED: row(500, EXIT.platform, 'platform', true, 'Look at the agent’s engine with `docker info` on its host; call again.'),
   NOT_PLACED: row(500, EXIT.platform, 'platform', true, 'Add an agent with enough room, or a smaller --size.'),
@@ -92,6 +93,8 @@ export const ERRORS = {
   // Ours
   NO_AGENT: row(503, EXIT.platform, 'platform', true, 'Start one with `hyper agent`, or `hyper invite` another host.'),
   PULL_FAILED: row(503, EXIT.failed, 'platform', true, 'Check the agent’s way to the registry; try again.'),
+  DISK_FULL: row(503, EXIT.platform, 'platform', true, 'Free space on the coordinator’s disk; it takes calls again by itself.'),
+  DISK_FAILING: row(503, EXIT.platform, 'platform', true, 'Look at the coordinator’s disk and log; it tries again by itself.'),
   STOPPING: row(503, EXIT.platform, 'platform', true, 'Try again in a moment.'),
   OVERLOADED: row(503, EXIT.platform, 'platform', true, 'Try again in a moment.'),
   INTERNAL: row(500, EXIT.platform, 'platform', true, 'Look at the coordinator’s log.'),
@@ -100,16 +103,21 @@ export const ERRORS = {
   // Daemons
   ENGINE_UNSUITABLE: row(503, EXIT.failed, 'platform', false, ''),
   STATE_IN_USE: row(500, EXIT.failed, 'caller', false, 'Stop the other process, or set another HYPER_HOME.'),
-  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Restore the state folder from a backup.'),
+  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Restore a coordinator’s with `hyper restore FILE`; --accept-data-loss starts it without what is damaged.'),
   STATE_TOO_NEW: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it.'),
   STATE_TOO_OLD: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it, or move the folder away.'),
+  STATE_EXISTS: row(409, EXIT.failed, 'caller', false, 'Set another HYPER_HOME, or move the folder away.'),
+  NOT_A_BACKUP: row(400, EXIT.failed, 'caller', false, 'Give a file that `hyper backup FILE` wrote.'),
+  BACKUP_DAMAGED: row(400, EXIT.failed, 'caller', false, 'Use another backup; of this one nothing can be trusted.'),
+  BACKUP_BUSY: row(409, EXIT.failed, 'caller', true, 'Wait until the other backup has ended.'),
+  BACKUP_TOO_SLOW: row(503, EXIT.failed, 'caller', true, 'Write it to a faster disk, or nearer to the coordinator.'),
   ADDRESS_IN_USE: row(500, EXIT.failed, 'caller', false, 'Stop the other process, or choose another address.'),
   NOT_LOOPBACK: row(500, EXIT.usage, 'caller', false, 'Listen on 127.0.0.1, or say --insecure.'),
   TICKET_DAMAGED: row(400, EXIT.usage, 'caller', false, 'Copy the ticket whole; `hyper invite` prints a new one.'),
   TICKET_SPENT: row(403, EXIT.notAllowed, 'caller', false, 'Ask for a new one: `hyper invite`.'),
   NOT_A_MEMBER: row(403, EXIT.notAllowed, 'caller', false, 'Join with a ticket: `hyper invite` on the coordinator prints one.'),
   VERSION_MISMATCH: row(400, EXIT.failed, 'caller', false, 'Run the same version of hyper on both sides.'),
-  EPOCH_AHEAD: row(409, EXIT.failed, 'platform', false, 'This coordinator was replaced by a later one; stop it.'),
+  EPOCH_AHEAD: row(409, EXIT.failed, 'platform', false, 'Stop this coordinator if another has taken over; if none has, start it with --raise-epoch.'),
 } as const satisfies Record<string, ErrorRow>
 
 export type ErrorCode = keyof typeof ERRORS

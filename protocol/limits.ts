@@ -30,7 +30,9 @@ export const limits = {
   deliveredGraceMs: minute,
   /** History rows of one function. */
   historyRowsMax: 10_000,
-  /** Message in a history row, which stays under 1 KB; the output has the whole text. */
+  /** One history row: counts, listings and the dashboard read many of them. */
+  historyRowBytesMax: KiB,
+  /** Message in a history row, which keeps the row in its bound; the output has the whole text. */
   historyMessageCharsMax: 200,
   /** How long a history row outlives its output. */
   historyMs: 24 * hour,
@@ -83,6 +85,11 @@ export const limits = {
   /** A lease counts as lost this much later than its length, in parts and flat. */
   leaseMarginRatio: 0.1,
   leaseMarginMs: 5 * second,
+  /**
+   * How far ahead of ours an epoch can be that an agent tells of: a hundred years of seconds, for
+   * clocks that were wrong. Small enough that no member can use up the numbers.
+   */
+  epochAheadMax: 100 * 365 * 86_400,
   /** How long an at-most-once call waits for its agent after its lease was lost. */
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,
@@ -101,6 +108,8 @@ export const limits = {
   stopGraceMs: 10 * second,
   /** The agent ends a container itself only this long after hyper-init should have. */
   timeoutMarginMs: 15 * second,
+  /** How long the log of a container that ended is asked for while the engine refuses it. */
+  readBackMs: 5 * minute,
   /** Create and start of one container; an engine slower than this has failed the attempt. */
   startMsMax: 60 * second,
   /** Processes of one function container, hyper-init among them. */
@@ -202,10 +211,44 @@ export const limits = {
   // ── Bodies in memory ───────────────────────────────────────────────────────────────────────
   /** Payloads kept at hand for their assignment; others are read from the store. */
   payloadCacheBytesMax: 128 * MiB,
+  /** Bodies on their way to synchronous clients; over it they go by way of the cache. */
+  owedBytesMax: 128 * MiB,
   /** Bodies of synchronous calls kept for their grace; the oldest go first. */
   recentBytesMax: 64 * MiB,
   /** How often history rows are looked at for their age. */
   historySweepMs: minute,
+
+  // ── Store (see The store on disk in ARCHITECTURE.md) ─────────────────────────────────────────
+  /** Larger bodies are files: they would be copied again and again by LevelDB's compactions. */
+  inlineBodyBytesMax: 16 * KiB,
+  /** Files written side by side: as many as Node has threads for it. */
+  filesAtOnceMax: 4,
+  /** Rows of one read, and about their bytes: memory of a scan, and the time one read may take. */
+  pageRowsMax: 1000,
+  pageBytesMax: MiB,
+  /** Asked of a full disk before the database is opened again on it, which takes about its log. */
+  probeBytes: 8 * MiB,
+  /** After a write error: pauses before the disk is tried again. */
+  reopenPauseMsMin: 100,
+  reopenPauseMsMax: 5 * second,
+  /** A disk that is not full, yet cannot be opened for this long, has failed: the process ends. */
+  reopenMs: 5 * minute,
+
+  /**
+   * Free space of the state folder's disk below which nothing new is taken: what runs must still end
+   * (outputs of a full quota, a compaction of LevelDB), and what rotates must still go.
+   */
+  diskFreeBytesMin: 256 * MiB,
+  /** … or this share of a small disk: a reserve must not be most of it. */
+  diskFreeShareMin: 0.1,
+  /** How often the disk's free space is looked at. */
+  diskLookMs: second,
+
+  // ── Backups ────────────────────────────────────────────────────────────────────────────────
+  /** One frame: a page of rows, or one body with its key. */
+  backupFrameBytesMax: 32 * MiB,
+  /** A backup keeps deleted rows and files on the disk; a reader slower than this is given up. */
+  backupMs: 15 * minute,
 
   // ── Coordinator ────────────────────────────────────────────────────────────────────────────
   /** Bytes of one synced batch: bounds the longest pause a commit causes. */
@@ -225,12 +268,16 @@ export const limits = {
   logFollowBytesMax: MiB,
   /** … unless the reader catches up within this. */
   logStallMs: 30 * second,
+  /** Logs followed at once, each with so many bytes waiting at the most. */
+  logFollowersMax: 1000,
   /** First buffer of a body whose length grows as it comes: most payloads fit, and it costs little. */
   bodyBufferBytesMin: 16 * KiB,
   /** Bodies that the gateway holds, of all requests and answers together; over it 503. */
   bytesInFlightMax: 256 * MiB,
   /** Connections of clients, many of them waiting for hours. */
   gatewayConnectionsMax: 10_000,
+  /** Requests sent on one connection before their answers; no client that means well has so many. */
+  pipelinedRequestsMax: 100,
   /** The gateway looks for slow senders this often. */
   slowSenderCheckMs: second,
   /** An unused connection is kept this long; longer than the minute of most proxies. */

@@ -4,7 +4,6 @@
  * bytes and nothing else.
  */
 
-import { pipeline } from 'node:stream/promises'
 import { type CallAnswer, exitCodeOf, isOwnExit } from '../../client/calls.ts'
 import type { Client } from '../../client/client.ts'
 import { EXIT, HyperError } from '../../protocol/errors.ts'
@@ -12,6 +11,7 @@ import { firstArgument, type Input } from '../input.ts'
 import type { Output } from '../output.ts'
 import { readPayload } from '../payload.ts'
 import { reportProblem } from '../problem.ts'
+import { printBytes, reportUnfinished } from '../raw-output.ts'
 
 /** A function's own words may be many lines: they are shown as they came. */
 const reportFailure = (error: HyperError, output: Output): void => {
@@ -21,24 +21,14 @@ const reportFailure = (error: HyperError, output: Output): void => {
 
 const printAnswer = async (answer: CallAnswer, output: Output): Promise<number> => {
   if (answer.state === 'finished') {
-    await pipeline(answer.body, process.stdout, { end: false }).catch((error: unknown) => {
-      throw new HyperError('UNREACHABLE', 'the output broke off before its end', { cause: error })
-    })
+    await printBytes(answer.body)
     return EXIT.done
   }
   if (answer.state === 'failed') {
     reportFailure(answer.error, output)
     return exitCodeOf(answer)
   }
-  const isRunning = answer.state === 'running'
-  const told = answer.message === '' ? (isRunning ? 'still running' : 'waiting') : answer.message
-  if (output.isJson) {
-    const code = isRunning ? 'CALL_RUNNING' : 'CALL_WAITING'
-    output.note(JSON.stringify({ message: told, code }))
-  } else {
-    output.note(told)
-  }
-  return EXIT.notFinished
+  return reportUnfinished(answer, output)
 }
 
 /** What keeps the function from answering is 125: its own codes are below and beside it. */

@@ -1,8 +1,13 @@
-/** `hyper func logs`: one line an event, in the original's words; `--json` gives the wire's lines. */
+/**
+ * `hyper func logs`: one line an event, in the original's words; `--json` gives the wire's lines.
+ * With `--stderr` the STDERR of one call, byte for byte.
+ */
 
 import type { LogLine, LogQuery } from '../../client/client.ts'
+import { HyperError } from '../../protocol/errors.ts'
 import { firstArgument, type Input } from '../input.ts'
 import { parseCount } from '../quantity.ts'
+import { printBytes, reportUnfinished } from '../raw-output.ts'
 
 /** What a function wrote must not look like another event: its line ends are shown as `\n`. */
 const oneLine = (text: string | undefined): string =>
@@ -37,7 +42,22 @@ const queryOf = ({ flags }: Input): LogQuery => {
   }
 }
 
-export const showLogs = async (input: Input): Promise<undefined> => {
+const printStderr = async (input: Input): Promise<number | undefined> => {
+  const { flags, output } = input
+  const callId = flags.text('callid')
+  if (callId === undefined) {
+    throw new HyperError('BAD_PARAMETER', '--stderr is of one call: name it with --callid')
+  }
+  const client = await input.connect()
+  const func = await client.funcs.get(firstArgument(input))
+  const answer = await client.calls.stderr(func, callId)
+  if (answer.state !== 'ended') return reportUnfinished(answer, output)
+  await printBytes(answer.body)
+  return undefined
+}
+
+export const showLogs = async (input: Input): Promise<number | undefined> => {
+  if (input.flags.has('stderr')) return printStderr(input)
   const query = queryOf(input)
   const { output } = input
   const client = await input.connect()

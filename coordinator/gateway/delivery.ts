@@ -44,7 +44,7 @@ const contentOf = (
 }
 
 /** Watches one response to its end; `settle` is called once, with whether it went out whole. */
-const watchDelivery = (
+export const watchDelivery = (
   gateway: Gateway,
   request: FastifyRequest,
   reply: FastifyReply,

@@ -14,7 +14,7 @@ const API_VERSION = '1.23'
 
 const PROBES = ['GET', 'HEAD']
 
-const isConnected = ({ state }: AgentView): boolean => state !== 'away'
+const isConnected = ({ state }: AgentView): boolean => state !== 'away' && state !== 'epoch ahead'
 
 const infoOf = (gateway: Gateway, account: Account) => {
   const { agents, images } = gateway.ports

@@ -100,6 +100,8 @@ const createExchanges = (server: http.Server) => {
     const exchanges = exchangesOf(socket)
     const exchange = { request, response }
     exchanges.add(exchange)
+    // Each can wait for hours and none has written yet, so nothing else would stop the sender.
+    if (exchanges.size > limits.pipelinedRequestsMax) socket.destroy()
     response.once('close', () => {
       exchanges.delete(exchange)
       if (exchanges.size === 0) forget(socket)

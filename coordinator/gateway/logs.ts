@@ -1,6 +1,7 @@
 /**
  * GET /logs/NAME/UUID?callid=&follow=&tail=&since=: what there is of a function's log, and with
- * `follow` what comes, until the client goes away or the gateway closes.
+ * `follow` what comes, until the client goes away or the gateway closes. With `stderr` it is another
+ * question (stderr.ts).
  *
  * The original client follows on the raw connection (`Connection: Upgrade`, `Upgrade: tcp`): it gets
  * 101, flushed in a write of its own, because it drops what arrives together with the head. Such a
@@ -18,6 +19,7 @@ import { funcOfUrl, type Gateway } from './context.ts'
 import { pumpLines, startLines } from './log-stream.ts'
 import { type Query, readQuery } from './query.ts'
 import { rawRefusal } from './refusal.ts'
+import { sendStderr } from './stderr.ts'
 
 type Address = { Params: { name: string; uuid: string } }
 
@@ -44,6 +46,7 @@ export const registerLogs = (app: FastifyInstance, gateway: Gateway): void => {
   app.get<Address>(ROUTE, async (request, reply) => {
     const stored = funcOfUrl(gateway, request.params)
     const query = readQuery(request.query)
+    if (query.flag('stderr')) return sendStderr(gateway, stored, query, request, reply)
     const logQuery = readLogQuery(query)
     const isFollowing = query.flag('follow')
     const signal = AbortSignal.any([gateway.goneOf(request.raw.socket), gateway.closing])

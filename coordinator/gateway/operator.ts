@@ -1,4 +1,4 @@
-/** /agents, /invites and /accounts: what only the operator's account may see and change. */
+/** /agents, /invites, /accounts and /backup: what only the operator's account may see and change. */
 
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
@@ -6,6 +6,7 @@ import { limits } from '../../protocol/limits.ts'
 import { createParser } from '../../protocol/schema.ts'
 import type { Account, Overview } from '../ports.ts'
 import { requireOperator } from './auth.ts'
+import { registerBackup } from './backup.ts'
 import { readJson } from './body.ts'
 import type { Gateway } from './context.ts'
 
@@ -98,4 +99,5 @@ export const registerOperator = (app: FastifyInstance, gateway: Gateway): void =
   app.addHook('onRequest', async (request) => requireOperator(request))
   registerAgents(app, gateway)
   registerAccounts(app, gateway)
+  registerBackup(app, gateway)
 }

@@ -23,7 +23,7 @@ const addressed = (gateway: Gateway, request: FastifyRequest<CallAddress>): Stor
   return stored
 }
 
-const isLive = ({ state }: CallView): boolean =>
+export const isLive = ({ state }: CallView): boolean =>
   state === 'pending' || state === 'leased' || state === 'running'
 
 const waitingLine = ({ position, message }: CallView): string => {
@@ -31,7 +31,7 @@ const waitingLine = ({ position, message }: CallView): string => {
   return `waiting in the queue: ${before} before it${message ? ` (${message})` : ''}`
 }
 
-const sendProgress = (reply: FastifyReply, view: CallView): FastifyReply => {
+export const sendProgress = (reply: FastifyReply, view: CallView): FastifyReply => {
   const isRunning = view.state === 'running'
   return reply
     .code(isRunning ? 201 : 202)

@@ -153,13 +153,14 @@ export const acceptCall = (
   )
 }
 
-type Line = Extract<Effect, { type: 'log' }>['line']
+type LogEffect = Extract<Effect, { type: 'log' }>
+type Line = LogEffect['line']
 
 export const logLine = (
   call: Pick<Call, 'id' | 'terms'>,
   event: Line['Event'],
   rest: Partial<Line> = {},
-): Effect => ({
+): LogEffect => ({
   type: 'log',
   funcId: call.terms.funcId,
   line: {

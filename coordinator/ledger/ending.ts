@@ -71,13 +71,17 @@ const historyRowOf = (call: Call, ending: Ending, now: Now): HistoryRow => ({
   },
 })
 
-const lastLine = (call: Call, ending: Ending, outcome: Outcome): Effect =>
-  outcome.state === 'finished'
-    ? logLine(call, 'FINISHED', {
-        ShortStdout: shortText(ending.stdout),
-        ShortStderr: shortText(ending.stderr),
-      })
-    : logLine(call, 'FAILED', { Message: ending.message, ShortStderr: shortText(ending.stderr) })
+const lastLine = (call: Call, ending: Ending, outcome: Outcome): Effect => {
+  const { stdout, stderr, message } = ending
+  const shown =
+    outcome.state === 'finished'
+      ? logLine(call, 'FINISHED', {
+          ShortStdout: shortText(stdout),
+          ShortStderr: shortText(stderr),
+        })
+      : logLine(call, 'FAILED', { Message: message, ShortStderr: shortText(stderr) })
+  return { ...shown, end: { seq: call.seq, stderr } }
+}
 
 /** Ends the call. The body of one that a client waits for is owed to it first. */
 export const endCall = (

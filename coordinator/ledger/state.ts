@@ -9,8 +9,8 @@
 import type { Advert } from '../../protocol/advert.ts'
 import type { AttemptKey, AttemptResult, Outcome } from '../../protocol/call.ts'
 import type { ImagePin } from '../../protocol/image.ts'
-import type { LogLine } from '../../protocol/log-line.ts'
 import type { CoordinatorOrder, Hello, Verdict } from '../../protocol/messages.ts'
+import type { CallEnd, LogEntry } from '../log-cache.ts'
 import type { HistoryRow } from '../rows.ts'
 import type { Operation } from '../store.ts'
 import type { Heap } from './heap.ts'
@@ -234,7 +234,13 @@ export type LedgerEvent =
 
 export type Effect =
   | { readonly type: 'write'; readonly operation: Operation }
-  | { readonly type: 'log'; readonly funcId: string; readonly line: Omit<LogLine, 'Seq' | 'Time'> }
+  | {
+      readonly type: 'log'
+      readonly funcId: string
+      readonly line: LogEntry
+      /** Where it is the last of its call. */
+      readonly end?: CallEnd
+    }
   /** A call ended: its history row begins; `body` goes to the cache, unless it is owed. */
   | {
       readonly type: 'ended'

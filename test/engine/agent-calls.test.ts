@@ -16,7 +16,7 @@ let ubuntu: ImagePin
 before(async () => {
   bench = await createAgentBench()
   await bench.open()
-  bench.connect()
+  await bench.connect()
   ubuntu = await bench.pin('ubuntu')
 })
 after(() => bench.close())

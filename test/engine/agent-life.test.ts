@@ -17,7 +17,7 @@ const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? 
 beforeEach(async () => {
   bench = await createAgentBench({ slots: 2 })
   await bench.open()
-  bench.connect()
+  await bench.connect()
   ubuntu = await bench.pin('ubuntu')
 })
 afterEach(() => bench.close())
@@ -120,7 +120,7 @@ test('a call that ended is one line of the log', async () => {
   const other = await createAgentBench({ onLog: (line) => lines.push(line) })
   try {
     await other.open()
-    other.connect()
+    await other.connect()
     const cmd = ['sh', '-c', 'cat; exit 3']
     await other.run({ image: ubuntu, cmd, payload: Buffer.from('12345') })
   } finally {
@@ -144,7 +144,7 @@ test('results that were not acknowledged are told again at the next welcome', as
   await attempts.until(() => attempts.isQuiet(), AbortSignal.timeout(10_000))
   attempts.disconnected()
   assert.deepEqual(attempts.hello().outbox, [key])
-  bench.connect([{ key, verdict: 'commit' }])
+  await bench.connect([{ key, verdict: 'commit' }])
   await eventually(() => bench.messages.filter(({ type }) => type === 'result').length === 2)
   bench.acknowledge(key)
   await bench.quiet()
@@ -158,7 +158,7 @@ test('two agents on one engine touch only their own containers', async () => {
     await bench.message('started', mine)
     // Its start sweeps what is left of its own.
     await other.open()
-    other.connect()
+    await other.connect()
     const result = await other.run({ image: ubuntu, cmd: ['echo', 'beside'] })
     assert.equal(result.code, 'FINISHED')
     assert.equal((await bench.containers()).length, 1)

@@ -18,7 +18,7 @@ beforeEach(async () => {
   proxy = await startEngineProxy(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
   bench = await createAgentBench({ dockerHost: proxy.dockerHost })
   await bench.open()
-  bench.connect()
+  await bench.connect()
   ubuntu = await bench.pin('ubuntu')
 })
 afterEach(async () => {
@@ -70,7 +70,7 @@ test('an engine that comes after the agent is tried, and then takes calls', asyn
   await bench.abandon()
   proxy.cut()
   await bench.open()
-  bench.connect()
+  await bench.connect()
   const refused = bench.assign({ image: ubuntu, cmd: ['true'] })
   await bench.message('refused', refused)
   proxy.restore()

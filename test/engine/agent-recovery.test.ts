@@ -42,7 +42,7 @@ const restart = async ({ key }: Assignment): Promise<void> => {
   await bench.open()
   const { attempts, outbox } = bench.premises().attempts.hello()
   assert.deepEqual([attempts, outbox], [[{ key, running: true }], []])
-  bench.connect([{ key, verdict: 'keep' }])
+  await bench.connect([{ key, verdict: 'keep' }])
 }
 
 const untilEnded = (): Promise<unknown> =>
@@ -113,7 +113,7 @@ test('a result that was not acknowledged survives its agent', async () => {
   await bench.open()
   const { key } = assignment
   assert.deepEqual(bench.premises().attempts.hello().outbox, [key])
-  bench.connect([{ key, verdict: 'commit' }])
+  await bench.connect([{ key, verdict: 'commit' }])
   assert.equal(Buffer.from((await bench.result(key)).stdout).toString(), 'kept\n')
   bench.acknowledge(key)
   await bench.quiet()

@@ -31,7 +31,7 @@ export interface AgentBench {
   readonly messages: readonly AgentMessage[]
   /** Opens the premises, and a session unless told otherwise. */
   open(): Promise<void>
-  connect(verdicts?: Parameters<Premises['attempts']['connected']>[0]['verdicts']): void
+  connect(verdicts?: Parameters<Premises['attempts']['connected']>[0]['verdicts']): Promise<void>
   pin(reference: string): Promise<ImagePin>
   assign(part: Partial<Assignment> & { image: ImagePin }): AttemptKey
   cancel(key: AttemptKey): void
@@ -113,7 +113,7 @@ export const createAgentBench = async (
     )
   const connect: AgentBench['connect'] = (verdicts = []) => {
     session += 1
-    premises().attempts.connected(
+    return premises().attempts.connected(
       { type: 'welcome', session, epoch: EPOCH, version: 'test', name: 'test', verdicts },
       {
         send: async (sent) => {

@@ -70,7 +70,7 @@ const serve = (): void => {
     }
     const { attempts } = await openPremises(message.config, pino({ level: 'silent' }))
     receive = attempts.receive
-    attempts.connected(
+    await attempts.connected(
       { type: 'welcome', session: SESSION, epoch: EPOCH, version: '', name: '', verdicts: [] },
       {
         send: async (sent) => tell(sent),

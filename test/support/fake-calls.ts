@@ -55,6 +55,7 @@ export const createFakeCalls = (stored: StoredFunc) => {
   const deliveries: string[] = []
   const waited: string[] = []
   const found: string[] = []
+  const stderrs = new Map<string, Uint8Array>()
   const add = (state: CallView['state'], position = 0): string => {
     const id = randomUUID()
     const view = { id, funcId: 'f1', state, created, position, message: null }
@@ -94,6 +95,11 @@ export const createFakeCalls = (stored: StoredFunc) => {
           resolve(answer)
         }, reject)
       }),
+    stderr: async (_funcId, callId) => {
+      const bytes = stderrs.get(callId)
+      if (bytes === undefined) throw new HyperError('STDERR_GONE', 'it has rotated out')
+      return bytes
+    },
     delivered: (callId) => void deliveries.push(`delivered ${callId}`),
     undelivered: (callId) => void deliveries.push(`undelivered ${callId}`),
     cancel: async (_funcId, callId) => {
@@ -111,7 +117,7 @@ export const createFakeCalls = (stored: StoredFunc) => {
         message: null,
       })),
   }
-  return { port, add, end, requests, deliveries, waited, found }
+  return { port, add, end, requests, deliveries, waited, found, stderrs }
 }
 
 /** One log: what is in it, and a way to add a line that followers get. */

@@ -128,6 +128,11 @@ export const createFakePorts = (options: { stored?: StoredFunc; pull?: Pull } = 
         return { ticket: 'T', peerId: 'P', expires: created, uses }
       },
     },
+    backups: {
+      open: async () => {
+        throw new HyperError('BACKUP_BUSY', 'another backup is being made')
+      },
+    },
     publicUrl: () => 'https://hyper.example',
     overview: () => ({
       version: '0.1.0',

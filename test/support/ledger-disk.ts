@@ -52,6 +52,14 @@ export const createDisk = (): Disk => {
       if (reverse) keys.reverse()
       for (const key of keys.slice(0, limit)) yield [key, value(sublevel, key)] as const
     },
+    async *scan(sublevel) {
+      for (const key of [...of(sublevel).keys()].sort()) yield [key, value(sublevel, key)]
+    },
+    verify: async () => undefined,
+    snapshot: async () => {
+      throw new Error('there is no snapshot of a disk in memory')
+    },
+    isWritable: () => true,
     close: async () => undefined,
   }
 }

@@ -74,3 +74,12 @@ test('a damaged row is named, and its attempt is one that nobody has a container
   )
   await again.close()
 })
+
+test('an epoch that could not be written is not remembered', async (t) => {
+  const home = await newHome(t)
+  const outbox = await openOutbox(home)
+  await outbox.raiseEpoch(4)
+  await outbox.close()
+  await assert.rejects(outbox.raiseEpoch(5))
+  assert.equal(outbox.epoch(), 4)
+})

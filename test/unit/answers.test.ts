@@ -8,8 +8,9 @@ import type { LedgerEvent } from '../../coordinator/ledger/state.ts'
 import { addAccount, createLedger } from '../../coordinator/ledger/step.ts'
 import { loadLedger } from '../../coordinator/load.ts'
 import { createTransactions, type Transactions } from '../../coordinator/transactions.ts'
-import type { AttemptKey } from '../../protocol/call.ts'
+import type { AttemptKey, AttemptResult } from '../../protocol/call.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Hello } from '../../protocol/messages.ts'
 import { createDisk, type Disk } from '../support/ledger-disk.ts'
 import { makeHello, makeResult, makeTerms, outputOf } from '../support/ledger-words.ts'
@@ -71,15 +72,21 @@ const createWayOut = async (disk: Disk = createDisk(), epoch = 1) => {
       const hello = makeHello(over)
       apply({ type: 'connect', agentId: 'one', name: 'one', session: 1, hello })
     },
-    accept(sync: boolean, atMostOnce = false): void {
+    accept(sync: boolean, atMostOnce = false, id = CALL): void {
       const event: LedgerEvent = {
-        ...{ type: 'accept', id: CALL, terms: { ...terms, atMostOnce }, sync },
+        ...{ type: 'accept', id, terms: { ...terms, atMostOnce }, sync },
         ...{ payload: new Uint8Array(1), environment: [], note: '' },
       }
       apply(event)
     },
-    end: (code: ErrorCode = 'FINISHED'): void =>
-      apply({ type: 'result', agentId: 'one', key, result: makeResult(key, code) }),
+    end: (
+      code: ErrorCode = 'FINISHED',
+      ended: AttemptKey = key,
+      over: Partial<AttemptResult> = {},
+    ): void => {
+      const result = makeResult(ended, code, over)
+      apply({ type: 'result', agentId: 'one', key: ended, result })
+    },
     /** Once, when somebody reads the history row. */
     whileRead(act: () => void): void {
       onHistoryRead = () => {
@@ -217,6 +224,31 @@ describe('the answer of a synchronous call', () => {
       assert.deepEqual([way.disk.keys('output').length, way.disk.keys('owed').length], [1, 0])
       assert.deepEqual(way.acknowledged, [key])
     }
+  })
+
+  test('goes by way of the cache where slow clients hold all the room there is', async () => {
+    const way = await createWayOut()
+    way.connect({ slots: 2 })
+    const held: AttemptKey = { ...key, call: CALL.replace(/1$/, '2') }
+    const body = new Uint8Array(limits.owedBytesMax - 1)
+    way.accept(true, false, held.call)
+    const first = way.answers.wait(held.call, null)
+    way.end('FINISHED', held, { stdout: body })
+    await first
+    way.accept(true)
+    const second = way.answers.wait(CALL, null)
+    way.end()
+    assert.deepEqual((await second).body, outputOf(key))
+    await way.settled()
+    assert.deepEqual([way.disk.keys('output').length, way.disk.keys('owed')], [1, [held.call]])
+    assert.deepEqual(way.acknowledged, [key])
+    way.answers.delivered(CALL)
+    assert.equal(await statusOf(way), 200)
+    way.pass(limits.deliveredGraceMs)
+    assert.equal(await statusOf(way), 410)
+    way.answers.delivered(held.call)
+    await way.settled()
+    assert.deepEqual(way.disk.keys('owed'), [])
   })
 
   test('is with its agent after a crash: not gone, and there once it was reported again', async () => {

@@ -1,177 +1,18 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import fc from 'fast-check'
-import { type Caches, createCaches } from '../../coordinator/caches.ts'
-import { type HistoryRow, parseOutputRow, rowKey } from '../../coordinator/rows.ts'
-import type { BodyKind, Operation, Sublevel } from '../../coordinator/store.ts'
+import { createCaches } from '../../coordinator/caches.ts'
+import { type HistoryRow, rowKey } from '../../coordinator/rows.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { LogLine } from '../../protocol/log-line.ts'
+import { createRows, lineOf, restore, rowOf, wall } from '../support/cache-rows.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
 const minute = 60_000
 const hour = 60 * minute
-const wall = '2017-03-16T07:05:24.473Z'
-
-/** Rows as they would be on disk; values as they are, for bodies are large and shared. */
-const createRows = () => {
-  const rows = new Map<string, unknown>()
-  return {
-    rows,
-    write(operations: readonly Operation[]): void {
-      for (const operation of operations) {
-        const { type } = operation
-        const isBody = type === 'put-body' || type === 'del-body'
-        const key = `${isBody ? operation.kind : operation.sublevel} ${operation.key}`
-        if (type === 'put') rows.set(key, operation.value)
-        else if (type === 'put-body') rows.set(key, operation.bytes)
-        else rows.delete(key)
-      }
-    },
-    of: (sublevel: Sublevel | BodyKind, funcId = ''): [string, unknown][] =>
-      [...rows]
-        .filter(([key]) => key.startsWith(`${sublevel} ${funcId}`))
-        .map(([key, value]) => [key.slice(sublevel.length + 1), value]),
-  }
-}
-type Rows = ReturnType<typeof createRows>
-
-const rowOf = (funcId: string, seq: number, isFinished = true): HistoryRow => ({
-  ...{ id: `call-${seq}`, seq, funcId, accountId: 'a1', accepted: wall, ended: wall, attempt: 1 },
-  outcome: {
-    ...{ exitCode: 0, message: '' },
-    ...(isFinished
-      ? { state: 'finished', code: 'FINISHED' }
-      : { state: 'failed', code: 'CALL_EXITED' }),
-  },
-})
-
-const lineOf = (Message: string): Omit<LogLine, 'Seq' | 'Time'> => ({
-  Event: 'CALL',
-  CallId: 'c',
-  ShortStdin: '',
-  ShortStdout: '',
-  ShortStderr: '',
-  Message,
-})
-
-const sizeOf = (value: unknown): number =>
-  value instanceof Uint8Array ? value.byteLength : Buffer.byteLength(JSON.stringify(value))
-const counted = (entries: readonly [string, unknown][]): number =>
-  entries.reduce((sum, [, value]) => sum + Math.max(sizeOf(value), KiB), 0)
-
-const FUNCS = ['f1', 'f2']
-
-const check = (caches: Caches, disk: Rows): void => {
-  for (const funcId of FUNCS) {
-    const outputs = disk.of('stdout', funcId)
-    assert.equal(disk.of('output', funcId).length, outputs.length, 'each body has its row')
-    const logs = disk.of('log', funcId)
-    assert.deepEqual(caches.bytes(funcId), { outputs: counted(outputs), logs: counted(logs) })
-    assert.ok(counted(outputs) <= 50 * MiB && counted(logs) <= 50 * MiB)
-    const history = disk.of('history', funcId)
-    const { finished, failed } = caches.counts(funcId)
-    assert.equal(finished + failed, history.length)
-    for (const [key] of outputs) {
-      assert.ok(disk.rows.has(`history ${key}`), 'a row never goes before its output')
-      assert.equal(caches.hasOutput(funcId, Number(key.split('/')[1])), true)
-    }
-  }
-  assert.equal(disk.of('callid').length, disk.of('history').length)
-  for (const [key] of disk.of('fetched')) assert.ok(disk.rows.has(`output ${key}`))
-}
-
-const restore = (disk: Rows, nowMs: number): Caches => {
-  const caches = createCaches()
-  const sorted = (sublevel: Sublevel) => disk.of(sublevel).sort(([a], [b]) => (a < b ? -1 : 1))
-  for (const [, value] of sorted('history')) caches.restoreHistory(value as HistoryRow)
-  for (const [key, value] of sorted('output')) {
-    const [funcId = '', seq] = key.split('/')
-    caches.restoreOutput(funcId, Number(seq), parseOutputRow(value).bytes)
-  }
-  for (const [key, value] of sorted('log')) {
-    caches.restoreLog(key.split('/')[0] ?? '', value as LogLine)
-  }
-  const keysOf = (sublevel: Sublevel): Set<string> => new Set(disk.of(sublevel).map(([key]) => key))
-  caches.finishRestore(keysOf('owed'), keysOf('fetched'), nowMs)
-  return caches
-}
-
-const act = fc.record({
-  kind: fc.constantFrom(
-    ...(['end', 'end', 'end', 'owe', 'keep', 'drop', 'deliver', 'deliver'] as const),
-    ...(['log', 'pass', 'remove', 'restart'] as const),
-  ),
-  func: fc.constantFrom(...FUNCS),
-  bytes: fc.constantFrom(0, 1, KiB, 4 * MiB, 9 * MiB, 20 * MiB),
-  pick: fc.nat(1000),
-  ms: fc.constantFrom(1_000, minute, 13 * hour),
-})
-type Act = typeof act extends fc.Arbitrary<infer One> ? One : never
 
 const body = new Uint8Array(20 * MiB)
 
-/** Caches, the rows they write, and the calls whose bodies are owed. */
-const createPlay = () => {
-  const disk = createRows()
-  let caches = createCaches()
-  let nowMs = 0
-  let seq = 0
-  let owed: HistoryRow[] = []
-  const takeDebt = (pick: number): HistoryRow | undefined =>
-    owed.splice(pick % Math.max(owed.length, 1), 1)[0]
-  const end = ({ func, pick, bytes }: Act, isOwed: boolean): Operation[] => {
-    seq += 1
-    const row = rowOf(func, seq, pick % 3 > 0)
-    if (isOwed) {
-      owed.push(row)
-      disk.rows.set(`owed ${row.id}`, true)
-    }
-    return caches.addHistory(row, isOwed ? null : body.subarray(0, bytes), nowMs)
-  }
-  const remove = (funcId: string): void => {
-    disk.write(caches.removeFunc(funcId))
-    owed = owed.filter((row) => row.funcId !== funcId)
-    for (const sublevel of ['history', 'output', 'stdout', 'log', 'fetched'] as const) {
-      assert.equal(disk.of(sublevel, funcId).length, 0)
-    }
-  }
-  const operationsOf = (one: Act): Operation[] => {
-    const { kind, func, bytes, pick } = one
-    if (kind === 'end' || kind === 'owe') return end(one, kind === 'owe')
-    if (kind === 'log') {
-      return caches.appendLog(func, wall, lineOf('x'.repeat(Math.min(bytes, 2 * KiB)))).operations
-    }
-    if (kind === 'deliver') {
-      const [key] = disk.of('output', func)[pick % 50] ?? []
-      return key === undefined ? [] : caches.markDelivered(func, Number(key.split('/')[1]), nowMs)
-    }
-    if (kind === 'pass') {
-      nowMs += one.ms
-      return caches.expire(nowMs)
-    }
-    const debt = kind === 'keep' || kind === 'drop' ? takeDebt(pick) : undefined
-    if (debt === undefined) return []
-    return kind === 'keep'
-      ? caches.keepOutput(debt, body.subarray(0, bytes), nowMs)
-      : caches.dropOutput(debt, nowMs)
-  }
-  return (one: Act): void => {
-    if (one.kind === 'restart') caches = restore(disk, nowMs)
-    else if (one.kind === 'remove' && one.pick % 4 === 0) remove(one.func)
-    else disk.write(operationsOf(one))
-    check(caches, disk)
-    assert.equal(disk.of('owed').length, owed.length)
-  }
-}
-
-const play = (acts: readonly Act[]): void => acts.forEach(createPlay())
-
 describe('the caches', () => {
-  test('have books that equal the rows, and never exceed 50 MB, after any sequence', () => {
-    fc.assert(fc.property(fc.array(act, { minLength: 20, maxLength: 120 }), play), { numRuns: 150 })
-  })
-
   test('let the oldest output out first, and its row stays', () => {
     const caches = createCaches()
     const disk = createRows()
@@ -182,6 +23,76 @@ describe('the caches', () => {
     assert.deepEqual(cached.slice(0, 5), [false, false, false, true, true])
     assert.equal(disk.of('history').length, 53)
     assert.equal(caches.bytes('f1').outputs, 50 * MiB)
+  })
+
+  test('let outputs out in the order in which they came, also after a restart', () => {
+    let caches = createCaches()
+    const disk = createRows()
+    const [late, early] = [rowOf('f1', 1), rowOf('f1', 2)]
+    disk.write(caches.addHistory(late, null, 0))
+    disk.write(caches.addHistory(early, body.subarray(0, 20 * MiB), 0))
+    disk.write(caches.keepOutput(late, body.subarray(0, 20 * MiB), 0))
+    caches = restore(disk, 0)
+    disk.write(caches.addHistory(rowOf('f1', 3), body.subarray(0, 20 * MiB), 0))
+    assert.deepEqual(
+      [1, 2, 3].map((seq) => caches.hasOutput('f1', seq)),
+      [true, false, true],
+    )
+    caches = restore(disk, 0)
+    disk.write(caches.addHistory(rowOf('f1', 4), body.subarray(0, 20 * MiB), 0))
+    assert.equal(caches.hasOutput('f1', 1), false)
+  })
+
+  test('keep a STDERR only where its line does not show the same bytes', () => {
+    const caches = createCaches()
+    const disk = createRows()
+    const end = (seq: number, stderr: Uint8Array): void => {
+      disk.write(caches.addHistory(rowOf('f1', seq), new Uint8Array(), 0))
+      disk.write(caches.appendLog('f1', wall, lineOf(''), { seq, stderr }).operations)
+    }
+    end(1, Buffer.from('é'.repeat(127)))
+    end(2, Buffer.from('é'.repeat(128)))
+    end(3, Uint8Array.of(0x66, 0xff))
+    end(4, Buffer.from('\ufefftext'))
+    assert.deepEqual(
+      disk.of('stderr').map(([key]) => key),
+      [rowKey('f1', 2), rowKey('f1', 3), rowKey('f1', 4)],
+    )
+    assert.equal(caches.stderrOf('f1', 5), null)
+  })
+
+  test('let a STDERR out with its line, and at the latest with its history row', () => {
+    const caches = createCaches()
+    const disk = createRows()
+    const stderr = body.subarray(0, 20 * MiB)
+    for (const seq of [1, 2, 3]) {
+      disk.write(caches.addHistory(rowOf('f1', seq), null, 0))
+      disk.write(caches.appendLog('f1', wall, lineOf(''), { seq, stderr }).operations)
+    }
+    assert.equal(caches.stderrOf('f1', 1), null)
+    assert.equal(disk.of('log').length, 2)
+    disk.write(caches.dropOutput(rowOf('f1', 2), 0))
+    disk.write(caches.expire(limits.historyMs))
+    assert.deepEqual(
+      disk.of('stderr').map(([key]) => key),
+      [rowKey('f1', 3)],
+    )
+    assert.equal(disk.of('log').length, 2, 'the line stays')
+    assert.equal(caches.bytes('f1').logs, 20 * MiB + 2 * KiB)
+    assert.equal(restore(disk, 0).bytes('f1').logs, 20 * MiB + 2 * KiB)
+  })
+
+  test('write history rows of at most 1 KB, whatever is said of a call', () => {
+    const long = '\u{2028}'.repeat(limits.historyMessageCharsMax)
+    const id = '218b7b10-8a04-4d3c-8a44-0d2b6d1f6c5e'
+    const row: HistoryRow = {
+      ...rowOf(id, Number.MAX_SAFE_INTEGER),
+      ...{ id, accountId: id, attempt: 1_000_000 },
+      outcome: { state: 'cancelled', code: 'COMMAND_NOT_EXECUTABLE', exitCode: 255, message: long },
+    }
+    createCaches().addHistory(row, null, 0)
+    const longer = { ...row, outcome: { ...row.outcome, message: long.repeat(2) } }
+    assert.throws(() => createCaches().addHistory(longer, null, 0), /a history row is small/)
   })
 
   test('count an empty entry as 1 KB', () => {

@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Effect } from '../../coordinator/ledger/state.ts'
-import { raiseEpoch } from '../../coordinator/load.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { createBench, ordersIn, outcomeIn } from '../support/ledger-bench.ts'
-import { createDisk } from '../support/ledger-disk.ts'
 import { outputOf } from '../support/ledger-words.ts'
 
 const second = 1_000
@@ -133,12 +131,5 @@ describe('a coordinator', () => {
     assert.equal(call.state, 'leased')
     bench.pass(2 * second)
     assert.equal(call.attemptsLost, 1)
-  })
-
-  test('raises its epoch at every start, to the wall clock’s seconds at least', async () => {
-    const disk = createDisk()
-    assert.equal(await raiseEpoch(disk, 5_000_500), 5_000)
-    assert.equal(await raiseEpoch(disk, 1_000), 5_001)
-    assert.equal(await raiseEpoch(disk, 9_000_000), 9_000)
   })
 })

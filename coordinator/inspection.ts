@@ -1,0 +1,54 @@
+/**
+ * What is on a drive, for comparing it with the sums: the rows of a table, and the files beside their
+ * pointers. Reads only; what follows from a difference is decided by others.
+ */
+
+import { checksumOf } from '../daemon/sealed-row.ts'
+import { blobFileName } from './bodies.ts'
+import type { Drive, RawRow } from './drive.ts'
+import { type ReadPage, readPages } from './pages.ts'
+import { createRowIndex, type RowIndex } from './row-index.ts'
+import { isByValue, isSummed } from './sums.ts'
+import type { SummedTable } from './tables.ts'
+
+/** Enters a row as a scan finds it. Of rows that count by their keys no value is needed. */
+export const enterRow = (index: RowIndex, table: SummedTable, [key, sealed]: RawRow): void => {
+  if (isSummed(table, key)) index.put(key, checksumOf(sealed))
+}
+
+/** All rows of a table; `onRow` sees them as they pass. */
+export const indexTable = async (
+  readPage: ReadPage,
+  table: SummedTable,
+  onRow: (row: RawRow) => void = () => undefined,
+): Promise<RowIndex> => {
+  const index = createRowIndex(isByValue(table))
+  for await (const rows of readPages(readPage, table, { keysOnly: !isByValue(table) })) {
+    for (const row of rows) {
+      enterRow(index, table, row)
+      onRow(row)
+    }
+  }
+  return index
+}
+
+/**
+ * The rows of `blob`, and how many of them have no file. Files that no row points to are told in
+ * parts. Throws STATE_DAMAGED for a pointer that cannot be read.
+ */
+export const indexBlobs = async (
+  drive: Drive,
+  onStray: (names: readonly string[]) => void,
+): Promise<{ readonly index: RowIndex; readonly missing: number }> => {
+  const names = createRowIndex(false)
+  const index = await indexTable(drive.page, 'blob', ([key, sealed]) =>
+    names.put(blobFileName(key, sealed), 0),
+  )
+  let found = 0
+  for await (const listed of drive.listFiles()) {
+    const known = listed.filter((name) => names.has(name))
+    found += known.length
+    if (known.length < listed.length) onStray(listed.filter((name) => !names.has(name)))
+  }
+  return { index, missing: names.sum().count - found }
+}

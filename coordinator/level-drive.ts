@@ -1,0 +1,186 @@
+/**
+ * The real drive: a LevelDB `ledger`, and a folder `blobs` beside it, in the state folder.
+ *
+ * Batches are synced. Files are 0600 in a folder 0700, written side by side, each synced, then their
+ * folder once. A page is one short-lived iterator. Neither of the two is opened by anybody else:
+ * openLevel (daemon/level.ts) holds the folder, through reopenings too.
+ *
+ * `blobs` is made after the database is durable: where it stands and the database is empty, the
+ * database has been lost, which LevelDB would not say.
+ */
+
+import { mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import Type from 'typebox'
+import { type Database, openLevel } from '../daemon/level.ts'
+import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
+import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import { syncFolder } from '../protocol/private-file.ts'
+import { createParser } from '../protocol/schema.ts'
+import type { BlobFile, Drive, DriveSnapshot, PageRange, RawRow } from './drive.ts'
+import { SCHEMA_ROW, type Table } from './tables.ts'
+
+/** Raised with every change of a row's shape. */
+export const SCHEMA_VERSION = 2
+
+const FILE_MODE = 0o600
+const FOLDER_MODE = 0o700
+
+const parseSchemaVersion = createParser(Type.Integer(), 'STATE_DAMAGED', 'schema version')
+
+/** Tables are ranges of one key space: a batch or a read goes over any of them. */
+const levelKey = (table: Table, key: string): string => `!${table}!${key}`
+const keyStart = (table: Table): number => table.length + 2
+
+const SCHEMA_KEY = levelKey(SCHEMA_ROW.table, SCHEMA_ROW.key)
+
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  )
+
+const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT'
+
+const pageOf = async (
+  database: Database,
+  table: Table,
+  { gt, lt, reverse = false, limit, keysOnly = false }: PageRange,
+  snapshot?: ReturnType<Database['snapshot']>,
+): Promise<readonly RawRow[]> => {
+  const iterator = database.iterator({
+    gt: levelKey(table, gt ?? ''),
+    lt: lt === undefined ? `!${table}"` : levelKey(table, lt),
+    reverse,
+    values: !keysOnly,
+    highWaterMarkBytes: limits.pageBytesMax,
+    ...(snapshot === undefined ? {} : { snapshot }),
+  })
+  try {
+    const rows = await iterator.nextv(Math.min(limit ?? limits.pageRowsMax, limits.pageRowsMax))
+    const from = keyStart(table)
+    return rows.map(([key, value]) => [key.slice(from), keysOnly ? EMPTY : value])
+  } finally {
+    await iterator.close()
+  }
+}
+
+const EMPTY = new Uint8Array(0)
+
+const writeFile = async (path: string, bytes: Uint8Array): Promise<void> => {
+  const file = await open(path, 'w', FILE_MODE)
+  try {
+    await file.writeFile(bytes)
+    await file.datasync()
+  } finally {
+    await file.close()
+  }
+}
+
+/** Acts on each, `filesAtOnceMax` side by side. */
+const forEachFile = async <T>(items: readonly T[], act: (item: T) => Promise<void>) => {
+  const left = items.values()
+  const work = async (): Promise<void> => {
+    for (const item of left) await act(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(limits.filesAtOnceMax, items.length) }, work))
+}
+
+const blobFolder = (
+  path: string,
+): Pick<Drive, 'writeFiles' | 'readFile' | 'removeFiles' | 'listFiles'> => ({
+  async writeFiles(files: readonly BlobFile[]) {
+    await forEachFile(files, ({ name, bytes }) => writeFile(join(path, name), bytes))
+    await syncFolder(path)
+  },
+  async readFile(name) {
+    try {
+      const { buffer, byteOffset, byteLength } = await readFile(join(path, name))
+      return new Uint8Array(buffer, byteOffset, byteLength)
+    } catch (error) {
+      if (isMissing(error)) return undefined
+      throw error
+    }
+  },
+  removeFiles: (names) => forEachFile(names, (name) => rm(join(path, name), { force: true })),
+  async *listFiles() {
+    let names: string[] = []
+    for await (const { name } of await opendir(path)) {
+      names.push(name)
+      if (names.length < limits.pageRowsMax) continue
+      yield names
+      names = []
+    }
+    yield names
+  },
+})
+
+/** Opens, or makes, the drive in `folder`. Throws as `openLevel` does. */
+export const openLevelDrive = async (folder: string): Promise<Drive> => {
+  const blobs = join(folder, 'blobs')
+  const wasWritten = await isThere(blobs)
+  const writeFirst = (opened: Database): Promise<void> =>
+    opened.put(SCHEMA_KEY, sealRow(SCHEMA_VERSION), { sync: true })
+  const { database, close } = await openLevel({
+    ...{ folder, name: 'ledger', schemaVersion: SCHEMA_VERSION, writeFirst },
+    async readVersion(opened) {
+      const sealed = await opened.get(SCHEMA_KEY)
+      if (sealed !== undefined) return parseSchemaVersion(unsealRow(sealed, 'meta/schema'))
+      if (!wasWritten) return undefined
+      throw new HyperError(
+        'STATE_DAMAGED',
+        `the database in ${folder} is not the one that was written`,
+      )
+    },
+  })
+  try {
+    await mkdir(blobs, { recursive: true, mode: FOLDER_MODE })
+    await syncFolder(folder)
+  } catch (error) {
+    await close()
+    throw error
+  }
+  return {
+    ...blobFolder(blobs),
+    batch: (operations) =>
+      database.batch(
+        operations.map((operation) => {
+          const key = levelKey(operation.table, operation.key)
+          return operation.type === 'put'
+            ? { type: 'put' as const, key, value: operation.value }
+            : { type: 'del' as const, key }
+        }),
+        { sync: true },
+      ),
+    getMany: (rows) => database.getMany(rows.map(({ table, key }) => levelKey(table, key))),
+    page: (table, range) => pageOf(database, table, range),
+    async snapshot(): Promise<DriveSnapshot> {
+      const snapshot = database.snapshot()
+      return {
+        page: (table, range) => pageOf(database, table, range, snapshot),
+        close: () => snapshot.close(),
+      }
+    },
+    async compact(table, from, to) {
+      // Of LevelDB itself; the typings of `level` leave it out, because browsers do not have it.
+      if (!('compactRange' in database) || typeof database.compactRange !== 'function') return
+      await database.compactRange(levelKey(table, from), levelKey(table, to))
+    },
+    async probe() {
+      const path = join(folder, 'probe')
+      await writeFile(path, new Uint8Array(limits.probeBytes)).finally(() =>
+        rm(path, { force: true }),
+      )
+    },
+    async reopen() {
+      await database.close()
+      await database.open()
+      // As at the first opening: the new files of LevelDB are not synced by their folder yet.
+      await writeFirst(database)
+      await syncFolder(join(folder, 'ledger'))
+    },
+    close,
+  }
+}

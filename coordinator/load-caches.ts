@@ -1,0 +1,93 @@
+/**
+ * From the rows on disk to the books of the caches, at start, and to the bodies that are owed to
+ * synchronous clients. Rows only: no body is read. A row that has lost what it belongs to is told
+ * (losses.ts) and left out.
+ */
+
+import { limits } from '../protocol/limits.ts'
+import type { Caches } from './caches.ts'
+import type { Ledger } from './ledger/state.ts'
+import type { OnLoss } from './losses.ts'
+import { parseHistoryRow, parseLogRow, parseOutputRow, parseOwedRow, rowKey } from './rows.ts'
+import { del, delBody, type Operation, type Store } from './store.ts'
+
+interface Deps {
+  readonly store: Pick<Store, 'scan'>
+  readonly ledger: Ledger
+  readonly caches: Caches
+  readonly hasFunc: (funcId: string) => boolean
+  readonly onLoss: OnLoss
+  readonly nowMs: number
+}
+
+const funcOf = (key: string): string => key.split('/')[0] ?? ''
+const seqOf = (key: string): number => Number(key.split('/')[1])
+
+/** Ids of calls whose body is owed. */
+const loadHistory = async (deps: Deps): Promise<ReadonlySet<string>> => {
+  const { store, ledger, caches, hasFunc, onLoss } = deps
+  const debts = new Map<string, ReturnType<typeof parseOwedRow>>()
+  const owed = new Set<string>()
+  for await (const [callId, value] of store.scan('owed')) debts.set(callId, parseOwedRow(value))
+  for await (const [key, value] of store.scan('history')) {
+    const row = parseHistoryRow(value)
+    if (!hasFunc(row.funcId) || key !== rowKey(row.funcId, row.seq)) {
+      const operations = [del('history', key), del('callid', row.id)]
+      onLoss({ what: `the history row of ${row.id} has lost its function`, operations })
+      continue
+    }
+    caches.restoreHistory(row)
+    const debt = debts.get(row.id)
+    if (debt === undefined) continue
+    debts.delete(row.id)
+    owed.add(row.id)
+    const untilMs = deps.nowMs + limits.historyMs
+    ledger.owed.set(row.id, { ...debt, row, isInherited: true, untilMs })
+  }
+  for (const callId of debts.keys()) {
+    const operations = [del('owed', callId)]
+    onLoss({ what: `the owed output of ${callId} has lost its history row`, operations })
+  }
+  return owed
+}
+
+const loadOutputs = async ({ store, caches, onLoss }: Deps): Promise<ReadonlySet<string>> => {
+  for await (const [key, value] of store.scan('output')) {
+    if (caches.restoreOutput(funcOf(key), seqOf(key), parseOutputRow(value))) continue
+    const operations = [del('output', key), delBody('stdout', key)]
+    onLoss({ what: `the output ${key} has lost its history row`, operations })
+  }
+  const fetched = new Set<string>()
+  for await (const [key] of store.scan('fetched')) {
+    if (caches.hasRestored(funcOf(key), seqOf(key))) fetched.add(key)
+    else onLoss({ what: `${key} was fetched and is not there`, operations: [del('fetched', key)] })
+  }
+  return fetched
+}
+
+const loadLogs = async ({ store, caches, hasFunc, onLoss }: Deps): Promise<void> => {
+  const strays = new Map<string, Operation[]>()
+  for await (const [key, value] of store.scan('log')) {
+    const funcId = funcOf(key)
+    const row = parseLogRow(value)
+    if (hasFunc(funcId)) {
+      caches.restoreLog(funcId, row)
+      continue
+    }
+    const operations = strays.get(funcId) ?? []
+    strays.set(funcId, operations)
+    operations.push(del('log', key))
+    if (row.end !== undefined) operations.push(delBody('stderr', rowKey(funcId, row.end.seq)))
+  }
+  for (const [funcId, operations] of strays) {
+    onLoss({ what: `the log of ${funcId} has lost its function`, operations })
+  }
+}
+
+/** Throws STATE_DAMAGED for a row that cannot be read. */
+export const loadCaches = async (deps: Deps): Promise<void> => {
+  const owed = await loadHistory(deps)
+  const fetched = await loadOutputs(deps)
+  await loadLogs(deps)
+  deps.caches.finishRestore(owed, fetched, deps.nowMs)
+}

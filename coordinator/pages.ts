@@ -1,0 +1,27 @@
+/**
+ * All rows of a range, page after page: each page is asked for from where the last one ended, so
+ * nothing is pinned on the disk while the reader is slow, and a read that failed can be made again.
+ * Rows that come or go meanwhile may be seen or not.
+ */
+
+import type { DriveSnapshot, PageRange, RawRow } from './drive.ts'
+import type { Table } from './tables.ts'
+
+export type ReadPage = DriveSnapshot['page']
+
+export async function* readPages(
+  readPage: ReadPage,
+  table: Table,
+  range: PageRange = {},
+): AsyncGenerator<readonly RawRow[]> {
+  let rest = range
+  for (;;) {
+    if (rest.limit !== undefined && rest.limit <= 0) return
+    const rows = await readPage(table, rest)
+    const last = rows.at(-1)
+    if (last === undefined) return
+    yield rows
+    rest = range.reverse === true ? { ...rest, lt: last[0] } : { ...rest, gt: last[0] }
+    if (rest.limit !== undefined) rest = { ...rest, limit: rest.limit - rows.length }
+  }
+}

@@ -1,0 +1,212 @@
+/**
+ * A coordinator's home made of a backup. It is written in a folder beside the home and takes the
+ * home's name only when all of it is written, checked and synced: a restore that breaks off, or a
+ * backup that turns out damaged at its last byte, leaves nothing that starts.
+ *
+ *   (home absent or empty) ─► HOME.restoring ─► HOME
+ *
+ * The state is marked as restored (`meta/restored`) for the next start, which knows then that calls
+ * may have gone on since. Its epoch is above the backup's, above all that agents told of, and at least
+ * the wall clock's seconds, so that agents leave the coordinator that the backup is of.
+ */
+
+import { open, readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { createGunzip } from 'node:zlib'
+import { lockFolder } from '../daemon/folder-lock.ts'
+import {
+  BACKUP_PREFIX_BYTES,
+  type BackupHead,
+  type BackupRecord,
+  checkBackupPrefix,
+  readBackup,
+} from '../protocol/backup.ts'
+import type { RestoreConfig, Restored } from '../protocol/daemon.ts'
+import { HyperError, messageOf } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import { syncFolder, writePrivateFile } from '../protocol/private-file.ts'
+import { HOME_FILES } from './backup.ts'
+import { nextEpoch, readPast } from './epoch.ts'
+import { SCHEMA_VERSION } from './level-drive.ts'
+import { BODIES, type Operation, openStore, put, putBody, type Store, SUBLEVELS } from './store.ts'
+
+/** Row of `meta`: when the backup was made that the state comes from, until the next start. */
+export const RESTORED = 'restored'
+
+interface Deps {
+  readonly config: RestoreConfig
+  readonly wallMs: number
+  readonly progress: (message: string) => void
+  /** Gives it up; nothing is left then. */
+  readonly signal: AbortSignal
+}
+
+const errorCode = (error: unknown): unknown =>
+  error instanceof Error && 'code' in error ? error.code : undefined
+
+/** Throws STATE_EXISTS where there is anything. */
+const checkFree = async (home: string): Promise<void> => {
+  const names = await readdir(home).catch((error: unknown) => {
+    if (errorCode(error) === 'ENOENT') return []
+    throw new HyperError('STATE_EXISTS', `${home} cannot be restored into: ${messageOf(error)}`)
+  })
+  if (names.length > 0) throw new HyperError('STATE_EXISTS', `there is something in ${home}`)
+}
+
+/** What a restore that broke off has left; STATE_IN_USE for one that is running. */
+const clear = async (folder: string): Promise<void> => {
+  try {
+    const lock = await lockFolder(folder)
+    await lock.release()
+  } catch (error) {
+    if (errorCode(error) === 'ENOENT') return
+    throw error
+  }
+  await rm(folder, { recursive: true, force: true })
+}
+
+const unreadable = (path: string, cause: unknown): HyperError =>
+  new HyperError('NOT_A_BACKUP', `${path} cannot be read: ${messageOf(cause)}`, { cause })
+
+/** The records of the file, as far as they are good. */
+async function* recordsOf(path: string, signal: AbortSignal): AsyncGenerator<BackupRecord> {
+  const file = await open(path, 'r').catch((cause: unknown) => {
+    throw unreadable(path, cause)
+  })
+  try {
+    const { buffer, bytesRead } = await file
+      .read(Buffer.alloc(BACKUP_PREFIX_BYTES), 0, BACKUP_PREFIX_BYTES, 0)
+      .catch((cause: unknown) => {
+        throw unreadable(path, cause)
+      })
+    checkBackupPrefix(buffer.subarray(0, bytesRead))
+    const source = file.createReadStream({ start: BACKUP_PREFIX_BYTES, autoClose: false, signal })
+    const gunzip = createGunzip()
+    source.on('error', (error) => gunzip.destroy(error))
+    yield* readBackup(source.pipe(gunzip))
+  } catch (cause) {
+    if (cause instanceof HyperError) throw cause
+    signal.throwIfAborted()
+    // Of zlib: the stream is cut, or its bytes are others.
+    throw new HyperError('BACKUP_DAMAGED', `the backup cannot be unpacked: ${messageOf(cause)}`, {
+      cause,
+    })
+  } finally {
+    await file.close()
+  }
+}
+
+const checkHead = ({ schema, version }: BackupHead): void => {
+  if (schema === SCHEMA_VERSION) return
+  const isNewer = schema > SCHEMA_VERSION
+  throw new HyperError(
+    isNewer ? 'STATE_TOO_NEW' : 'STATE_TOO_OLD',
+    `the backup was made by ${isNewer ? 'a later' : 'an earlier'} version of hyper (${version})`,
+  )
+}
+
+const nameIn = <T extends string>(names: readonly T[], text: string): T => {
+  const name = names.find((one) => one === text)
+  if (name !== undefined) return name
+  throw new HyperError('BACKUP_DAMAGED', `the backup names a table ${JSON.stringify(text)}`)
+}
+
+/** Commits of a bounded size, each on the disk before the next is gathered. */
+const createFiller = (store: Store) => {
+  let operations: Operation[] = []
+  let bytes = 0
+  const flush = async (): Promise<void> => {
+    const batch = operations
+    operations = []
+    bytes = 0
+    if (batch.length > 0) await store.commit(batch)
+  }
+  return {
+    flush,
+    async add(added: readonly Operation[], size: number): Promise<void> {
+      operations.push(...added)
+      bytes += size
+      if (bytes >= limits.commitBytesMax) await flush()
+    },
+  }
+}
+
+const ROW_BYTES = 512
+
+const fill = async (folder: string, store: Store, deps: Deps): Promise<BackupHead> => {
+  const filler = createFiller(store)
+  let head: BackupHead | undefined
+  const files = new Set<string>()
+  for await (const record of recordsOf(deps.config.backupPath, deps.signal)) {
+    if (record.type === 'head') {
+      checkHead(record)
+      head = record
+      deps.progress(`Restoring the backup of ${record.made}.`)
+    } else if (record.type === 'rows') {
+      const sublevel = nameIn(SUBLEVELS, record.sublevel)
+      const rows = record.rows.map(([key, value]) => put(sublevel, key, value))
+      await filler.add(rows, rows.length * ROW_BYTES)
+    } else if (record.type === 'body') {
+      const { key, bytes } = record
+      await filler.add([putBody(nameIn(BODIES, record.kind), key, bytes)], bytes.byteLength)
+    } else if (record.type === 'file') {
+      const name = nameIn(HOME_FILES, record.name)
+      files.add(name)
+      await writePrivateFile(join(folder, name), record.bytes)
+    }
+  }
+  await filler.flush()
+  if (head === undefined || !files.has('identity')) {
+    throw new HyperError('BACKUP_DAMAGED', 'the backup has no identity of a coordinator')
+  }
+  return head
+}
+
+/** The counts are those of what was written, whatever the backup says. */
+const countRows = async (store: Store): Promise<Pick<Restored, 'rows' | 'bodies'>> => {
+  const snapshot = await store.snapshot()
+  try {
+    let [rows, bodies] = [0, 0]
+    for (const sublevel of SUBLEVELS) {
+      for await (const page of snapshot.rows(sublevel)) rows += page.length
+    }
+    for await (const _body of snapshot.bodies()) bodies += 1
+    return { rows, bodies }
+  } finally {
+    await snapshot.close()
+  }
+}
+
+const write = async (folder: string, deps: Deps): Promise<Restored> => {
+  const store = await openStore(folder)
+  try {
+    const { made } = await fill(folder, store, deps)
+    const epoch = nextEpoch(await readPast(store), Math.floor(deps.wallMs / 1000), true)
+    const counts = await countRows(store)
+    await store.commit([put('meta', 'epoch', epoch), put('meta', RESTORED, made)])
+    return { made, epoch, ...counts }
+  } finally {
+    await store.close()
+  }
+}
+
+/** Throws STATE_EXISTS, NOT_A_BACKUP, BACKUP_DAMAGED, STATE_TOO_NEW …; the home is as it was then. */
+export const restoreBackup = async (deps: Deps): Promise<Restored> => {
+  const { home } = deps.config
+  const folder = `${home}.restoring`
+  await checkFree(home)
+  await clear(folder)
+  try {
+    const restored = await write(folder, deps)
+    deps.signal.throwIfAborted()
+    // An empty home gives way; what came into it meanwhile does not.
+    await rename(folder, home).catch((cause: unknown) => {
+      throw new HyperError('STATE_EXISTS', `${home} cannot be made: ${messageOf(cause)}`, { cause })
+    })
+    await syncFolder(dirname(home))
+    return restored
+  } catch (error) {
+    await rm(folder, { recursive: true, force: true })
+    throw error
+  }
+}

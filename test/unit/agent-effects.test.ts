@@ -1,0 +1,93 @@
+/** What the agent's acts do where disk and engine fail them for a while. */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { pino } from 'pino'
+import { createActs } from '../../agent/acts.ts'
+import { createEffects } from '../../agent/effects.ts'
+import type { Note, Outbox } from '../../agent/outbox.ts'
+import { adopt, type RecoveryDeps } from '../../agent/recovery.ts'
+import type { Runner } from '../../agent/runner/runner.ts'
+import type { AttemptResult } from '../../protocol/call.ts'
+import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { AgentMessage } from '../../protocol/messages.ts'
+import { eventually } from '../support/eventually.ts'
+import { makeResult } from '../support/ledger-words.ts'
+
+const key = { call: '11111111-1111-4111-8111-111111111111', attempt: 1, epoch: 1 }
+const log = pino({ level: 'silent' })
+
+const unused = (): never => assert.fail('not asked for here')
+const runner: Runner = {
+  ...{ start: unused, state: unused, waitForEnd: unused, readLog: unused },
+  ...{ remove: unused, list: unused },
+}
+const recovery: RecoveryDeps = {
+  ...{ runner, log },
+  engine: { facts: () => null, isUp: () => true, onChange: () => () => undefined },
+  nonces: () => ({ headerNonce: new Uint8Array(16), trailerNonce: new Uint8Array(16) }),
+}
+
+/** Reports one stored result over a session; what was said. */
+const reportWith = async (t: TestContext, getResult: Outbox['getResult']) => {
+  const acts = createActs()
+  t.after(() => acts.close())
+  const outbox: Outbox = {
+    ...{ storeId: 's', epoch: () => 1, readKept: unused, putNote: unused, putResult: unused },
+    ...{ delete: unused, raiseEpoch: unused, close: unused, getResult },
+  }
+  const effects = createEffects({ ...recovery, outbox, supply: { take: unused } }, acts, unused)
+  const said: AgentMessage[] = []
+  effects.setSession({
+    send: async (message) => void said.push(message),
+    disconnect: unused,
+    pulls: { start: unused, cancel: unused },
+  })
+  effects.perform({ type: 'report', key, session: 1 })
+  await eventually(() => said.length === 1)
+  const [message] = said
+  assert.ok(message?.type === 'result')
+  return message.result
+}
+
+test('a stored result that cannot be read for a moment is told once it can be', async (t) => {
+  let reads = 0
+  const result = await reportWith(t, async () => {
+    reads += 1
+    if (reads < 3) throw new Error('Database is not open')
+    return makeResult(key)
+  })
+  assert.deepEqual([result.code, reads], ['FINISHED', 3])
+})
+
+test('a stored result that has rotted is a lost attempt', async (t) => {
+  const result = await reportWith(t, () =>
+    Promise.reject(new HyperError('STATE_DAMAGED', 'the checksum is wrong')),
+  )
+  assert.deepEqual([result.code, result.started], ['AGENT_LOST', true])
+})
+
+test('an ended container whose log the engine never gives is given up in the end', async (t) => {
+  const note: Note = {
+    ...{ key, container: 'c1', memoryBytes: 1, timeoutMs: 0 },
+    ...{ command: 'true', imagePlatform: 'linux/amd64' },
+  }
+  let aheadMs = 0
+  const now = performance.now.bind(performance)
+  t.mock.method(performance, 'now', () => now() + aheadMs)
+  let reads = 0
+  const failing: Runner = {
+    ...runner,
+    waitForEnd: async () => undefined,
+    state: async () => ({ isRunning: false, exitCode: 0, oomKilled: false }),
+    readLog: async () => {
+      reads += 1
+      if (reads === 2) aheadMs = limits.readBackMs
+      throw new Error('configured logging driver does not support reading')
+    },
+  }
+  const never = new AbortController().signal
+  const result: AttemptResult | null = await adopt({ ...recovery, runner: failing }, note, never)
+  assert.deepEqual([result?.code, result?.started, reads], ['AGENT_LOST', true, 2])
+})
