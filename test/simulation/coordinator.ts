@@ -10,10 +10,10 @@ import { createCore } from '../../coordinator/core.ts'
 import { type FuncBook, loadFuncs } from '../../coordinator/funcs.ts'
 import { rememberAgent } from '../../coordinator/ledger/sessions.ts'
 import { addAccount } from '../../coordinator/ledger/step.ts'
-import { raiseEpoch } from '../../coordinator/load.ts'
+import { raiseEpoch, watchEpochs } from '../../coordinator/epoch.ts'
+import { type Loss, settleLosses } from '../../coordinator/losses.ts'
 import { loadMembership, type Membership } from '../../coordinator/membership.ts'
 import { createRoster, type Roster } from '../../coordinator/roster.ts'
-import type { Store } from '../../coordinator/store.ts'
 import type { Advert } from '../../protocol/advert.ts'
 import { VERSION } from '../../protocol/version.ts'
 import type { CoordinatorDisk } from './coordinator-disk.ts'
@@ -72,7 +72,6 @@ const isRefusedByDisk = (error: unknown): boolean =>
 
 const openRooms = async (
   deps: CoordinatorDeps,
-  store: Store,
   process: Process,
   onFault: (error: unknown) => void,
 ): Promise<Rooms> => {
@@ -84,7 +83,9 @@ const openRooms = async (
     if (told.ms !== ms) told = { ms, text: new Date(ms).toISOString() }
     return told.text
   }
-  const epoch = await raiseEpoch(store, wallMs())
+  const store = await deps.disk.open(process)
+  const start = await raiseEpoch(store, wallMs(), false)
+  const { epoch } = start
   let made: Rooms['core'] | null = null
   const core = createCore({
     ...{ store, epoch, onFault, newCallId: deps.newCallId, isStopping: () => false },
@@ -111,6 +112,7 @@ const openRooms = async (
   const membership = await loadMembership({ store, record, write, wallMs })
   const roster = createRoster({
     ...{ epoch, version: VERSION, membership, apply, log: silent },
+    onEpochAhead: watchEpochs(start, record).told,
     onLeave(agentId) {
       membership.remove(agentId).then(() => apply({ type: 'forget', agentId }), onFault)
     },
@@ -127,7 +129,10 @@ const openRooms = async (
     cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
     removeCaches: caches.removeFunc,
   })
-  await core.load(accounts.list())
+  const losses: Loss[] = []
+  await core.load(accounts.list(), (loss) => losses.push(loss))
+  await store.verify()
+  await settleLosses(losses, false, write, () => undefined)
   made = core
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, scheduler.nowMs(), draining)
@@ -164,7 +169,7 @@ export const createCoordinator = (deps: CoordinatorDeps): SimulatedCoordinator =
       of.membership.expire()
       own.after(deps.tickMs(), () => tick(of))
     }
-    openRooms(deps, disk.open(own), own, onFault).then((opened) => {
+    openRooms(deps, own, onFault).then((opened) => {
       if (process !== own) return
       rooms = opened
       const { epoch } = opened

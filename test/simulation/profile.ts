@@ -43,7 +43,7 @@ const PROFILES: readonly Profile[] = [
 
 /** Outputs near the bound, so that they rotate: costly, and so seldom. */
 const LARGE: Profile = { name: 'large', rates: { ...none, crash: 60 }, restore: 0 }
-const LARGE_SHARE = 0.01
+const LARGE_SHARE = 0.002
 
 export interface Shape {
   readonly profile: Profile
