@@ -20,7 +20,6 @@ export interface Failure {
  * after it may end again. What is true of any one coordinator, and of agents, holds nevertheless.
  */
 const HOLD_THROUGH_RESTORE: readonly string[] = [
-  'invariant 2 (order)',
   'invariant 3 (quota)',
   'invariant 3 (room)',
   'invariant 4 (fresh container)',
