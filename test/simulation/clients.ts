@@ -88,6 +88,9 @@ export const createClients = (deps: ClientsDeps) => {
   const funcs: KnownFunc[] = []
   const known = new Map<string, KnownCall>()
   let busy = 0
+  /** Of quotas: the last word counts. */
+  let changing = 0
+  let isClosing = false
 
   const begin = (life: () => Promise<void>): void => {
     busy += 1
@@ -169,12 +172,14 @@ export const createClients = (deps: ClientsDeps) => {
   }
 
   const setQuota = async (accountId: string, quota: number): Promise<boolean> => {
+    changing += 1
     const reply = await gateway.request(async (rooms) => {
       const account = accountNamed(rooms, accountId)
       if (account === undefined) return
       history.record({ type: 'quota-asked', accountId, quota })
       await rooms.accounts.setQuota(account.name, quota)
     })
+    changing -= 1
     if (reply.kind !== 'answered') return false
     history.record({ type: 'quota-told', accountId, quota })
     return true
@@ -207,7 +212,7 @@ export const createClients = (deps: ClientsDeps) => {
     },
     changeSome(): void {
       const some = living()
-      if (some.length === 0) return
+      if (some.length === 0 || isClosing) return
       const func = random.pick(some)
       const dice = random.below(12)
       if (dice < 4) begin(() => update(func))
@@ -220,12 +225,15 @@ export const createClients = (deps: ClientsDeps) => {
       }
     },
     /** So that all that waits can run. */
-    openQuotas: (): void =>
+    openQuotas(): void {
+      isClosing = true
       begin(async () => {
+        while (changing > 0) await scheduler.pause(1_000)
         for (const accountId of new Set(funcs.map((func) => func.accountId))) {
           while (!(await setQuota(accountId, 4))) await scheduler.pause(1000)
         }
-      }),
+      })
+    },
     /** Asks once more for every call, and takes what is there. */
     lookAtAll: (): void =>
       begin(async () => {

@@ -7,7 +7,13 @@
 
 import type { BlobFile, Drive, PageRange, RawOperation, RawRow } from '../../coordinator/drive.ts'
 import { createStore, type Operation, type Store } from '../../coordinator/store.ts'
-import { BODIES, type BodyKind, type Sublevel, TABLES, type Table } from '../../coordinator/tables.ts'
+import {
+  BODIES,
+  type BodyKind,
+  type Sublevel,
+  TABLES,
+  type Table,
+} from '../../coordinator/tables.ts'
 import { unsealRow } from '../../daemon/sealed-row.ts'
 import { limits } from '../../protocol/limits.ts'
 import { digestOf, type History, type WrittenRow } from './history.ts'

@@ -8,6 +8,8 @@ import { PLANTED, plant } from './planted.ts'
 import type { Report, Task } from './pool.ts'
 
 const task: Task = workerData
+// Refusals and broken lines are errors, thousands of them a second: who reads their stacks replays.
+Error.stackTraceLimit = 0
 const bug = PLANTED.find(({ name }) => name === task.planted)
 if (bug !== undefined) plant(bug)
 // Loaded only now, so that the fault is in it.
