@@ -9,7 +9,6 @@ import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
 import type { Images } from '../../agent/images.ts'
 import { createSupply } from '../../agent/supply.ts'
-import type { Advert } from '../../protocol/advert.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { imageKey } from '../../protocol/image.ts'
@@ -19,14 +18,15 @@ import {
   type CoordinatorMessage,
   type Hello,
   PROTOCOL_VERSION,
+  type Welcome,
 } from '../../protocol/messages.ts'
 import { VERSION } from '../../protocol/version.ts'
+import type { AgentDeps } from './agent-deps.ts'
 import type { AgentDisk } from './agent-disk.ts'
 import type { SimulatedEngine } from './engine.ts'
-import { digestOf, type History } from './history.ts'
-import type { AgentEnd, LinkDeps } from './link.ts'
-import type { Random } from './random.ts'
-import { createProcess, type Process, type Scheduler } from './scheduler.ts'
+import { digestOf } from './history.ts'
+import type { AgentEnd } from './link.ts'
+import { createProcess } from './scheduler.ts'
 import { IMAGE, PLATFORM } from './workload.ts'
 
 const silent = pino({ level: 'silent' })
@@ -38,33 +38,6 @@ const IMAGES: Images = {
   arrivals: () => 0,
   keys: async () => [imageKey(IMAGE)],
   importHello: async () => IMAGE,
-}
-
-/** May change while it runs. */
-interface AgentTempo {
-  /** Of heartbeats while attempts are held, and while none are. */
-  busyMs: number
-  idleMs: number
-}
-
-export type AgentEars = Pick<LinkDeps, 'onMessage' | 'onClosed' | 'onLost' | 'onUnsaid'>
-
-export interface AgentDeps {
-  readonly agentId: string
-  readonly slots: number
-  readonly memoryBytes: number
-  readonly labels: Readonly<Record<string, string>>
-  readonly drift: number
-  readonly scheduler: Scheduler
-  readonly random: Random
-  readonly history: History
-  readonly tempo: AgentTempo
-  readonly newContainerId: () => string
-  /** A connection to whom the address leads to; null where nobody answers. Throws NOT_A_MEMBER. */
-  readonly dial: (process: Process, ears: AgentEars) => AgentEnd | null
-  /** What an old connection lost on its way turns up in the next one. */
-  readonly isLate: boolean
-  readonly gossip: (advert: Advert) => void
 }
 
 export const createAgentProcess = (
@@ -95,6 +68,8 @@ export const createAgentProcess = (
   const lostOrders: CoordinatorMessage[] = []
   const unsaid: { readonly epoch: number; readonly message: AgentMessage }[] = []
   let beats: { readonly sentMs: number; readonly attempts: readonly string[] }[] = []
+  /** What is heard while a welcome is being taken in. */
+  let joining: CoordinatorMessage[] | null = null
   let isLeaving = false
 
   const say = async (message: AgentMessage): Promise<void> => {
@@ -172,7 +147,8 @@ export const createAgentProcess = (
     end = null
     if (session !== 0) {
       session = 0
-      attempts?.disconnected()
+      // What is still being joined is left when that is done.
+      if (joining === null) attempts?.disconnected()
     }
     redial()
   }
@@ -188,26 +164,40 @@ export const createAgentProcess = (
     }
   }
 
+  /** A welcome is taken in before anything else is heard: the epoch is written first. */
+  const join = async (own: AgentEnd, of: Attempts, welcome: Welcome): Promise<void> => {
+    joining = []
+    session = welcome.session
+    beats = []
+    redialMs = limits.redialMsMin
+    await of.connected(welcome, {
+      send: say,
+      disconnect: own.close,
+      pulls: { start: () => undefined, cancel: () => undefined },
+    })
+    const heard = joining
+    joining = null
+    if (end !== own) {
+      of.disconnected()
+      return
+    }
+    const { epoch } = welcome
+    history.record({ type: 'welcomed', agentId, epoch, session })
+    turnUp(own, of, epoch)
+    beat(own, 0, scheduler.nowMs())
+    for (const message of heard) onMessage(own, message)
+  }
+
   const onMessage = (own: AgentEnd, message: CoordinatorMessage): void => {
     if (end !== own || attempts === null) return
-    if (message.type === 'goodbye') {
-      own.close()
-    } else if (message.type !== 'welcome') {
+    if (message.type === 'goodbye') own.close()
+    else if (message.type === 'welcome') {
+      // Nothing of it can fail but by a fault of ours, which ends the process.
+      void join(own, attempts, message)
+    } else if (joining !== null) joining.push(message)
+    else {
       if (message.type === 'renewed') answered()
       attempts.receive(message)
-    } else {
-      session = message.session
-      beats = []
-      redialMs = limits.redialMsMin
-      const { epoch } = message
-      history.record({ type: 'welcomed', agentId, epoch, session })
-      attempts.connected(message, {
-        send: say,
-        disconnect: own.close,
-        pulls: { start: () => undefined, cancel: () => undefined },
-      })
-      turnUp(own, attempts, epoch)
-      beat(own, 0, scheduler.nowMs())
     }
   }
 

@@ -5,8 +5,9 @@
 
 import { attemptName } from '../../protocol/call.ts'
 import type { AgentMessage } from '../../protocol/messages.ts'
+import type { AgentDeps } from './agent-deps.ts'
 import { type AgentDisk, createAgentDisk } from './agent-disk.ts'
-import { type AgentDeps, createAgentProcess } from './agent-process.ts'
+import { createAgentProcess } from './agent-process.ts'
 import { createEngine, type SimulatedEngine } from './engine.ts'
 import { digestOf } from './history.ts'
 import { createProcess } from './scheduler.ts'
