@@ -3,12 +3,15 @@
  * Reads only; what changes a call goes through intake.ts, answers.ts and the ledger.
  */
 
+import { assert } from '../protocol/assert.ts'
 import { type CallState, statusOf } from '../protocol/call.ts'
 import { HyperError } from '../protocol/errors.ts'
 import type { Answers } from './answers.ts'
 import type { Caches } from './caches.ts'
 import type { Intake } from './intake.ts'
+import { acceptedOf } from './ledger/calls.ts'
 import type { Call, Ledger, LedgerEvent } from './ledger/state.ts'
+import { reasonOf } from './ledger/waiting.ts'
 import type { Calls, CallView, ListedCall, StoredFunc } from './ports.ts'
 import { parseHistoryRow, rowKey } from './rows.ts'
 import { createStderrReader } from './stderr.ts'
@@ -25,11 +28,18 @@ interface Deps {
   readonly byId: (funcId: string) => StoredFunc | null
 }
 
-const stateOf = (call: Call): CallState =>
-  call.state === 'queued' || call.state === 'aside' ? 'pending' : call.state
+const stateOf = ({ state }: Call): CallState => {
+  assert(state !== 'ended', 'a live call has not ended')
+  return state === 'queued' || state === 'aside' ? 'pending' : state
+}
 
 export const createCalls = (deps: Deps): Calls => {
   const { ledger, caches, answers, intake } = deps
+
+  const messageOf = (call: Call): string | null => {
+    const reason = reasonOf(ledger, call)
+    return reason === '' ? null : reason
+  }
 
   const liveOf = (funcId: string, callId: string): Call | undefined => {
     const call = ledger.calls.get(callId)
@@ -40,24 +50,26 @@ export const createCalls = (deps: Deps): Calls => {
     id: call.id,
     funcId: call.terms.funcId,
     state: stateOf(call),
-    created: call.accepted,
+    created: acceptedOf(call),
     position:
       call.state === 'queued'
         ? (ledger.accounts.get(call.terms.accountId)?.queue.countBefore(call.seq) ?? 0)
         : 0,
-    message: call.reason === '' ? null : call.reason,
+    message: messageOf(call),
   })
 
-  const listLive = (funcId: string): (ListedCall & { seq: number })[] =>
-    [...ledger.calls.values()]
-      .filter((call) => call.terms.funcId === funcId)
-      .map((call) => ({
-        seq: call.seq,
-        callId: call.id,
-        created: call.accepted,
-        status: statusOf(stateOf(call)),
-        message: call.reason === '' ? null : call.reason,
-      }))
+  const listLive = (
+    funcId: string,
+    limit: number,
+    beforeSeq: number,
+  ): (ListedCall & { seq: number })[] =>
+    (ledger.counts.get(funcId)?.calls.pageBefore(beforeSeq, limit) ?? []).map((call) => ({
+      seq: call.seq,
+      callId: call.id,
+      created: acceptedOf(call),
+      status: statusOf(stateOf(call)),
+      message: messageOf(call),
+    }))
 
   const listEnded = async (
     funcId: string,
@@ -136,13 +148,13 @@ export const createCalls = (deps: Deps): Calls => {
       await deps.settled()
     },
     counts(funcId) {
-      const live = ledger.counts.get(funcId) ?? { pending: 0, running: 0 }
-      return { ...live, ...caches.counts(funcId) }
+      const { pending, running } = ledger.counts.get(funcId) ?? { pending: 0, running: 0 }
+      return { pending, running, ...caches.counts(funcId) }
     },
     async list(funcId, limit, before) {
       const beforeSeq = before === null ? Number.MAX_SAFE_INTEGER : await seqOf(funcId, before)
       const ended = await listEnded(funcId, limit, beforeSeq)
-      return [...listLive(funcId).filter((call) => call.seq < beforeSeq), ...ended]
+      return [...listLive(funcId, limit, beforeSeq), ...ended]
         .sort((a, b) => b.seq - a.seq)
         .slice(0, limit)
         .map(({ seq: _seq, ...listed }) => listed)

@@ -1,7 +1,8 @@
 /**
  * The way in of a call: admitted against the account's bounds, accepted into the ledger, and later
- * made into the assignment that an agent gets. Payloads of calls that run soon stay at hand, within
- * a bound; the others are read back from the store when their turn comes.
+ * made into the assignment that an agent gets. The inputs of calls that run soon stay at hand, within
+ * bounds; the others are read back from the store when their turn comes. A call that is leased by
+ * its own acceptance is assigned from what is at hand, since its input may not be written yet.
  */
 
 import { type AttemptKey, attemptName } from '../protocol/call.ts'
@@ -35,8 +36,15 @@ interface Deps {
   readonly sendAssignment: (agentId: string, assignment: Assignment) => void
 }
 
-const bytesOf = (input: Input): number =>
-  input.payload.byteLength + input.environment.reduce((sum, entry) => sum + entry.length, 0)
+/** What an empty input costs: its map's entry, id, object, array and the buffer's own head. */
+const ENTRY_BYTES = 512
+/** Beside its characters, which take two bytes each at the most. */
+const TEXT_BYTES = 32
+
+const bytesOf = ({ payload, environment }: Input): number =>
+  environment.reduce((sum, { length }) => sum + TEXT_BYTES + 2 * length, 0) +
+  ENTRY_BYTES +
+  payload.byteLength
 
 /** Inputs at hand, the oldest dropped first. */
 const createInputs = () => {
@@ -55,7 +63,7 @@ const createInputs = () => {
       inputs.set(callId, input)
       bytes += bytesOf(input)
       for (const oldest of inputs.keys()) {
-        if (bytes <= limits.payloadCacheBytesMax) return
+        if (bytes <= limits.inputsBytesMax && inputs.size <= limits.inputsMax) return
         drop(oldest)
       }
     },
@@ -101,9 +109,12 @@ export const createIntake = (deps: Deps): Intake => {
     if (account === undefined || stored === null) {
       throw new HyperError('FUNC_NOT_FOUND', 'no such function')
     }
-    const bytes = account.waitingBytes + request.payload.byteLength
-    if (account.waiting >= limits.queuedCallsMax || bytes > limits.queuedBytesMax) {
+    if (account.waiting >= limits.queuedCallsMax) {
       throw new HyperError('QUEUE_FULL', `the queue is full: ${account.waiting} calls wait`)
+    }
+    const bytes = account.payloadBytes + request.payload.byteLength
+    if (bytes > limits.livePayloadBytesMax) {
+      throw new HyperError('QUEUE_FULL', `the queue is full: ${bytes} bytes of payloads`)
     }
     return stored
   }
@@ -114,6 +125,14 @@ export const createIntake = (deps: Deps): Intake => {
       throw new HyperError('STATE_DAMAGED', `the input of ${callId} is missing`)
     }
     return decodeInput(bytes)
+  }
+
+  /** It holds a lease already, or few of its account's calls wait before it. */
+  const isSoon = (callId: string): boolean => {
+    const call = ledger.calls.get(callId)
+    if (call?.state !== 'queued') return call !== undefined
+    const account = ledger.accounts.get(call.terms.accountId)
+    return account !== undefined && account.waiting <= limits.inputsAheadMax
   }
 
   /** The lease may have ended while the payload was read. */
@@ -147,6 +166,7 @@ export const createIntake = (deps: Deps): Intake => {
         environment,
         note: request.note,
       })
+      if (!isSoon(id)) inputs.drop(id)
       return id
     },
     assign(agentId, key, terms, seq) {

@@ -8,14 +8,15 @@ import Type from 'typebox'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Caches } from './caches.ts'
-import { callFromRow, enqueue } from './ledger/calls.ts'
-import { bookLease } from './ledger/leases.ts'
+import { type CallRow, parseCallRow } from './call-row.ts'
+import { restoreCall } from './ledger/aside.ts'
+import { bookLease, markOver } from './ledger/leases.ts'
 import type { Lease, Ledger, Terms } from './ledger/state.ts'
 import { addAccount } from './ledger/step.ts'
 import { loadCaches } from './load-caches.ts'
 import { type OnLoss, refuseLoss } from './losses.ts'
-import { type LeaseRow, parseCallRow, parseLeaseRow } from './rows.ts'
-import { del, delBody, numberKey, put, type Store } from './store.ts'
+import { type LeaseRow, parseLeaseRow } from './rows.ts'
+import { del, delBody, put, type Store } from './store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
 
@@ -32,6 +33,18 @@ const inheritedLease = (row: LeaseRow, nowMs: number): Lease => ({
   isInherited: true,
 })
 
+/** One object for all calls of a revision, found without a search for each of them. */
+const createTermsLookup = (termsOf: (funcId: string, revision: number) => Terms | null) => {
+  const known = new Map<string, Map<number, Terms>>()
+  return (row: CallRow): Terms | null => {
+    const terms = known.get(row.funcId)?.get(row.revision) ?? termsOf(row.funcId, row.revision)
+    if (terms === null) return null
+    const revisions = known.get(row.funcId) ?? new Map<number, Terms>()
+    if (!revisions.has(row.revision)) known.set(row.funcId, revisions.set(row.revision, terms))
+    return terms
+  }
+}
+
 const loadCalls = async (
   store: Store,
   ledger: Ledger,
@@ -45,20 +58,21 @@ const loadCalls = async (
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
+  const lookUpTerms = createTermsLookup(termsOf)
   for await (const [key, value] of store.range('call')) {
     const row = parseCallRow(value)
-    const terms = termsOf(row.funcId, row.revision)
-    const isOwned = terms !== null && ledger.accounts.has(terms.accountId)
-    if (!isOwned || key !== numberKey(row.seq)) {
+    const terms = lookUpTerms(row)
+    const seq = Number(key)
+    if (terms === null || !ledger.accounts.has(terms.accountId) || !Number.isSafeInteger(seq)) {
       const operations = [del('call', key), delBody('input', key)]
       onLoss({ what: `the call ${row.id} has lost its function`, operations })
       continue
     }
-    enqueue(ledger, { ...callFromRow(row, terms), state: leases.has(row.id) ? 'leased' : 'queued' })
+    restoreCall(ledger, row, seq, terms, leases.has(row.id), nowMs)
   }
   // A lease whose call is final stands until its container is known to be gone.
   for (const [callId, held] of leases) {
-    if (!ledger.calls.has(callId)) for (const lease of held) lease.isOver = true
+    if (!ledger.calls.has(callId)) for (const lease of held) markOver(lease)
   }
 }
 

@@ -3,7 +3,7 @@
  * funcs.ts, images.ts, membership.ts): their keys and schemas. Keys hold ids, never names; numbers
  * in keys are padded (store.ts).
  *
- *   call/SEQ                 a call that is not final
+ *   call/SEQ                 a call that is not final (call-row.ts)
  *   lease/CALL.N.EPOCH       a lease that stands
  *   history/FUNC/SEQ         what became of a call
  *   callid/CALL              where its history row is
@@ -28,23 +28,6 @@ import { createParser } from '../protocol/schema.ts'
 import { numberKey } from './tables.ts'
 
 const Count = Type.Integer({ minimum: 0 })
-
-const CallRowSchema = Type.Object({
-  id: Type.String(),
-  seq: Count,
-  accountId: Type.String(),
-  funcId: Type.String(),
-  revision: Count,
-  accepted: Type.String(),
-  payloadBytes: Count,
-  granted: Type.Array(
-    Type.Object({ attempt: Count, epoch: Count, agentId: Type.String(), isLost: Type.Boolean() }),
-  ),
-  lastAttempt: Count,
-  attemptsLost: Count,
-  exitRetries: Count,
-})
-export type CallRow = Static<typeof CallRowSchema>
 
 const InputSchema = Type.Object({
   payload: Type.Unsafe<Uint8Array>({}),
@@ -104,7 +87,6 @@ const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
 const damaged = <S extends Parameters<typeof createParser>[0]>(schema: S, what: string) =>
   createParser<S>(schema, 'STATE_DAMAGED', what)
 
-export const parseCallRow = damaged(CallRowSchema, 'stored call')
 export const parseLeaseRow = damaged(LeaseRowSchema, 'stored lease')
 export const parseHistoryRow = damaged(HistoryRowSchema, 'stored history row')
 export const parseOwedRow = damaged(OwedRowSchema, 'stored debt')

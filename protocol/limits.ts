@@ -66,8 +66,14 @@ export const limits = {
   quotaMax: 1_000_000,
   /** Calls of one account that wait: bounds memory and disk; over it callers get 429. */
   queuedCallsMax: 1_000_000,
-  /** Payload bytes of one account that wait. */
-  queuedBytesMax: 4 * GiB,
+  /** Payload bytes of one account's calls that are not final: each is kept for another attempt. */
+  livePayloadBytesMax: 4 * GiB,
+  /**
+   * The time that a queue timeout counts is written when it has grown by so much, and by such a part
+   * of what is written: a restart forgets no more, and a wait of a day costs some eighty writes.
+   */
+  waitedStepMsMin: minute,
+  waitedStepRatio: 0.1,
   /** How long platform failures of a call are retried before it fails. */
   platformRetryMs: 5 * minute,
   /** Back-off of platform failures: first pause, doubled each time up to the second number. */
@@ -78,6 +84,8 @@ export const limits = {
   reserveAfterMs: 30 * second,
   /** … on one agent for so long, then on another. */
   reservationMs: 10 * minute,
+  /** Choosing that agent is a look at all leases of all agents: so many heads get theirs in a tick. */
+  reservationsPerTickMax: 4,
 
   // ── Leases (see The lease, not the connection in ARCHITECTURE.md) ────────────────────────
   leaseMsMin: 15 * second,
@@ -209,8 +217,14 @@ export const limits = {
   membersMax: 5000,
 
   // ── Bodies in memory ───────────────────────────────────────────────────────────────────────
-  /** Payloads kept at hand for their assignment; others are read from the store. */
-  payloadCacheBytesMax: 128 * MiB,
+  /**
+   * Inputs kept at hand for their assignment, in memory and in number (an empty one costs memory,
+   * too); the others are read from the store.
+   */
+  inputsBytesMax: 128 * MiB,
+  inputsMax: 20_000,
+  /** Of one account's waiting calls, those that run soonest: a backlog gains nothing by waiting here. */
+  inputsAheadMax: 2_000,
   /** Bodies on their way to synchronous clients; over it they go by way of the cache. */
   owedBytesMax: 128 * MiB,
   /** Bodies of synchronous calls kept for their grace; the oldest go first. */

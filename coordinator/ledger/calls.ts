@@ -1,115 +1,95 @@
 /**
- * The life of a call in the ledger: accepted, queued, set aside, given back, ended. Each function
- * is one transition; who calls it decides that it happens (step.ts, sessions.ts).
+ * The life of a call in the ledger. Each function is one transition; who calls it decides that it
+ * happens (step.ts, dispatch.ts, sessions.ts). A transition that is not in the table is a bug.
  *
- *   (none) ── acceptCall ──► queued ── take by placement ──► leased ── started ──► running
- *   queued ── setAside ──► aside ── returnToQueue ──► queued      (keeps its number)
- *   leased | running ── returnToQueue | setAside ──► queued | aside
- *   any ── endCall (ending.ts) ──► final: the call leaves memory, a history row takes its place
+ *   (none) ── acceptCall ──► queued
+ *   queued ── dispatch ──► leased ── started ──► running
+ *   queued ── dispatch, to an attempt that is heard of again ──► running
+ *   queued | leased | running ── aside.ts ──► aside ── returnToQueue ──► queued (keeps its number)
+ *   leased | running ── returnToQueue ──► queued
+ *   any ── endCall (ending.ts) ──► ended: it leaves memory, a history row takes its place
  */
 
 import { assert } from '../../protocol/assert.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { shortText } from '../../protocol/log-line.ts'
-import { type CallRow, encodeInput } from '../rows.ts'
+import { encodeCallRow, type Trials } from '../call-row.ts'
+import { encodeInput } from '../rows.ts'
 import { numberKey, put, putBody } from '../store.ts'
-import type { Account, Call, Effect, FuncCounts, Lease, Ledger, LedgerEvent, Now } from './state.ts'
+import { accountOf, enterBooks, leaveBooks, moveInBooks } from './books.ts'
+import { delayOf, endFailing, leaveHopeless } from './delay.ts'
+import { wake } from './line.ts'
+import type { Call, Effect, Grant, Lease, Ledger, LedgerEvent, LiveState, Now } from './state.ts'
 
-export const accountOf = (ledger: Ledger, accountId: string): Account => {
-  const account = ledger.accounts.get(accountId)
-  assert(account !== undefined, 'a call’s account is known')
-  return account
+const NEXT: Readonly<Record<LiveState, readonly LiveState[]>> = {
+  queued: ['aside', 'leased', 'running', 'ended'],
+  aside: ['queued', 'ended'],
+  leased: ['running', 'queued', 'aside', 'ended'],
+  running: ['queued', 'aside', 'ended'],
+  ended: [],
 }
 
-const countsOf = (ledger: Ledger, funcId: string): FuncCounts => {
-  const counts = ledger.counts.get(funcId) ?? { pending: 0, running: 0, revisions: new Map() }
-  ledger.counts.set(funcId, counts)
-  return counts
-}
-
-const isWaiting = (call: Call): boolean => call.state === 'queued' || call.state === 'aside'
-
-const countRevision = (counts: FuncCounts, revision: number, by: number): void => {
-  const live = (counts.revisions.get(revision) ?? 0) + by
-  if (live === 0) counts.revisions.delete(revision)
-  else counts.revisions.set(revision, live)
-}
-
-const enterBooks = (ledger: Ledger, call: Call): void => {
-  const counts = countsOf(ledger, call.terms.funcId)
-  countRevision(counts, call.terms.revision, 1)
-  if (call.state === 'running') counts.running += 1
-  else counts.pending += 1
-  if (!isWaiting(call)) return
-  const account = accountOf(ledger, call.terms.accountId)
-  account.waiting += 1
-  account.waitingBytes += call.payloadBytes
-}
-
-export const leaveBooks = (ledger: Ledger, call: Call): void => {
-  const counts = countsOf(ledger, call.terms.funcId)
-  countRevision(counts, call.terms.revision, -1)
-  if (call.state === 'running') counts.running -= 1
-  else counts.pending -= 1
-  if (counts.pending === 0 && counts.running === 0) ledger.counts.delete(call.terms.funcId)
-  if (!isWaiting(call)) return
-  const account = accountOf(ledger, call.terms.accountId)
-  account.waiting -= 1
-  account.waitingBytes -= call.payloadBytes
-}
-
-export const setState = (ledger: Ledger, call: Call, state: Call['state']): void => {
-  leaveBooks(ledger, call)
+/** The books follow, and what the call leaves lets go of it. */
+export const setState = (ledger: Ledger, call: Call, state: LiveState): void => {
+  const from = call.state
+  assert(NEXT[from].includes(state), `a call goes from ${from} to ${NEXT[from]}, not to ${state}`)
+  if (from === 'aside') leaveHopeless(ledger, call)
+  if (state === 'ended') leaveBooks(ledger, call)
+  else moveInBooks(ledger, call, state)
   call.state = state
-  enterBooks(ledger, call)
 }
 
-const rowOf = (call: Call): CallRow => ({
-  id: call.id,
-  seq: call.seq,
-  accountId: call.terms.accountId,
-  funcId: call.terms.funcId,
-  revision: call.terms.revision,
-  accepted: call.accepted,
-  payloadBytes: call.payloadBytes,
-  granted: call.granted,
-  lastAttempt: call.lastAttempt,
-  attemptsLost: call.attemptsLost,
-  exitRetries: call.exitRetries,
-})
+/** An attempt of it has started: what failed before it is over. */
+export const startCall = (ledger: Ledger, call: Call): void => {
+  setState(ledger, call, 'running')
+  endFailing(call)
+}
+
+const noGrants: readonly Grant[] = Object.freeze([])
+
+const trialsOf = (call: Call): Trials | null => {
+  const { granted, lastAttempt, attemptsLost, exitRetries, delay } = call
+  const { failedForMs = 0, pauseMs = 0, waitedMs = 0 } = delay ?? {}
+  if (lastAttempt === 0 && failedForMs === 0 && waitedMs === 0) return null
+  return { granted, lastAttempt, attemptsLost, exitRetries, failedForMs, pauseMs, waitedMs }
+}
 
 export const writeCall = (call: Call, effects: Effect[]): void => {
-  effects.push({ type: 'write', operation: put('call', numberKey(call.seq), rowOf(call)) })
+  const { id, acceptedMs, payloadBytes } = call
+  const { funcId, revision } = call.terms
+  const trials = trialsOf(call)
+  const row = encodeCallRow({ id, funcId, revision, acceptedMs, payloadBytes, trials })
+  effects.push({ type: 'write', operation: put('call', numberKey(call.seq), row) })
+  if (call.delay !== null) call.delay.waitedStoredMs = call.delay.waitedMs
 }
 
-/** A call in memory, from its row; queued, as every call is that holds no lease. */
-export const callFromRow = (row: CallRow, terms: Call['terms']): Call => ({
-  id: row.id,
-  seq: row.seq,
-  terms,
-  accepted: row.accepted,
-  payloadBytes: row.payloadBytes,
+/** A call that nothing has happened to yet. */
+export const newCall = (
+  of: Pick<Call, 'id' | 'seq' | 'terms' | 'acceptedMs' | 'payloadBytes' | 'sync'>,
+): Call => ({
+  id: of.id,
+  seq: of.seq,
+  terms: of.terms,
+  acceptedMs: of.acceptedMs,
+  payloadBytes: of.payloadBytes,
   state: 'queued',
-  sync: false,
-  granted: row.granted,
-  lastAttempt: row.lastAttempt,
-  attemptsLost: row.attemptsLost,
-  exitRetries: row.exitRetries,
-  failingSinceMs: null,
-  pauseMs: 0,
-  asideSinceMs: 0,
-  asideUntilMs: 0,
-  isHopeless: false,
-  waitedMs: 0,
-  roomMs: 0,
-  heard: [],
-  reason: '',
+  sync: of.sync,
+  granted: noGrants,
+  lastAttempt: 0,
+  attemptsLost: 0,
+  exitRetries: 0,
+  delay: null,
 })
 
-export const enqueue = (ledger: Ledger, call: Call): void => {
+/** Into memory, with a number above all others. */
+export const enterCall = (ledger: Ledger, call: Call): void => {
   ledger.calls.set(call.id, call)
   enterBooks(ledger, call)
-  if (call.state === 'queued') accountOf(ledger, call.terms.accountId).queue.append(call)
+  if (call.state !== 'queued') return
+  const account = accountOf(ledger, call.terms.accountId)
+  account.queue.append(call)
+  // Where another waits before it, nothing has changed.
+  if (account.turn.place === 'idle') wake(ledger, account)
 }
 
 export const acceptCall = (
@@ -119,31 +99,13 @@ export const acceptCall = (
   effects: Effect[],
 ): void => {
   assert(!ledger.calls.has(event.id), 'call ids are unique')
+  const { id, terms, sync, payload } = event
   const seq = ledger.nextSeq
   ledger.nextSeq += 1
-  const { terms } = event
-  const call: Call = {
-    ...callFromRow(
-      {
-        id: event.id,
-        seq,
-        accountId: terms.accountId,
-        funcId: terms.funcId,
-        revision: terms.revision,
-        accepted: now.wall,
-        payloadBytes: event.payload.byteLength,
-        granted: [],
-        lastAttempt: 0,
-        attemptsLost: 0,
-        exitRetries: 0,
-      },
-      terms,
-    ),
-    sync: event.sync,
-  }
-  enqueue(ledger, call)
+  const acceptedMs = new Date(now.wall).getTime()
+  const call = newCall({ id, seq, terms, acceptedMs, payloadBytes: payload.byteLength, sync })
+  enterCall(ledger, call)
   writeCall(call, effects)
-  const { payload } = event
   const input = encodeInput({ payload, environment: [...event.environment] })
   effects.push(
     { type: 'write', operation: putBody('input', numberKey(seq), input) },
@@ -152,6 +114,10 @@ export const acceptCall = (
     logLine(call, 'PENDING'),
   )
 }
+
+/** As people read it. */
+export const acceptedOf = (call: Pick<Call, 'acceptedMs'>): string =>
+  new Date(call.acceptedMs).toISOString()
 
 type LogEffect = Extract<Effect, { type: 'log' }>
 type Line = LogEffect['line']
@@ -178,24 +144,10 @@ export const logLine = (
 export const returnToQueue = (ledger: Ledger, call: Call, reason: string): void => {
   if (call.state === 'queued') return
   setState(ledger, call, 'queued')
-  call.reason = reason
-  accountOf(ledger, call.terms.accountId).queue.giveBack(call)
-}
-
-/** Out of the queue for a while, with its reason: a recorded event, so others may pass it. */
-export const setAside = (
-  ledger: Ledger,
-  call: Call,
-  nowMs: number,
-  pauseMs: number,
-  reason: string,
-): void => {
-  setState(ledger, call, 'aside')
-  call.isHopeless = false
-  call.asideSinceMs = nowMs
-  call.asideUntilMs = nowMs + pauseMs
-  call.reason = reason
-  ledger.aside.push({ call, untilMs: call.asideUntilMs })
+  if (call.delay !== null || reason !== '') delayOf(call).reason = reason
+  const account = accountOf(ledger, call.terms.accountId)
+  account.queue.giveBack(call)
+  wake(ledger, account)
 }
 
 export const leasesOf = (ledger: Ledger, call: Call): Lease[] =>
@@ -203,5 +155,3 @@ export const leasesOf = (ledger: Ledger, call: Call): Lease[] =>
     const lease = ledger.leases.get(attemptName({ call: call.id, ...grant }))
     return lease === undefined ? [] : [lease]
   })
-
-export const isLive = (ledger: Ledger, call: Call): boolean => ledger.calls.get(call.id) === call

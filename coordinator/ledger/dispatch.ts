@@ -1,57 +1,86 @@
 /**
  * Placing what waits: while an account's head fits somewhere, it is leased there. A head that no
  * member could ever run is set aside with its reason; one that waits for room blocks its account,
- * and no other. placement.ts says which goes first and where.
+ * and no other. placement.ts says where, line.ts who is looked at and in which order.
+ *
+ * What it decides is what a look at every account and every agent would decide after every event;
+ * what it costs depends on what has changed, not on how many wait.
  */
 
 import { assert } from '../../protocol/assert.ts'
 import type { AttemptKey } from '../../protocol/call.ts'
-import { limits } from '../../protocol/limits.ts'
-import { setAside, setState, writeCall } from './calls.ts'
+import { setHopeless } from './aside.ts'
+import { setState, writeCall } from './calls.ts'
+import { heardOf } from './delay.ts'
 import { countAsAlive, unhearAll } from './grants.ts'
 import { grantLease } from './leases.ts'
-import { couldRun, hasRoom, pickAccount, pickAgent, whyNotPlaced } from './placement.ts'
+import { block, nextInLine, pass, wake } from './line.ts'
+import { couldRun, pickAgent } from './placement.ts'
 import { endReservation } from './reservations.ts'
-import type { Account, Call, Effect, Ledger, Now } from './state.ts'
+import { hasRoomByLeases } from './room.ts'
+import type { Account, Agent, Call, Effect, Ledger, Now } from './state.ts'
 
-/** Places every head that fits. Each pass places one call or blocks one account: it ends. */
+/** Places every head that fits. Each look places a call, sets one aside, or passes an account. */
 export const dispatch = (ledger: Ledger, now: Now, effects: Effect[]): void => {
-  const blocked = new Set<Account>()
-  for (;;) {
-    const next = pickAccount(ledger.accounts.values(), (account) => blocked.has(account))
-    if (next === undefined) return
-    const { account, call } = next
-    if (call.heard.length > 0) {
-      if (!takeBack(ledger, account, call, now, effects)) blocked.add(account)
-      continue
+  const { line, roomy } = ledger
+  let passed: Account[] = []
+  for (
+    let account = nextInLine(line, roomy);
+    account !== undefined;
+    account = nextInLine(line, roomy)
+  ) {
+    const { gains } = line
+    if (placeHead(ledger, account, now, effects)) wake(ledger, account)
+    else {
+      pass(line, account)
+      passed.push(account)
     }
-    const agent = pickAgent(ledger.agents.values(), call.terms, now.ms)
-    if (agent !== undefined) {
-      account.queue.take()
-      const attempt = call.lastAttempt + 1
-      const key: AttemptKey = { call: call.id, attempt, epoch: ledger.epoch }
-      assert(agent.slotsUsed < agent.hello.slots, 'no lease beyond the slots')
-      grantLease(ledger, account, agent, key, call.terms, now.ms, effects)
-      call.lastAttempt = attempt
-      const grant = { attempt, epoch: key.epoch, agentId: agent.id, isLost: false }
-      call.granted = [...call.granted, grant]
-      call.reason = ''
-      call.roomMs = 0
-      setState(ledger, call, 'leased')
-      endReservation(ledger, account.id)
-      writeCall(call, effects)
-      effects.push({ type: 'assign', agentId: agent.id, key, terms: call.terms, seq: call.seq })
-    } else if (isHopeless(ledger, call)) {
-      account.queue.take()
-      const reason = whyNotPlaced(ledger.agents.values(), call.terms, now.ms)
-      const leftMs = Math.max(0, call.terms.queueTimeoutMs - call.waitedMs)
-      setAside(ledger, call, now.ms, Math.min(limits.retryPauseMsMax, leftMs), reason)
-      call.isHopeless = true
-    } else {
-      call.reason = whyNotPlaced(ledger.agents.values(), call.terms, now.ms)
-      blocked.add(account)
-    }
+    if (line.gains === gains) continue
+    // Placing one can give room back to others: those that were passed have another look.
+    for (const one of passed) block(line, one)
+    passed = []
   }
+  for (const account of passed) block(line, account)
+  line.gainsServed = line.gains
+}
+
+/** False where the account's head fits nowhere now. */
+const placeHead = (ledger: Ledger, account: Account, now: Now, effects: Effect[]): boolean => {
+  const call = account.queue.head()
+  assert(call !== undefined, 'an account in line has a call that waits')
+  if (heardOf(call).length > 0) return takeBack(ledger, account, call, now, effects)
+  const agent = pickAgent(ledger.roomy, call.terms)
+  if (agent !== undefined) {
+    lease(ledger, account, agent, call, now, effects)
+    return true
+  }
+  if (!isHopeless(ledger, account, call)) return false
+  account.queue.take()
+  setHopeless(ledger, call, now.ms)
+  return true
+}
+
+const lease = (
+  ledger: Ledger,
+  account: Account,
+  agent: Agent,
+  call: Call,
+  now: Now,
+  effects: Effect[],
+): void => {
+  account.queue.take()
+  const attempt = call.lastAttempt + 1
+  const key: AttemptKey = { call: call.id, attempt, epoch: ledger.epoch }
+  assert(agent.slotsUsed < agent.hello.slots, 'no lease beyond the slots')
+  grantLease(ledger, account, agent, key, call.terms, now.ms, effects)
+  call.lastAttempt = attempt
+  const grant = { attempt, epoch: key.epoch, agentId: agent.id, isLost: false }
+  call.granted = [...call.granted, grant]
+  if (call.delay !== null) call.delay.roomMs = 0
+  setState(ledger, call, 'leased')
+  endReservation(ledger, account.id)
+  writeCall(call, effects)
+  effects.push({ type: 'assign', agentId: agent.id, key, terms: call.terms, seq: call.seq })
 }
 
 /**
@@ -65,14 +94,15 @@ const takeBack = (
   now: Now,
   effects: Effect[],
 ): boolean => {
-  for (const { key, agentId } of call.heard) {
+  for (const { key, agentId } of heardOf(call)) {
     const agent = ledger.agents.get(agentId)
-    if (agent === undefined || !hasRoom(agent, call.terms)) continue
+    if (agent === undefined || !hasRoomByLeases(agent, call.terms)) continue
     account.queue.take()
+    setState(ledger, call, 'running')
     unhearAll(ledger, call)
     grantLease(ledger, account, agent, key, call.terms, now.ms, effects)
     countAsAlive(call, key)
-    setState(ledger, call, 'running')
+    endReservation(ledger, account.id)
     writeCall(call, effects)
     return true
   }
@@ -80,8 +110,14 @@ const takeBack = (
 }
 
 /** No member could ever run it; while there is none at all, nobody is set aside. */
-const isHopeless = (ledger: Ledger, call: Call): boolean => {
+const isHopeless = (ledger: Ledger, { turn }: Account, { terms }: Call): boolean => {
   if (ledger.agents.size === 0) return false
-  for (const agent of ledger.agents.values()) if (couldRun(agent, call.terms)) return false
+  if (turn.ableTerms === terms && turn.ableAt === ledger.membership) return false
+  for (const agent of ledger.agents.values()) {
+    if (!couldRun(agent, terms)) continue
+    turn.ableTerms = terms
+    turn.ableAt = ledger.membership
+    return false
+  }
   return true
 }

@@ -9,8 +9,11 @@ import { limits } from '../../protocol/limits.ts'
 import { decodeText, shortText } from '../../protocol/log-line.ts'
 import type { HistoryRow } from '../rows.ts'
 import { del, delBody, numberKey, put } from '../store.ts'
-import { leasesOf, leaveBooks, logLine } from './calls.ts'
+import { accountOf } from './books.ts'
+import { acceptedOf, leasesOf, logLine, setState } from './calls.ts'
 import { unhearAll } from './grants.ts'
+import { markOver } from './leases.ts'
+import { wake } from './line.ts'
 import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
 
 const empty = new Uint8Array()
@@ -59,7 +62,7 @@ const historyRowOf = (call: Call, ending: Ending, now: Now): HistoryRow => ({
   seq: call.seq,
   funcId: call.terms.funcId,
   accountId: call.terms.accountId,
-  accepted: call.accepted,
+  accepted: acceptedOf(call),
   ended: now.wall,
   // A call that ended before any was granted had none.
   attempt: ending.agentId === '' ? call.lastAttempt : ending.key.attempt,
@@ -98,14 +101,12 @@ export const endCall = (
   // Only what an agent still keeps can be owed: the rest is written at once.
   const isOwed = call.sync && agentId !== ''
   for (const lease of leasesOf(ledger, call)) {
-    lease.isOver = true
+    markOver(lease)
     cancelLease(ledger, lease, effects)
   }
   unhearAll(ledger, call)
-  leaveBooks(ledger, call)
+  leaveQueue(ledger, call)
   ledger.calls.delete(call.id)
-  // What still holds the object (a queue skips it, a heap drops it) sees that it is over.
-  call.granted = []
   if (isOwed) {
     ledger.owed.set(call.id, { key, agentId, row, isInherited: false, untilMs: Infinity })
     effects.push({ type: 'write', operation: put('owed', call.id, { funcId, seq, key, agentId }) })
@@ -117,6 +118,16 @@ export const endCall = (
     lastLine(call, ending, outcome),
     { type: 'final', callId: call.id, attempt: row.attempt, outcome, body },
   )
+}
+
+/** What still holds the call (a queue skips it, a heap drops it) sees that it has ended. */
+const leaveQueue = (ledger: Ledger, call: Call): void => {
+  const wasQueued = call.state === 'queued'
+  setState(ledger, call, 'ended')
+  if (!wasQueued) return
+  const account = accountOf(ledger, call.terms.accountId)
+  account.queue.leave()
+  if (account.turn.headSeq === call.seq) wake(ledger, account)
 }
 
 /** Tells the agent, if it is here; if not, it is told at its next hello. */

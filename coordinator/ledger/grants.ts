@@ -9,6 +9,8 @@
  */
 
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
+import { delayOf, heardOf } from './delay.ts'
+import { review, wakeAccountOf } from './room.ts'
 import type { Agent, Call, Grant, Ledger } from './state.ts'
 
 const isOf = (grant: Grant, key: AttemptKey): boolean =>
@@ -33,29 +35,42 @@ export const dropGrant = (call: Call, key: AttemptKey): void => {
   call.granted = call.granted.filter((grant) => !isOf(grant, key))
 }
 
-export const hear = (agent: Agent, call: Call, key: AttemptKey): void => {
+export const hear = (ledger: Ledger, agent: Agent, call: Call, key: AttemptKey): void => {
   if (agent.heard.has(attemptName(key))) return
   agent.heard.set(attemptName(key), call)
-  call.heard = [...call.heard, { key, agentId: agent.id }]
+  delayOf(call).heard = [...heardOf(call), { key, agentId: agent.id }]
+  review(ledger, agent)
+  wakeAccountOf(ledger, call.terms)
+}
+
+const unhearOn = (ledger: Ledger, agentId: string, key: AttemptKey): void => {
+  const agent = ledger.agents.get(agentId)
+  if (agent?.heard.delete(attemptName(key))) review(ledger, agent)
 }
 
 /** The attempt has ended, or has a lease again. */
 export const unhear = (ledger: Ledger, call: Call, key: AttemptKey): void => {
+  const heard = heardOf(call)
+  if (heard.length === 0) return
   const name = attemptName(key)
-  for (const heard of call.heard) {
-    if (attemptName(heard.key) === name) ledger.agents.get(heard.agentId)?.heard.delete(name)
+  delayOf(call).heard = heard.filter((one) => attemptName(one.key) !== name)
+  for (const one of heard) {
+    if (attemptName(one.key) === name) unhearOn(ledger, one.agentId, key)
   }
-  call.heard = call.heard.filter((heard) => attemptName(heard.key) !== name)
+  wakeAccountOf(ledger, call.terms)
 }
 
 export const unhearAll = (ledger: Ledger, call: Call): void => {
-  for (const { key } of call.heard) unhear(ledger, call, key)
+  for (const { key } of heardOf(call)) unhear(ledger, call, key)
 }
 
 /** The agent's session has ended: its attempts are heard of again at its next hello. */
-export const unhearAgent = (agent: Agent): void => {
-  for (const call of agent.heard.values()) {
-    call.heard = call.heard.filter((heard) => heard.agentId !== agent.id)
-  }
+export const unhearAgent = (ledger: Ledger, agent: Agent): void => {
+  const calls = [...agent.heard.values()]
   agent.heard.clear()
+  review(ledger, agent)
+  for (const call of calls) {
+    delayOf(call).heard = heardOf(call).filter((heard) => heard.agentId !== agent.id)
+    wakeAccountOf(ledger, call.terms)
+  }
 }

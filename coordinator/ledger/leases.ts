@@ -2,8 +2,11 @@
  * Leases: granting, renewing, ending. A lease takes one of the account's quota and one slot and the
  * memory of its agent, from the grant until it ends, whatever becomes of the call meanwhile.
  *
- *   granted ─► renewed … ─► ended: its result came, its container is gone, it was never started,
- *                            or it was lost (D + 10 % + 5 s of silence)
+ *   (none) ── grantLease ──► held ── renewed … ──► held
+ *   held ── at-most-once, not renewed ──► silent ── renewed ──► held
+ *   held | silent ── its call ended ──► over: until its container is known to be gone
+ *   any ── endLease ──► (none): its result came, its container is gone, it never started, or it was
+ *                       lost (D + 10 % + 5 s of silence; then lostAfter, if it is silent)
  *
  * D, the length of a renewal, is how long the attempt has run, at least 15 s and at most 10 min.
  */
@@ -13,6 +16,8 @@ import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { LeaseRow } from '../rows.ts'
 import { del, put } from '../store.ts'
+import { wake } from './line.ts'
+import { review } from './room.ts'
 import type { Account, Agent, Effect, Lease, Ledger, Terms } from './state.ts'
 
 export const leaseLengthMs = (heldMs: number): number =>
@@ -31,6 +36,13 @@ const rowOf = (lease: Lease): LeaseRow => ({
   ...lease.terms,
 })
 
+/** The leases of an agent, known yet or not. */
+export const leasesOfAgent = (ledger: Ledger, agentId: string): Set<Lease> => {
+  const leases = ledger.agentLeases.get(agentId) ?? new Set()
+  ledger.agentLeases.set(agentId, leases)
+  return leases
+}
+
 /** Enters a lease into the books of account and agent. */
 export const bookLease = (ledger: Ledger, lease: Lease): void => {
   assert(!ledger.leases.has(attemptName(lease.key)), 'an attempt is leased once')
@@ -38,15 +50,12 @@ export const bookLease = (ledger: Ledger, lease: Lease): void => {
   // An ended call's lease can outlive its account.
   const account = ledger.accounts.get(lease.terms.accountId)
   if (account !== undefined) account.leases += 1
+  leasesOfAgent(ledger, lease.agentId).add(lease)
   const agent = ledger.agents.get(lease.agentId)
-  if (agent !== undefined) takeSlot(agent, lease)
-}
-
-export const takeSlot = (agent: Agent, lease: Lease): void => {
-  if (agent.leases.has(lease)) return
-  agent.leases.add(lease)
+  if (agent === undefined) return
   agent.slotsUsed += 1
   agent.memoryUsedBytes += lease.terms.memoryBytes
+  review(ledger, agent)
 }
 
 const writeLease = (lease: Lease, effects: Effect[]): void => {
@@ -91,15 +100,34 @@ export const renewLease = (lease: Lease, nowMs: number): void => {
   lease.isInherited = false
 }
 
+/** The call has its final state: the lease stands for the container alone. */
+export const markOver = (lease: Lease): void => {
+  assert(!lease.isOver, 'a call ends once')
+  lease.isOver = true
+  lease.silentSinceMs = null
+}
+
+/** An at-most-once attempt was not renewed in time: its agent is waited for. */
+export const markSilent = (lease: Lease, nowMs: number): void => {
+  assert(lease.terms.atMostOnce && !lease.isOver, 'a silent attempt that may run again is lost')
+  lease.silentSinceMs ??= nowMs
+}
+
 export const endLease = (ledger: Ledger, lease: Lease, effects: Effect[]): void => {
   const name = attemptName(lease.key)
   if (!ledger.leases.delete(name)) return
-  const account = ledger.accounts.get(lease.terms.accountId)
-  if (account !== undefined) account.leases -= 1
+  const leases = leasesOfAgent(ledger, lease.agentId)
+  leases.delete(lease)
   const agent = ledger.agents.get(lease.agentId)
-  if (agent?.leases.delete(lease)) {
+  if (agent !== undefined) {
     agent.slotsUsed -= 1
     agent.memoryUsedBytes -= lease.terms.memoryBytes
+    review(ledger, agent)
+  } else if (leases.size === 0) ledger.agentLeases.delete(lease.agentId)
+  const account = ledger.accounts.get(lease.terms.accountId)
+  if (account !== undefined) {
+    account.leases -= 1
+    wake(ledger, account)
   }
   effects.push({ type: 'write', operation: del('lease', name) })
 }

@@ -5,11 +5,12 @@
  * (it was away, or has just started) uses up nothing.
  */
 
+import { assert } from '../../protocol/assert.ts'
 import { limits } from '../../protocol/limits.ts'
 import { returnToQueue, writeCall } from './calls.ts'
 import { endCall, endingWithout } from './ending.ts'
 import { countAsLost } from './grants.ts'
-import { endLease, leaseEndMs } from './leases.ts'
+import { endLease, leaseEndMs, markSilent } from './leases.ts'
 import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
 
 const agentName = (ledger: Ledger, lease: Lease): string =>
@@ -44,7 +45,8 @@ export const loseAttempt = (
 
 const expire = (ledger: Ledger, lease: Lease, now: Now, effects: Effect[]): void => {
   const call = ledger.calls.get(lease.key.call)
-  if (lease.isOver || call === undefined) {
+  assert(lease.isOver === (call === undefined), 'a lease is over with its call')
+  if (call === undefined) {
     endLease(ledger, lease, effects)
     return
   }
@@ -52,15 +54,14 @@ const expire = (ledger: Ledger, lease: Lease, now: Now, effects: Effect[]): void
     loseAttempt(ledger, lease, call, now, effects)
     return
   }
-  lease.silentSinceMs ??= now.ms
-  if (now.ms - lease.silentSinceMs >= limits.lostAfterMs) {
-    loseAttempt(ledger, lease, call, now, effects)
-  }
+  markSilent(lease, now.ms)
+  if (now.ms - (lease.silentSinceMs ?? now.ms) < limits.lostAfterMs) return
+  loseAttempt(ledger, lease, call, now, effects)
 }
 
 /** Looks at every lease: there are as many as slots in use, not as many as calls. */
 export const expireLeases = (ledger: Ledger, now: Now, effects: Effect[]): void => {
-  for (const lease of [...ledger.leases.values()]) {
+  for (const lease of ledger.leases.values()) {
     if (now.ms > leaseEndMs(lease)) expire(ledger, lease, now, effects)
   }
 }
@@ -72,4 +73,18 @@ export const forgiveSilence = (ledger: Ledger, nowMs: number): void => {
     lease.silentSinceMs = null
   }
   for (const agent of ledger.agents.values()) agent.heardMs = nowMs
+}
+
+const RESTORED =
+  'the state was restored from a backup: it may have run since, and is not started twice'
+
+/**
+ * The state comes from a backup. What the lost coordinator did after it nobody knows: an at-most-once
+ * call that lives in the backup may have run to its end since, whether it had an attempt then or not.
+ */
+export const endAtMostOnce = (ledger: Ledger, now: Now, effects: Effect[]): void => {
+  for (const call of ledger.calls.values()) {
+    if (!call.terms.atMostOnce) continue
+    endCall(ledger, call, endingWithout(call, 'AGENT_LOST', RESTORED), now, effects)
+  }
 }

@@ -1,24 +1,18 @@
 /**
- * What runs next, and where. Pure.
+ * Where a call runs. Pure.
  *
- * Among the accounts whose head fits somewhere now, the lowest running/quota goes first, ties by
- * the oldest head. Among the agents with room, one that holds the image is preferred, then
- * the one with the most free slots. The cost is O(accounts that wait) + O(agents): the number of
- * waiting calls plays no part.
+ * Among the agents with room, one that holds the image is preferred, then the one with the most
+ * free slots, then the one known for longest. The cost is that of one short look at each agent with
+ * room: the number of waiting calls plays no part, and a mesh without room costs nothing.
  */
 
 import { imageKey } from '../../protocol/image.ts'
-import { limits } from '../../protocol/limits.ts'
-import type { Account, Agent, Call, Terms } from './state.ts'
+import type { Agent, Terms } from './state.ts'
 
-const hasLabels = (agent: Agent, terms: Terms): boolean =>
-  Object.entries(terms.constraints).every(([name, value]) => agent.hello.labels[name] === value)
-
-const holdsImage = (agent: Agent, terms: Terms): boolean => agent.images.has(imageKey(terms.image))
-
-/** It could run it, and has the image or can get it. */
-export const canRunHere = (agent: Agent, terms: Terms): boolean =>
-  couldRun(agent, terms) && (terms.isAnywhere || holdsImage(agent, terms))
+const hasLabels = ({ hello }: Agent, { constraints }: Terms): boolean => {
+  for (const name in constraints) if (hello.labels[name] !== constraints[name]) return false
+  return true
+}
 
 /** By its last hello: whether it could ever run such a call, were it present and empty. */
 export const couldRun = (agent: Agent, terms: Terms): boolean =>
@@ -28,90 +22,56 @@ export const couldRun = (agent: Agent, terms: Terms): boolean =>
   (terms.runtime === '' || agent.hello.runtimes.includes(terms.runtime)) &&
   hasLabels(agent, terms)
 
-export const isOpen = (agent: Agent, nowMs: number): boolean =>
-  agent.session !== 0 &&
-  nowMs - agent.heardMs <= limits.silentAgentMs &&
-  !agent.draining &&
-  agent.pausedUntilMs <= nowMs &&
-  agent.advert?.engineUp !== false
-
-/** By the leases alone. */
-export const hasRoom = (agent: Agent, terms: Pick<Terms, 'memoryBytes'>): boolean =>
-  agent.slotsUsed < agent.hello.slots &&
-  agent.memoryUsedBytes + terms.memoryBytes <= agent.hello.memoryBytes
-
-export const slotsFree = (agent: Agent): number =>
-  agent.hello.slots - agent.slotsUsed - agent.heard.size
-
-/** Attempts that it runs without a lease take their room as well. */
-export const memoryFreeBytes = (agent: Agent): number => {
-  let bytes = agent.hello.memoryBytes - agent.memoryUsedBytes
-  for (const call of agent.heard.values()) bytes -= call.terms.memoryBytes
-  return bytes
-}
+/** It could run it, and has the image or can get it. */
+export const canRunHere = (agent: Agent, terms: Terms): boolean =>
+  couldRun(agent, terms) && (terms.isAnywhere || agent.images.has(imageKey(terms.image)))
 
 /** What is left beside the room that is held for another account's head. */
 const hasFreeRoom = (agent: Agent, terms: Terms): boolean => {
   const held = agent.reservedFor
-  const isHeld = held !== null && held.terms.accountId !== terms.accountId
-  const slots = slotsFree(agent) - (isHeld ? 1 : 0)
-  const bytes = memoryFreeBytes(agent) - (isHeld ? held.terms.memoryBytes : 0)
-  return slots > 0 && terms.memoryBytes <= bytes
+  if (held === null || held.terms.accountId === terms.accountId) {
+    return agent.slotsFree > 0 && terms.memoryBytes <= agent.memoryFreeBytes
+  }
+  return agent.slotsFree > 1 && terms.memoryBytes <= agent.memoryFreeBytes - held.terms.memoryBytes
 }
 
-const fitsNow = (agent: Agent, terms: Terms, nowMs: number): boolean =>
-  isOpen(agent, nowMs) && hasFreeRoom(agent, terms) && canRunHere(agent, terms)
+/** `holdsImage` and the rest of the best so far decide; ranks are never equal. */
+const isBetter = (
+  one: Agent,
+  isOneHolder: boolean,
+  best: Agent,
+  isBestHolder: boolean,
+): boolean => {
+  if (isOneHolder !== isBestHolder) return isOneHolder
+  if (one.slotsFree !== best.slotsFree) return one.slotsFree > best.slotsFree
+  return one.rank < best.rank
+}
 
-export const pickAgent = (
-  agents: Iterable<Agent>,
-  terms: Terms,
-  nowMs: number,
-): Agent | undefined => {
+/** Of agents that are open and have a slot left. */
+export const pickAgent = (roomy: readonly Agent[], terms: Terms): Agent | undefined => {
+  const key = imageKey(terms.image)
   let best: Agent | undefined
-  let bestScore = -1
-  for (const agent of agents) {
-    if (!fitsNow(agent, terms, nowMs)) continue
-    const score = (holdsImage(agent, terms) ? 1e9 : 0) + slotsFree(agent)
-    if (score > bestScore) {
-      best = agent
-      bestScore = score
-    }
+  let isBestHolder = false
+  for (const agent of roomy) {
+    if (!hasFreeRoom(agent, terms) || !couldRun(agent, terms)) continue
+    const isHolder = agent.images.has(key)
+    if (!isHolder && !terms.isAnywhere) continue
+    if (best !== undefined && !isBetter(agent, isHolder, best, isBestHolder)) continue
+    best = agent
+    isBestHolder = isHolder
   }
   return best
 }
 
-/** The account whose head goes next; `isBlocked` ones have a head that found no room this time. */
-export const pickAccount = (
-  accounts: Iterable<Account>,
-  isBlocked: (account: Account) => boolean,
-): { account: Account; call: Call } | undefined => {
-  let best: { account: Account; call: Call } | undefined
-  let bestShare = Number.POSITIVE_INFINITY
-  for (const account of accounts) {
-    if (account.leases >= account.quota || isBlocked(account)) continue
-    const call = account.queue.head()
-    if (call === undefined) continue
-    const share = account.leases / account.quota
-    if (
-      share < bestShare ||
-      (share === bestShare && best !== undefined && call.seq < best.call.seq)
-    ) {
-      best = { account, call }
-      bestShare = share
-    }
-  }
-  return best
-}
-
-/** Why a call cannot run now, for people. */
-export const whyNotPlaced = (agents: Iterable<Agent>, terms: Terms, nowMs: number): string => {
+/** Why a call cannot run now, for people: it looks at every agent. */
+export const whyNotPlaced = (agents: Iterable<Agent>, terms: Terms): string => {
   const all = [...agents].filter((agent) => agent.session !== 0)
   if (all.length === 0) return 'no agent is connected'
   const able = all.filter((agent) => couldRun(agent, terms))
   if (able.length === 0) {
     return `none of ${all.length} agents could run it (memory, platform, runtime or constraints)`
   }
-  const open = able.filter((agent) => isOpen(agent, nowMs))
+  const open = able.filter((agent) => agent.isOpen)
   if (open.length === 0)
     return `${able.length} agents could run it, but drain, are silent or have no engine`
   return `${open.length} agents could run it, but have no room`
@@ -124,7 +84,7 @@ export const pickAgentForPull = (agents: Iterable<Agent>): Agent | undefined => 
     // Without a platform it has not yet seen its engine.
     const hasEngine = agent.advert?.engineUp !== false && agent.hello.platform !== ''
     if (agent.session === 0 || !hasEngine) continue
-    if (best === undefined || slotsFree(agent) > slotsFree(best)) best = agent
+    if (best === undefined || agent.slotsFree > best.slotsFree) best = agent
   }
   return best
 }

@@ -11,15 +11,24 @@
  */
 
 import { limits } from '../../protocol/limits.ts'
-import { isLive } from './calls.ts'
-import { canRunHere, isOpen, memoryFreeBytes, slotsFree } from './placement.ts'
+import { delayOf, heardOf } from './delay.ts'
+import { gainRoom } from './line.ts'
+import { canRunHere } from './placement.ts'
 import type { Account, Agent, Call, Lease, Ledger } from './state.ts'
+
+/** Room that is held for the head of an account. */
+export interface Reservation {
+  readonly call: Call
+  readonly agent: Agent
+  readonly untilMs: number
+}
 
 export const endReservation = (ledger: Ledger, accountId: string): void => {
   const reservation = ledger.reservations.get(accountId)
   if (reservation === undefined) return
   ledger.reservations.delete(accountId)
   reservation.agent.reservedFor = null
+  gainRoom(ledger.line)
 }
 
 /** When the lease must have ended, by the function's timeout; its container may end before. */
@@ -32,8 +41,8 @@ const endsMs = (ledger: Ledger, lease: Lease, nowMs: number): number => {
 
 /** When the agent must have room for the call. */
 const roomMs = (ledger: Ledger, agent: Agent, call: Call, nowMs: number): number => {
-  let slots = slotsFree(agent)
-  let bytes = memoryFreeBytes(agent)
+  let slots = agent.slotsFree
+  let bytes = agent.memoryFreeBytes
   const ends = [...agent.leases].map((lease) => ({ lease, ms: endsMs(ledger, lease, nowMs) }))
   ends.sort((a, b) => a.ms - b.ms)
   for (const { lease, ms } of ends) {
@@ -54,7 +63,7 @@ const pickForReservation = (
   let bestMs = Infinity
   for (const agent of ledger.agents.values()) {
     const isFree = agent.reservedFor === null && agent !== former
-    if (!isFree || !isOpen(agent, nowMs) || !canRunHere(agent, call.terms)) continue
+    if (!isFree || !agent.isOpen || !canRunHere(agent, call.terms)) continue
     const ms = roomMs(ledger, agent, call, nowMs)
     if (best === undefined || ms < bestMs) {
       best = agent
@@ -64,11 +73,12 @@ const pickForReservation = (
   return best
 }
 
-const isStanding = (ledger: Ledger, call: Call, agent: Agent, nowMs: number): boolean =>
-  isLive(ledger, call) &&
+/** Its call waits, for room and not for quota, and the agent is one that could take it. */
+const isStanding = (ledger: Ledger, { call, agent }: Reservation): boolean =>
   call.state === 'queued' &&
+  ledger.accounts.get(call.terms.accountId)?.turn.place !== 'idle' &&
   ledger.agents.get(agent.id) === agent &&
-  isOpen(agent, nowMs)
+  agent.isOpen
 
 const reserve = (
   ledger: Ledger,
@@ -81,27 +91,49 @@ const reserve = (
   const agent =
     pickForReservation(ledger, call, nowMs, former) ??
     pickForReservation(ledger, call, nowMs, undefined)
-  if (agent === undefined) return
+  if (agent === undefined) {
+    // Nobody could hold it: it is asked again when it has waited as long once more.
+    delayOf(call).roomMs = 0
+    return
+  }
   agent.reservedFor = call
   ledger.reservations.set(account.id, { call, agent, untilMs: nowMs + limits.reservationMs })
 }
 
+/** Ends what is over; which agents were held to the end of their time, by account. */
+const endOver = (ledger: Ledger, nowMs: number): Map<string, Agent> => {
+  const formers = new Map<string, Agent>()
+  for (const [accountId, reservation] of ledger.reservations) {
+    const isOver = nowMs >= reservation.untilMs
+    if (!isOver && isStanding(ledger, reservation)) continue
+    endReservation(ledger, accountId)
+    if (isOver) formers.set(accountId, reservation.agent)
+  }
+  return formers
+}
+
+/** Heads that have waited for room for long enough, the oldest first. */
+const headsWithoutRoom = (ledger: Ledger): { account: Account; head: Call }[] => {
+  const heads: { account: Account; head: Call }[] = []
+  for (const account of ledger.line.blocked.items()) {
+    const head = account.queue.head()
+    const roomMs = head?.delay?.roomMs ?? 0
+    if (head === undefined || roomMs < limits.reserveAfterMs || heardOf(head).length > 0) continue
+    if (!ledger.reservations.has(account.id)) heads.push({ account, head })
+  }
+  return heads.sort((left, right) => left.head.seq - right.head.seq)
+}
+
 /** With every tick: what is over ends, and heads that waited long enough get theirs. */
 export const renewReservations = (ledger: Ledger, nowMs: number): void => {
-  const formers = new Map<string, Agent>()
-  for (const [accountId, { call, agent, untilMs }] of ledger.reservations) {
-    const isOver = nowMs >= untilMs
-    if (!isOver && isStanding(ledger, call, agent, nowMs)) continue
-    endReservation(ledger, accountId)
-    if (isOver) formers.set(accountId, agent)
-  }
-  const open = [...ledger.agents.values()].filter((agent) => isOpen(agent, nowMs)).length
+  const formers = endOver(ledger, nowMs)
+  const heads = headsWithoutRoom(ledger)
+  if (heads.length === 0) return
+  let open = 0
+  for (const agent of ledger.agents.values()) if (agent.isOpen) open += 1
   const most = Math.max(1, Math.floor(open / 2))
-  for (const account of ledger.accounts.values()) {
+  for (const { account, head } of heads.slice(0, limits.reservationsPerTickMax)) {
     if (ledger.reservations.size >= most) return
-    if (ledger.reservations.has(account.id) || account.leases >= account.quota) continue
-    const head = account.queue.head()
-    if (head === undefined || head.heard.length > 0 || head.roomMs < limits.reserveAfterMs) continue
     reserve(ledger, account, head, nowMs, formers.get(account.id))
   }
 }

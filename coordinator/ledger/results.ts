@@ -8,7 +8,9 @@
  */
 
 import { type AttemptKey, type AttemptResult, attemptName } from '../../protocol/call.ts'
-import { leasesOf, returnToQueue, setAside, writeCall } from './calls.ts'
+import { setAside } from './aside.ts'
+import { leasesOf, returnToQueue, writeCall } from './calls.ts'
+import { delayOf, heardOf } from './delay.ts'
 import { bodyOf, endCall } from './ending.ts'
 import { countAsAlive, countAsLost, dropGrant, grantOf, unhear } from './grants.ts'
 import { endLease, leaseOf } from './leases.ts'
@@ -25,6 +27,7 @@ export const commitResult = (
 ): void => {
   const lease = leaseOf(ledger, key, agentId)
   const call = ledger.calls.get(key.call)
+  const attemptMs = lease === undefined ? 0 : now.ms - lease.grantedMs
   if (lease !== undefined) endLease(ledger, lease, effects)
   const grant = call === undefined ? undefined : grantOf(call, key, agentId)
   if (call === undefined || grant === undefined) {
@@ -35,9 +38,11 @@ export const commitResult = (
   unhear(ledger, call, key)
   const isLeaving = result.code === 'AGENT_LOST' && ledger.agents.get(agentId)?.draining === true
   const isAnotherAlive =
-    call.heard.length > 0 || leasesOf(ledger, call).some((other) => !other.isOver)
-  const standing = { ...call, isAnotherAlive, isSpared: grant.isLost || isLeaving }
-  const decision = decideResult(standing, result, now.ms)
+    heardOf(call).length > 0 || leasesOf(ledger, call).some((other) => !other.isOver)
+  const decision = decideResult(
+    { ...standingOf(call, attemptMs), isAnotherAlive, isSpared: grant.isLost || isLeaving },
+    result,
+  )
   if (decision.kind === 'final') {
     endCall(ledger, call, { ...result, key, agentId }, now, effects)
     // An owed body is acknowledged when it was delivered or written.
@@ -51,6 +56,16 @@ export const commitResult = (
   acknowledge(ledger, agentId, key, effects)
 }
 
+/** The pause before an attempt that failed to start, and the attempt itself, are time of failing. */
+const standingOf = (call: Call, attemptMs: number) => {
+  const { failedForMs, pauseMs } = call.delay ?? { failedForMs: 0, pauseMs: 0 }
+  const { terms, attemptsLost, exitRetries } = call
+  return {
+    ...{ terms, attemptsLost, exitRetries, pauseMs },
+    failedForMs: failedForMs + pauseMs + attemptMs,
+  }
+}
+
 const tryAgain = (
   ledger: Ledger,
   call: Call,
@@ -61,8 +76,11 @@ const tryAgain = (
 ): void => {
   if (decision.usesUp) countAsLost(call, key)
   if (result.code === 'CALL_EXITED') call.exitRetries += 1
-  call.pauseMs = decision.pauseMs
-  call.failingSinceMs = decision.failingSinceMs
+  if (call.delay !== null || decision.pauseMs > 0) {
+    const delay = delayOf(call)
+    delay.pauseMs = decision.pauseMs
+    delay.failedForMs = decision.failedForMs
+  }
   // It may wait already, its lease having been lost before: then it stays in its place.
   if (call.state !== 'leased' && call.state !== 'running') return
   if (decision.pauseMs === 0) returnToQueue(ledger, call, result.message)
@@ -151,7 +169,7 @@ export const giveUpOwed = (
   named: ReadonlySet<string>,
   effects: Effect[],
 ): void => {
-  for (const owed of [...ledger.owed.values()]) {
+  for (const owed of ledger.owed.values()) {
     if (!owed.isInherited || owed.agentId !== agentId || named.has(attemptName(owed.key))) continue
     giveUp(ledger, owed, effects)
   }
@@ -159,7 +177,7 @@ export const giveUpOwed = (
 
 /** Bodies whose agent stayed away for as long as a history row stays. */
 export const expireOwed = (ledger: Ledger, nowMs: number, effects: Effect[]): void => {
-  for (const owed of [...ledger.owed.values()]) {
+  for (const owed of ledger.owed.values()) {
     if (owed.untilMs <= nowMs) giveUp(ledger, owed, effects)
   }
 }

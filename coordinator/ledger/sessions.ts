@@ -1,5 +1,5 @@
 /**
- * What agents say of themselves: connecting with a report, heartbeats, leaving.
+ * What agents say of their attempts: the report that a connection opens with, and heartbeats.
  *
  * An agent that connects is answered for each attempt it holds: keep (its lease is renewed or
  * restored, or the call waits for it), cancel (the call has ended or gone on without it), and for
@@ -10,66 +10,16 @@
 
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import type { Hello, Verdict } from '../../protocol/messages.ts'
-import { isLive, returnToQueue, setState, writeCall } from './calls.ts'
-import { countAsAlive, dropGrant, grantOf, hear, unhear, unhearAgent } from './grants.ts'
-import { endLease, leaseOf, renewLease, takeSlot } from './leases.ts'
+import { bringBackHopeless } from './aside.ts'
+import { returnToQueue, startCall, writeCall } from './calls.ts'
+import { countAsAlive, dropGrant, grantOf, hear, unhear } from './grants.ts'
+import { endLease, leaseOf, renewLease } from './leases.ts'
+import { changeMembership } from './line.ts'
 import { loseAttempt } from './lost.ts'
-import { couldRun } from './placement.ts'
+import { introduceAgent, tellDrain } from './members.ts'
 import { giveUpOwed, owedOf } from './results.ts'
+import { review } from './room.ts'
 import type { Agent, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
-
-/** A member as its last hello described it, while it is away. */
-export const rememberAgent = (
-  ledger: Ledger,
-  id: string,
-  name: string,
-  hello: Agent['hello'],
-  nowMs: number,
-  isDrained = false,
-): Agent => {
-  const agent: Agent = {
-    id,
-    name,
-    session: 0,
-    hello,
-    draining: hello.draining,
-    isDrained,
-    advert: null,
-    images: new Set(),
-    slotsUsed: 0,
-    memoryUsedBytes: 0,
-    leases: new Set(),
-    heard: new Map(),
-    heardMs: nowMs,
-    reservedFor: null,
-    pausedUntilMs: 0,
-    pauseMs: 0,
-  }
-  ledger.agents.set(id, agent)
-  return agent
-}
-
-const agentFrom = (
-  ledger: Ledger,
-  event: Extract<LedgerEvent, { type: 'connect' }>,
-  nowMs: number,
-): Agent => {
-  const { type: _type, attempts: _attempts, outbox: _outbox, ...hello } = event.hello
-  const agent =
-    ledger.agents.get(event.agentId) ??
-    rememberAgent(ledger, event.agentId, event.name, hello, nowMs)
-  unhearAgent(agent)
-  agent.name = event.name
-  agent.session = event.session
-  agent.hello = hello
-  agent.draining = hello.draining || agent.isDrained
-  // Its adverts are numbered anew; which images it holds it still holds.
-  agent.advert = null
-  agent.heardMs = nowMs
-  agent.pausedUntilMs = 0
-  agent.pauseMs = 0
-  return agent
-}
 
 /** What an attempt that its agent holds is told. */
 const judgeHeld = (
@@ -86,7 +36,7 @@ const judgeHeld = (
   if (owedOf(ledger, key, agent.id) !== undefined) return 'keep'
   if (call === undefined || grantOf(call, key, agent.id) === undefined) return 'cancel'
   if (lease !== undefined) {
-    if (isRunning && call.state === 'leased') setState(ledger, call, 'running')
+    if (isRunning && call.state === 'leased') startCall(ledger, call)
     return 'keep'
   }
   // Its lease was lost. A newer attempt goes first; else the call waits for this one.
@@ -96,7 +46,7 @@ const judgeHeld = (
 }
 
 const waitFor = (ledger: Ledger, agent: Agent, call: Call, key: AttemptKey): void => {
-  hear(agent, call, key)
+  hear(ledger, agent, call, key)
   if (call.state === 'aside') returnToQueue(ledger, call, 'its attempt was heard of again')
 }
 
@@ -178,14 +128,6 @@ export const attemptGone = (
   if (call !== undefined) returnToQueue(ledger, call, 'its attempt was cancelled')
 }
 
-/** Calls that no member could run until this one came. */
-const bringBackHopeless = (ledger: Ledger, agent: Agent): void => {
-  for (const { call } of [...ledger.aside.items()]) {
-    const isAside = call.state === 'aside' && call.isHopeless && isLive(ledger, call)
-    if (isAside && couldRun(agent, call.terms)) returnToQueue(ledger, call, '')
-  }
-}
-
 export const connectAgent = (
   ledger: Ledger,
   event: Extract<LedgerEvent, { type: 'connect' }>,
@@ -193,10 +135,7 @@ export const connectAgent = (
   effects: Effect[],
 ): void => {
   const { hello } = event
-  const agent = agentFrom(ledger, event, now.ms)
-  for (const lease of ledger.leases.values()) {
-    if (lease.agentId === agent.id) takeSlot(agent, lease)
-  }
+  const agent = introduceAgent(ledger, event, now.ms)
   const verdicts: Verdict[] = []
   for (const { key, running } of hello.attempts) {
     verdicts.push({ key, verdict: judgeHeld(ledger, agent, key, running, now.ms) })
@@ -209,35 +148,9 @@ export const connectAgent = (
   }
   settleUnnamed(ledger, agent, hello, now, effects)
   bringBackHopeless(ledger, agent)
+  changeMembership(ledger)
   effects.push({ type: 'welcome', agentId: agent.id, session: event.session, verdicts })
   if (agent.isDrained) tellDrain(agent, effects)
-}
-
-/** The operator's word on an agent; one that is away is told when it comes. */
-export const drainAgent = (
-  ledger: Ledger,
-  agentId: string,
-  draining: boolean,
-  effects: Effect[],
-): void => {
-  const agent = ledger.agents.get(agentId)
-  if (agent === undefined) return
-  agent.isDrained = draining
-  agent.draining = draining
-  tellDrain(agent, effects)
-}
-
-const tellDrain = (agent: Agent, effects: Effect[]): void => {
-  const { id: agentId, session, isDrained: draining } = agent
-  if (session === 0) return
-  effects.push({ type: 'send', agentId, order: { type: 'drain', session, draining } })
-}
-
-export const disconnectAgent = (ledger: Ledger, agentId: string, session: number): void => {
-  const agent = ledger.agents.get(agentId)
-  if (agent?.session !== session) return
-  agent.session = 0
-  unhearAgent(agent)
 }
 
 export const heartbeat = (
@@ -250,6 +163,7 @@ export const heartbeat = (
   const agent = ledger.agents.get(agentId)
   if (agent === undefined || agent.session === 0) return
   agent.heardMs = nowMs
+  if (!agent.isOpen) review(ledger, agent)
   for (const key of keys) {
     const lease = leaseOf(ledger, key, agentId)
     if (lease === undefined && judgeHeld(ledger, agent, key, true, nowMs) === 'cancel') {

@@ -13,8 +13,13 @@ import type { CoordinatorOrder, Hello, Verdict } from '../../protocol/messages.t
 import type { CallEnd, LogEntry } from '../log-cache.ts'
 import type { HistoryRow } from '../rows.ts'
 import type { Operation } from '../store.ts'
+import type { Aside } from './aside.ts'
+import type { CallList } from './call-list.ts'
+import type { Delay } from './delay.ts'
 import type { Heap } from './heap.ts'
+import type { Line, Turn } from './line.ts'
 import type { Queue } from './queue.ts'
+import type { Reservation } from './reservations.ts'
 
 /** What one revision of a function asks of queue, placement and retries; shared by its calls. */
 export interface Terms {
@@ -49,39 +54,29 @@ export interface Grant {
  * aside    out of the queue with a reason: in back-off, or no member could ever run it
  * leased   an attempt was granted and has not said that it started
  * running  an attempt has started
+ * ended    has its final state and is in no book any more; what still holds it drops it
  */
-type LiveState = 'queued' | 'aside' | 'leased' | 'running'
+export type LiveState = 'queued' | 'aside' | 'leased' | 'running' | 'ended'
 
+/** A million of them wait in memory: what few have is in `delay`. */
 export interface Call {
   readonly id: string
   readonly seq: number
   readonly terms: Terms
-  readonly accepted: string
+  /** By the wall clock, for people. */
+  readonly acceptedMs: number
   readonly payloadBytes: number
   state: LiveState
   /** A client waits on the call's own request: its output is owed to it, not to the cache. */
   sync: boolean
   /** Every attempt that may still report a result. */
-  granted: Grant[]
+  granted: readonly Grant[]
   lastAttempt: number
   /** Attempts used up: those that started and were lost. */
   attemptsLost: number
   exitRetries: number
-  /** Since when the platform failed it, for the bound on retries; null while it does not. */
-  failingSinceMs: number | null
-  pauseMs: number
-  asideSinceMs: number
-  asideUntilMs: number
-  /** Aside because no member could run it: a member that could brings it back at once. */
-  isHopeless: boolean
-  /** How long it was head with quota free, or aside: what queueTimeout counts. */
-  waitedMs: number
-  /** How long it was head with quota free and found no room: what a reservation waits for. */
-  roomMs: number
-  /** Lost attempts that are heard of again: it is not started elsewhere meanwhile. */
-  heard: readonly { readonly key: AttemptKey; readonly agentId: string }[]
-  /** Why it waits, for people. */
-  reason: string
+  /** What has kept it from running; null for most. */
+  delay: Delay | null
 }
 
 export interface Lease {
@@ -103,6 +98,8 @@ export interface Lease {
 /** What placement knows of a member; kept from its last hello while it is away. */
 export interface Agent {
   readonly id: string
+  /** The order in which members became known: the last word between equals. */
+  readonly rank: number
   name: string
   /** 0 while it is away. */
   session: number
@@ -124,16 +121,25 @@ export interface Agent {
   /** After a refusal it is offered nothing until then; the pause doubles. */
   pausedUntilMs: number
   pauseMs: number
+  /** What the above comes to, brought up to date by room.ts with each change. */
+  isOpen: boolean
+  slotsFree: number
+  memoryFreeBytes: number
+  /** Its place among those with room; -1 where it has none. */
+  roomyAt: number
 }
 
 export interface Account {
   readonly id: string
   quota: number
   leases: number
-  /** Calls that are not final and hold no lease, and their payloads. */
+  /** Calls that are not final, and the bytes of their payloads. */
+  live: number
+  payloadBytes: number
+  /** Those of them that hold no lease. */
   waiting: number
-  waitingBytes: number
   readonly queue: Queue<Call>
+  readonly turn: Turn
 }
 
 /** An output whose delivery to a synchronous client is under way, or was when we were killed. */
@@ -147,24 +153,13 @@ export interface Owed {
   readonly untilMs: number
 }
 
-/** Room that is held for the head of an account. */
-interface Reservation {
-  readonly call: Call
-  readonly agent: Agent
-  readonly untilMs: number
-}
-
-/** A call set aside until then; outdated where the call's own time differs. */
-interface Aside {
-  readonly call: Call
-  readonly untilMs: number
-}
-
 export interface FuncCounts {
   pending: number
   running: number
   /** Calls of each revision that are not final. */
   readonly revisions: Map<number, number>
+  /** All of them. */
+  readonly calls: CallList<Call>
 }
 
 export interface Ledger {
@@ -174,10 +169,20 @@ export interface Ledger {
   readonly accounts: Map<string, Account>
   readonly calls: Map<string, Call>
   readonly leases: Map<string, Lease>
+  /** The leases of each agent that has any, also of one that is not known yet. */
+  readonly agentLeases: Map<string, Set<Lease>>
   readonly agents: Map<string, Agent>
+  nextRank: number
+  /** Raised with every change of who is a member and of what its hello says. */
+  membership: number
+  /** Agents that are open and have a slot and memory left. */
+  readonly roomy: Agent[]
+  readonly line: Line
   readonly owed: Map<string, Owed>
   readonly counts: Map<string, FuncCounts>
   readonly aside: Heap<Aside>
+  /** Of those aside, the ones that no member could run. */
+  readonly hopeless: Map<Terms, Set<Call>>
   /** By account. */
   readonly reservations: Map<string, Reservation>
 }
@@ -230,6 +235,8 @@ export type LedgerEvent =
   | (Said & { readonly type: 'result'; readonly result: AttemptResult })
   /** The assignment could not be made: the stored payload is damaged. */
   | { readonly type: 'unassignable'; readonly key: AttemptKey; readonly message: string }
+  /** The state comes from a backup: what was decided after it is not known. */
+  | { readonly type: 'restored' }
   | { readonly type: 'tick' }
 
 export type Effect =

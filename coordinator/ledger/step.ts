@@ -10,25 +10,22 @@
 import { assert, assertNever } from '../../protocol/assert.ts'
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
-import { acceptCall, accountOf, isLive, logLine, returnToQueue, setState } from './calls.ts'
+import { accountOf } from './books.ts'
+import { acceptCall, logLine, startCall } from './calls.ts'
 import { dispatch } from './dispatch.ts'
 import { endCall, endingWithout } from './ending.ts'
-import { unhearAgent } from './grants.ts'
 import { createHeap } from './heap.ts'
 import { endLease, leaseOf } from './leases.ts'
-import { expireLeases, forgiveSilence } from './lost.ts'
+import { createLine, leaveLine, newTurn, wake } from './line.ts'
+import { endAtMostOnce, expireLeases, forgiveSilence } from './lost.ts'
+import { disconnectAgent, drainAgent, forgetAgent, setDraining, takeAdvert } from './members.ts'
 import { createQueue } from './queue.ts'
-import { renewReservations } from './reservations.ts'
-import { commitResult, expireOwed, giveUpOwed, settleDelivery } from './results.ts'
-import {
-  attemptGone,
-  connectAgent,
-  disconnectAgent,
-  drainAgent,
-  heartbeat,
-  neverStarted,
-} from './sessions.ts'
+import { endReservation, renewReservations } from './reservations.ts'
+import { commitResult, expireOwed, settleDelivery } from './results.ts'
+import { review } from './room.ts'
+import { attemptGone, connectAgent, heartbeat, neverStarted } from './sessions.ts'
 import type { Account, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
+import { countHeads, returnAside } from './waiting.ts'
 
 export const createLedger = (epoch: number, nowMs: number): Ledger => ({
   epoch,
@@ -37,10 +34,16 @@ export const createLedger = (epoch: number, nowMs: number): Ledger => ({
   accounts: new Map(),
   calls: new Map(),
   leases: new Map(),
+  agentLeases: new Map(),
   agents: new Map(),
+  nextRank: 0,
+  membership: 0,
+  roomy: [],
+  line: createLine(),
   owed: new Map(),
   counts: new Map(),
-  aside: createHeap((entry) => entry.untilMs),
+  aside: createHeap((left, right) => left.untilMs < right.untilMs),
+  hopeless: new Map(),
   reservations: new Map(),
 })
 
@@ -49,12 +52,29 @@ export const addAccount = (ledger: Ledger, id: string, quota: number): Account =
     id,
     quota,
     leases: 0,
+    live: 0,
+    payloadBytes: 0,
     waiting: 0,
-    waitingBytes: 0,
-    queue: createQueue<Call>((call) => call.state === 'queued' && isLive(ledger, call)),
+    queue: createQueue<Call>((call) => call.state === 'queued'),
+    turn: newTurn(),
   }
   ledger.accounts.set(id, account)
   return account
+}
+
+const setQuota = (ledger: Ledger, accountId: string, quota: number): void => {
+  const account = accountOf(ledger, accountId)
+  account.quota = quota
+  wake(ledger, account)
+}
+
+/** Leases of its ended calls stand until they end, without it. */
+const removeAccount = (ledger: Ledger, accountId: string): void => {
+  const account = accountOf(ledger, accountId)
+  assert(account.live === 0, 'an account without calls is removed')
+  endReservation(ledger, accountId)
+  leaveLine(ledger.line, account)
+  ledger.accounts.delete(accountId)
 }
 
 const onStarted = (ledger: Ledger, agentId: string, key: AttemptKey, effects: Effect[]): void => {
@@ -63,7 +83,7 @@ const onStarted = (ledger: Ledger, agentId: string, key: AttemptKey, effects: Ef
   const agent = ledger.agents.get(agentId)
   if (agent !== undefined) agent.pauseMs = 0
   if (call.state !== 'leased') return
-  setState(ledger, call, 'running')
+  startCall(ledger, call)
   effects.push(logLine(call, 'RUNNING'))
 }
 
@@ -83,55 +103,23 @@ const onRefused = (
       limits.retryPauseMsMax,
     )
     agent.pausedUntilMs = now.ms + agent.pauseMs
+    review(ledger, agent)
   }
   if (call !== undefined) neverStarted(ledger, call, key, agentId, effects)
   else if (lease !== undefined) endLease(ledger, lease, effects)
 }
 
-const forgetAgent = (ledger: Ledger, agentId: string, effects: Effect[]): void => {
-  const agent = ledger.agents.get(agentId)
-  if (agent !== undefined) unhearAgent(agent)
-  ledger.agents.delete(agentId)
-  giveUpOwed(ledger, agentId, new Set(), effects)
-}
-
-const endUnplaced = (ledger: Ledger, call: Call, now: Now, effects: Effect[]): void => {
-  const why = `not placed within ${call.terms.queueTimeoutMs / 1000} s: ${call.reason}`
-  endCall(ledger, call, endingWithout(call, 'NOT_PLACED', why), now, effects)
-}
-
-/** Pauses that are over: back to the queue, or out of time. */
-const returnAside = (ledger: Ledger, now: Now, effects: Effect[]): void => {
-  for (let next = ledger.aside.peek(); next !== undefined; next = ledger.aside.peek()) {
-    if (next.untilMs > now.ms) return
-    ledger.aside.pop()
-    const { call } = next
-    const isCurrent = call.state === 'aside' && call.asideUntilMs === next.untilMs
-    if (!isCurrent || !isLive(ledger, call)) continue
-    call.waitedMs += now.ms - call.asideSinceMs
-    if (call.waitedMs >= call.terms.queueTimeoutMs) endUnplaced(ledger, call, now, effects)
-    else returnToQueue(ledger, call, call.reason)
-  }
-}
-
 const onTick = (ledger: Ledger, now: Now, effects: Effect[]): void => {
   const passedMs = now.ms - ledger.lastTickMs
   ledger.lastTickMs = now.ms
+  // While the coordinator itself was away nobody could have placed anything or been heard.
   const wasAway = passedMs > limits.leaseMarginMs
   if (wasAway) forgiveSilence(ledger, now.ms)
+  else countHeads(ledger, passedMs, now, effects)
   expireLeases(ledger, now, effects)
   expireOwed(ledger, now.ms, effects)
   returnAside(ledger, now, effects)
-  for (const account of ledger.accounts.values()) {
-    const head = account.leases < account.quota ? account.queue.head() : undefined
-    if (head === undefined || head.heard.length > 0) continue
-    // While the coordinator itself was away nobody could have placed it.
-    head.waitedMs += wasAway ? 0 : passedMs
-    head.roomMs += wasAway ? 0 : passedMs
-    if (head.waitedMs < head.terms.queueTimeoutMs) continue
-    account.queue.take()
-    endUnplaced(ledger, head, now, effects)
-  }
+  for (const agent of ledger.agents.values()) review(ledger, agent)
   renewReservations(ledger, now.ms)
 }
 
@@ -147,7 +135,8 @@ const cancelCall = (ledger: Ledger, callId: string, now: Now, effects: Effect[])
   )
 }
 
-const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[]): void => {
+/** What the event itself does; what can run after it is placed by dispatch(). */
+export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[]): void => {
   switch (event.type) {
     case 'accept':
       acceptCall(ledger, event, now, effects)
@@ -162,19 +151,18 @@ const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[])
       settleDelivery(ledger, event.callId, effects, event.body)
       return
     case 'quota':
-      accountOf(ledger, event.accountId).quota = event.quota
+      setQuota(ledger, event.accountId, event.quota)
       return
     case 'remove-account':
-      assert(
-        accountOf(ledger, event.accountId).waiting === 0,
-        'an account without calls is removed',
-      )
-      ledger.accounts.delete(event.accountId)
+      removeAccount(ledger, event.accountId)
       return
     case 'remove-func':
-      for (const call of [...ledger.calls.values()]) {
-        if (call.terms.funcId === event.funcId) cancelCall(ledger, call.id, now, effects)
+      for (const call of [...(ledger.counts.get(event.funcId)?.calls ?? [])]) {
+        cancelCall(ledger, call.id, now, effects)
       }
+      return
+    case 'restored':
+      endAtMostOnce(ledger, now, effects)
       return
     case 'connect':
       connectAgent(ledger, event, now, effects)
@@ -185,23 +173,15 @@ const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[])
     case 'forget':
       forgetAgent(ledger, event.agentId, effects)
       return
-    case 'advert': {
-      const agent = ledger.agents.get(event.agentId)
-      if (agent === undefined) return
-      // Gossip may bring an older one later.
-      if (agent.advert !== null && event.advert.sequence <= agent.advert.sequence) return
-      agent.advert = event.advert
-      agent.images = new Set(event.advert.images)
+    case 'advert':
+      takeAdvert(ledger, event.agentId, event.advert)
       return
-    }
     case 'drain':
       drainAgent(ledger, event.agentId, event.draining, effects)
       return
-    case 'draining': {
-      const agent = ledger.agents.get(event.agentId)
-      if (agent !== undefined) agent.draining = event.draining
+    case 'draining':
+      setDraining(ledger, event.agentId, event.draining)
       return
-    }
     case 'heartbeat':
       heartbeat(ledger, event.agentId, event.keys, now.ms, effects)
       return

@@ -3,11 +3,10 @@
  * as they were at any moment, replayed row by row.
  */
 
+import { parseCallRow, type Trials } from '../../coordinator/call-row.ts'
 import {
-  type CallRow,
   type HistoryRow,
   type LeaseRow,
-  parseCallRow,
   parseHistoryRow,
   parseLeaseRow,
   parseOutputRow,
@@ -29,6 +28,20 @@ export class Violation extends Error {
   }
 }
 
+/** What a row on disk says of a call. */
+export interface CallFacts {
+  readonly id: string
+  readonly seq: number
+  readonly funcId: string
+  readonly revision: number
+  readonly granted: Trials['granted']
+}
+
+export const callFactsOf = ({ key, value }: WrittenRow): CallFacts => {
+  const { id, funcId, revision, trials } = parseCallRow(value)
+  return { id, seq: Number(key), funcId, revision, granted: trials?.granted ?? [] }
+}
+
 /** A coordinator's disk, as far as the invariants are about it. */
 export interface DiskState {
   readonly quotas: Map<string, number>
@@ -39,7 +52,7 @@ export interface DiskState {
     readonly untilMs: number
   }[]
   /** By id. */
-  readonly calls: Map<string, CallRow>
+  readonly calls: Map<string, CallFacts>
   readonly leases: Map<string, LeaseRow>
   readonly leasedOnce: Set<string>
   readonly history: Map<string, HistoryRow>
@@ -62,7 +75,8 @@ const quotaOf = (value: unknown): number => {
   return quota
 }
 
-const putRow = (disk: DiskState, { table, key, value }: WrittenRow, atMs: number): void => {
+const putRow = (disk: DiskState, written: WrittenRow, atMs: number): void => {
+  const { table, key, value } = written
   if (table === 'account') {
     const former = disk.quotas.get(key)
     if (former !== undefined) {
@@ -70,7 +84,7 @@ const putRow = (disk: DiskState, { table, key, value }: WrittenRow, atMs: number
     }
     disk.quotas.set(key, quotaOf(value))
   } else if (table === 'call') {
-    const row = parseCallRow(value)
+    const row = callFactsOf(written)
     disk.calls.set(row.id, row)
   } else if (table === 'lease') {
     const row = parseLeaseRow(value)
@@ -128,7 +142,7 @@ const sortOutputs = (disk: DiskState | undefined): void => {
 export interface CallStory {
   readonly id: string
   /** As its first row on disk said. */
-  readonly row: CallRow | null
+  readonly row: CallFacts | null
   readonly submitted: Seen<'submitted'> | null
   /** When its client was told its id. */
   readonly acceptedMs: number | null
@@ -191,10 +205,11 @@ const tellStories = (
     call.acceptedMs = atMs
   }
   for (const { rows, atMs } of of('committed')) {
-    for (const { type, table, value } of rows) {
+    for (const written of rows) {
+      const { type, table, value } = written
       if (type !== 'put') continue
       if (table === 'call') {
-        const row = parseCallRow(value)
+        const row = callFactsOf(written)
         const call = story(row.id)
         call.row ??= row
         call.rowMs ??= atMs

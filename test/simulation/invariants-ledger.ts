@@ -1,15 +1,10 @@
 /** Invariants of what was decided, as the coordinators' disks show it. */
 
-import {
-  type LeaseRow,
-  parseCallRow,
-  parseHistoryRow,
-  parseLeaseRow,
-} from '../../coordinator/rows.ts'
+import { type LeaseRow, parseHistoryRow, parseLeaseRow } from '../../coordinator/rows.ts'
 import { isPlatformFailure } from '../../protocol/call.ts'
 import { isErrorCode } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
-import { type DiskState, type Evidence, type Seen, Violation } from './evidence.ts'
+import { callFactsOf, type DiskState, type Evidence, type Seen, Violation } from './evidence.ts'
 import type { WrittenRow } from './history.ts'
 
 const at = (ms: number): string => `${(ms / 1000).toFixed(3)} s`
@@ -40,7 +35,8 @@ const acceptedIsDurable = ({ calls }: Evidence): void => {
 }
 
 /** First leases of an account are in the order of acceptance, but for calls that are set aside. */
-const inOrder = ({ replay, wasAside }: Evidence): void =>
+const inOrder = ({ replay, wasAside, functions }: Evidence): void => {
+  const accountOf = (funcId: string): string | undefined => functions.get(funcId)?.[0]?.accountId
   replay({
     row({ type, table, value }, disk, batch) {
       if (type !== 'put' || table !== 'lease') return
@@ -49,7 +45,7 @@ const inOrder = ({ replay, wasAside }: Evidence): void =>
       if (granted === undefined || disk.leasedOnce.has(key.call)) return
       for (const other of disk.calls.values()) {
         const isPassed =
-          other.accountId === granted.accountId &&
+          accountOf(other.funcId) === accountOf(granted.funcId) &&
           other.seq < granted.seq &&
           !disk.leasedOnce.has(other.id)
         if (isPassed && !wasAside(other.id, batch.sinceMs, batch.atMs)) {
@@ -58,6 +54,7 @@ const inOrder = ({ replay, wasAside }: Evidence): void =>
       }
     },
   })
+}
 
 const checkQuota = (lease: LeaseRow, disk: DiskState, batch: Seen<'committed'>): void => {
   const held = [...disk.leases.values()].filter((one) => one.accountId === lease.accountId).length
@@ -219,8 +216,8 @@ const leaseHolds = ({ observations, of, functions }: Evidence): void => {
     of('agent').flatMap(({ agentId, what }) => (what === 'loses its store' ? [agentId] : [])),
   )
   const leastMs = limits.leaseMsMin * (1 + limits.leaseMarginRatio) + limits.leaseMarginMs
-  const checkLost = (value: unknown, atMs: number): void => {
-    const row = parseCallRow(value)
+  const checkLost = (written: WrittenRow, atMs: number): void => {
+    const row = callFactsOf(written)
     const isOnce = functions.get(row.funcId)?.[0]?.atMostOnce === true
     for (const { attempt, epoch, agentId, isLost } of row.granted) {
       const name = `${row.id}.${attempt}.${epoch}`
@@ -236,8 +233,8 @@ const leaseHolds = ({ observations, of, functions }: Evidence): void => {
     if (one.type === 'renewed') {
       for (const attempt of one.attempts) renewedMs.set(attempt, one.sentMs)
     } else if (one.type === 'committed') {
-      for (const { type, table, value } of one.rows) {
-        if (type === 'put' && table === 'call') checkLost(value, one.atMs)
+      for (const written of one.rows) {
+        if (written.type === 'put' && written.table === 'call') checkLost(written, one.atMs)
       }
     }
   }

@@ -3,6 +3,7 @@
  * rest, is asked once more for everything, and its history is checked.
  */
 
+import { reasonOf } from '../../coordinator/ledger/waiting.ts'
 import { parseHistoryRow } from '../../coordinator/rows.ts'
 import { messageOf } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -59,7 +60,9 @@ const leftOf = (world: World): Record<string, readonly string[]> => {
     calls:
       ledger === undefined
         ? ['no coordinator']
-        : [...ledger.calls.values()].map(({ id, state, reason }) => `${id} (${state}, ${reason})`),
+        : [...ledger.calls.values()].map(
+            (call) => `${call.id} (${call.state}, ${reasonOf(ledger, call)})`,
+          ),
     leases: [...(ledger?.leases.keys() ?? [])],
     owed: [...(ledger?.owed.keys() ?? [])],
     reservations: [...(ledger?.reservations.keys() ?? [])],

@@ -4,6 +4,7 @@
  */
 
 import type { createCore } from '../../coordinator/core.ts'
+import { reasonOf } from '../../coordinator/ledger/waiting.ts'
 import { checkBooks } from '../support/ledger-invariants.ts'
 import type { History } from './history.ts'
 
@@ -31,7 +32,7 @@ export const createWitness = (history: History) => {
         history.record({ type: 'aside-no-more', callId: call.id })
       } else {
         aside.add(call.id)
-        history.record({ type: 'aside', callId: call.id, reason: call.reason })
+        history.record({ type: 'aside', callId: call.id, reason: reasonOf(core.ledger, call) })
       }
     }
     for (const callId of aside) if (!core.ledger.calls.has(callId)) aside.delete(callId)

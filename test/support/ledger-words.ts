@@ -1,4 +1,4 @@
-/** Terms, hellos and results as tests of the ledger need them. */
+/** Terms, hellos and results as tests of the ledger need them, and a random that repeats itself. */
 
 import type { Terms } from '../../coordinator/ledger/state.ts'
 import type { AttemptKey, AttemptResult } from '../../protocol/call.ts'
@@ -62,3 +62,28 @@ export const makeResult = (
   runMs: 1,
   ...over,
 })
+
+export interface Random {
+  /** From 0 up to, not with, the bound. */
+  below(bound: number): number
+  /** True once in so many times. */
+  once(inTimes: number): boolean
+  pick<T>(items: readonly T[]): T | undefined
+}
+
+/** Mulberry32: the same seed gives the same run on every machine. */
+export const createRandom = (seed: number): Random => {
+  let state = seed >>> 0
+  const next = (): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296
+  }
+  const below = (bound: number): number => Math.floor(next() * bound)
+  return {
+    below,
+    once: (inTimes) => below(inTimes) === 0,
+    pick: (items) => items[below(items.length)],
+  }
+}

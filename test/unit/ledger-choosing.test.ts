@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { reasonOf } from '../../coordinator/ledger/waiting.ts'
 import { createBench, outcomeIn } from '../support/ledger-bench.ts'
 import { MiB, makeHello } from '../support/ledger-words.ts'
 
@@ -44,7 +45,7 @@ describe('choosing what runs next', () => {
     const behind = bench.accept()
     const other = bench.accept(a2)
     assert.deepEqual([large.state, behind.state, other.state], ['queued', 'queued', 'leased'])
-    assert.match(large.reason, /none of 1 agents could run it/)
+    assert.match(reasonOf(bench.ledger, large), /none of 1 agents could run it/)
   })
 
   test('a call that no member could ever run is set aside, and others pass it', () => {
@@ -63,7 +64,7 @@ describe('choosing what runs next', () => {
     const hopeless = bench.accept({ platform: 'linux/riscv64' })
     bench.pass(minute)
     assert.equal(hopeless.state, 'queued')
-    assert.equal(hopeless.reason, 'no agent is connected')
+    assert.equal(reasonOf(bench.ledger, hopeless), 'no agent is connected')
   })
 
   test('labels, runtime, memory and a local image decide who may run a call', () => {

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { heardOf } from '../../coordinator/ledger/delay.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { createBench, EPOCH, ordersIn, outcomeIn } from '../support/ledger-bench.ts'
 
@@ -81,9 +82,9 @@ describe('an attempt that is reported', () => {
     bench.quota('a1', 0)
     bench.pass(SILENCE_MS)
     bench.heartbeat('one', [key])
-    assert.equal(call.heard.length, 1)
+    assert.equal(heardOf(call).length, 1)
     bench.apply({ type: 'refused', agentId: 'one', key, message: 'no room' })
-    assert.deepEqual([call.heard.length, call.granted.length, call.attemptsLost], [0, 0, 0])
+    assert.deepEqual([heardOf(call).length, call.granted.length, call.attemptsLost], [0, 0, 0])
   })
 
   test('as ended is waited for: nothing is started before its result comes', () => {

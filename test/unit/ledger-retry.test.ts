@@ -11,22 +11,18 @@ const standing = (over: Partial<Standing> = {}): Standing => ({
   terms: makeTerms(),
   attemptsLost: 0,
   exitRetries: 0,
-  failingSinceMs: null,
+  failedForMs: 0,
   pauseMs: 0,
   isAnotherAlive: false,
   isSpared: false,
   ...over,
 })
-const decide = (
-  code: ErrorCode,
-  over: Partial<Standing> = {},
-  started = true,
-  nowMs = 10 * minute,
-): Decision => decideResult(standing(over), { code, started }, nowMs)
-const again = (pauseMs: number, failingSinceMs: number | null, usesUp: boolean): Decision => ({
+const decide = (code: ErrorCode, over: Partial<Standing> = {}, started = true): Decision =>
+  decideResult(standing(over), { code, started })
+const again = (pauseMs: number, failedForMs: number, usesUp: boolean): Decision => ({
   kind: 'again',
   pauseMs,
-  failingSinceMs,
+  failedForMs,
   usesUp,
 })
 const final: Decision = { kind: 'final' }
@@ -42,15 +38,14 @@ describe('a result', () => {
 
   test('of an exit is tried again as often as asked, and never for at-most-once', () => {
     const terms = makeTerms({ retryOnExit: 2 })
-    assert.deepEqual(decide('CALL_EXITED', { terms, exitRetries: 1 }), again(0, null, false))
+    assert.deepEqual(decide('CALL_EXITED', { terms, exitRetries: 1 }), again(0, 0, false))
     assert.deepEqual(decide('CALL_EXITED', { terms, exitRetries: 2 }), final)
     const once = makeTerms({ retryOnExit: 2, atMostOnce: true })
     assert.deepEqual(decide('CALL_EXITED', { terms: once }), final)
   })
 
   test('of the platform is tried again while attempts are left, and its 5 min begin anew', () => {
-    const nowMs = 10 * minute
-    assert.deepEqual(decide('AGENT_LOST', { failingSinceMs: 0 }), again(250, nowMs, true))
+    assert.deepEqual(decide('AGENT_LOST', { failedForMs: 4 * minute }), again(250, 0, true))
     assert.deepEqual(decide('AGENT_LOST', { attemptsLost: 2 }), final)
     const once = makeTerms({ atMostOnce: true })
     assert.deepEqual(decide('AGENT_LOST', { terms: once }), final)
@@ -58,19 +53,18 @@ describe('a result', () => {
 
   test('of an attempt that is counted already, or whose agent leaves, uses up nothing', () => {
     const spared = { attemptsLost: 2, isSpared: true }
-    assert.deepEqual(decide('AGENT_LOST', spared), again(250, 10 * minute, false))
+    assert.deepEqual(decide('AGENT_LOST', spared), again(250, 0, false))
   })
 
   test('that nothing started is tried again for 5 min on end, also for at-most-once', () => {
-    const failingSinceMs = 10 * minute
     const terms = makeTerms({ atMostOnce: true })
-    const over = { failingSinceMs, pauseMs: 250, attemptsLost: 2, terms }
-    const atMs = 15 * minute
+    const over = { pauseMs: 250, attemptsLost: 2, terms }
+    const failedForMs = 5 * minute - 1
     assert.deepEqual(
-      decide('START_FAILED', over, false, atMs - 1),
-      again(500, failingSinceMs, false),
+      decide('START_FAILED', { ...over, failedForMs }, false),
+      again(500, failedForMs, false),
     )
-    assert.deepEqual(decide('START_FAILED', over, false, atMs), final)
+    assert.deepEqual(decide('START_FAILED', { ...over, failedForMs: 5 * minute }, false), final)
   })
 
   test('is followed by a pause that doubles up to 30 s', () => {
