@@ -145,11 +145,11 @@ export const createAgentProcess = (
   const onClosed = (own: AgentEnd | null): void => {
     if (own === null || end !== own) return
     end = null
-    if (session !== 0) {
-      session = 0
-      // What is still being joined is left when that is done.
-      if (joining === null) attempts?.disconnected()
-    }
+    const wasWelcomed = session !== 0
+    session = 0
+    // What is still being joined is left when that is done.
+    if (joining !== null) return
+    if (wasWelcomed) attempts?.disconnected()
     redial()
   }
 
@@ -179,6 +179,7 @@ export const createAgentProcess = (
     joining = null
     if (end !== own) {
       of.disconnected()
+      redial()
       return
     }
     const { epoch } = welcome

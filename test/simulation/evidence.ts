@@ -131,14 +131,6 @@ const copyOf = (disk: DiskState = emptyDisk()): DiskState => ({
   owed: new Map(disk.owed),
 })
 
-/** A coordinator that starts knows the entries of its caches in the order of their keys. */
-const sortOutputs = (disk: DiskState | undefined): void => {
-  if (disk === undefined) return
-  const entries = [...disk.outputs].sort(([a], [b]) => (a < b ? -1 : 1))
-  disk.outputs.clear()
-  for (const [key, bytes] of entries) disk.outputs.set(key, bytes)
-}
-
 export interface CallStory {
   readonly id: string
   /** As its first row on disk said. */
@@ -258,9 +250,8 @@ export const gather = (observations: readonly Observation[]): Evidence => {
       let backup = emptyDisk()
       for (const one of observations) {
         if (one.type === 'backup') backup = copyOf(disks.get(one.coordinator))
-        if (one.type === 'coordinator') {
-          if (one.what === 'is restored') disks.set(one.coordinator, backup)
-          sortOutputs(disks.get(one.coordinator))
+        if (one.type === 'coordinator' && one.what === 'is restored') {
+          disks.set(one.coordinator, backup)
         }
         if (one.type !== 'committed') {
           other?.(one, current)

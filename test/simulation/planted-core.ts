@@ -53,7 +53,7 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
     'a rotated output stays counted',
     'large',
     ['invariant 7', 'assertion'],
-    edit('coordinator/caches.ts', '    cache.outputBytes -= bytes\n', ''),
+    edit('coordinator/output-cache.ts', '    bytes -= size\n', ''),
   ),
   bug(
     'the assignment of an at-most-once call leaves before its acceptance is written',
@@ -82,9 +82,9 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
     'crash',
     ['epoch', 'invariant', 'assertion', 'promise', 'lease'],
     edit(
-      'coordinator/load.ts',
-      'const epoch = Math.max(last + 1, Math.floor(wallMs / 1000))',
-      'const epoch = Math.max(last, wallMs > 0 ? 1 : 0)',
+      'coordinator/epoch.ts',
+      '  return Math.max(next, Math.min(wallSeconds, highest))',
+      '  return Math.max(1, next - 1, Math.min(0, wallSeconds, highest))',
     ),
   ),
   bug(

@@ -19,23 +19,27 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
     ['invariant 3', 'assertion'],
     edit(
       'coordinator/ledger/ending.ts',
-      '    lease.isOver = true\n',
-      '    lease.isOver = true\n    const account = ledger.accounts.get(lease.terms.accountId)\n    if (account !== undefined) account.leases -= 1\n',
+      '    markOver(lease)\n',
+      '    markOver(lease)\n    const account = ledger.accounts.get(lease.terms.accountId)\n    if (account !== undefined) account.leases -= 1\n',
     ),
   ),
   bug(
     'a call that returns goes to the end of the queue',
     'churn',
     ['invariant 2', 'assertion'],
-    edit('coordinator/ledger/queue.ts', 'returned.push(item)', 'fresh.push(item)'),
+    edit(
+      'coordinator/ledger/queue.ts',
+      '    giveBack(item) {\n      returned.push(item)',
+      '    giveBack(item) {\n      fresh.push(item)',
+    ),
   ),
   bug(
     'a call that is set aside is forgotten',
     'churn',
     ['invariant 9', 'invariant 1'],
     edit(
-      'coordinator/ledger/calls.ts',
-      '  ledger.aside.push({ call, untilMs: call.asideUntilMs })\n',
+      'coordinator/ledger/aside.ts',
+      '  ledger.aside.push({ call, untilMs: delay.asideUntilMs })\n',
       '',
     ),
   ),
@@ -44,9 +48,9 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
     'churn',
     ['cancelled calls', 'assertion', 'invariant'],
     edit(
-      'coordinator/ledger/step.ts',
-      "call.state === 'queued' && isLive(ledger, call)",
-      "call.state === 'queued'",
+      'coordinator/ledger/ending.ts',
+      "  setState(ledger, call, 'ended')\n  if (!wasQueued) return\n",
+      "  if (!wasQueued) {\n    setState(ledger, call, 'ended')\n    return\n  }\n",
     ),
   ),
   bug(
@@ -102,8 +106,8 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
     ['invariant', 'promise', 'assertion', 'lease'],
     edit(
       'coordinator/ledger/dispatch.ts',
-      '      endReservation(ledger, account.id)\n      writeCall(call, effects)\n',
-      '      endReservation(ledger, account.id)\n',
+      "  endReservation(ledger, account.id)\n  writeCall(call, effects)\n  effects.push({ type: 'assign'",
+      "  endReservation(ledger, account.id)\n  effects.push({ type: 'assign'",
     ),
   ),
   bug(
@@ -112,8 +116,8 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
     ['nothing mislaid', 'assertion'],
     edit(
       'coordinator/ledger/dispatch.ts',
-      '      endReservation(ledger, account.id)\n      writeCall(call, effects)\n',
-      "      endReservation(ledger, account.id)\n      writeCall(call, effects)\n      effects.push({ type: 'write', operation: { type: 'del-body', kind: 'input', key: call.seq.toString().padStart(16, '0') } })\n",
+      "  writeCall(call, effects)\n  effects.push({ type: 'assign'",
+      "  writeCall(call, effects)\n  effects.push({ type: 'write', operation: { type: 'del-body', kind: 'input', key: call.seq.toString().padStart(16, '0') } })\n  effects.push({ type: 'assign'",
     ),
   ),
   bug(
@@ -122,8 +126,8 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
     ['invariant 9', 'assertion'],
     edit(
       'coordinator/ledger/reservations.ts',
-      '    if (!isOver && isStanding(ledger, call, agent, nowMs)) continue\n',
-      '    if (!isOver || isStanding(ledger, call, agent, nowMs)) continue\n',
+      '    if (!isOver && isStanding(ledger, reservation)) continue\n',
+      '    if (!isOver || isStanding(ledger, reservation)) continue\n',
     ),
     edit(
       'coordinator/ledger/reservations.ts',
@@ -135,7 +139,11 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
     'a call that ends while it waits stays counted as waiting',
     'churn',
     ['assertion', 'invariant'],
-    edit('coordinator/ledger/calls.ts', '  account.waiting -= 1\n', ''),
+    edit(
+      'coordinator/ledger/books.ts',
+      '  if (holdsNoLease(call.state)) account.waiting -= 1\n',
+      '',
+    ),
   ),
   bug(
     'a body that is owed is acknowledged at once',
