@@ -10,10 +10,11 @@ import { limits } from '../../protocol/limits.ts'
 import { checkDisk } from '../support/ledger-invariants.ts'
 import { checkHistory, type Failure } from './checker.ts'
 import { beginFaults, heal } from './faults.ts'
-import type { Observation } from './history.ts'
+import { createHistory, type Observation } from './history.ts'
 import { shapeOf } from './profile.ts'
 import { createRandom } from './random.ts'
 import { createScheduler } from './scheduler.ts'
+import { createWitness } from './witness.ts'
 import { createWorld, type World } from './world.ts'
 
 /** Every bound of silence, wait and retry is far below this. */
@@ -148,7 +149,9 @@ export const runSeed = async (seed: number, profile: string | null = null): Prom
   const random = createRandom(seed)
   const scheduler = createScheduler(1_000)
   const shape = shapeOf(random, profile)
-  const world = await createWorld({ scheduler, random, shape })
+  const history = createHistory(scheduler.nowMs)
+  const { look } = createWitness(history)
+  const world = await createWorld({ scheduler, random, shape, history, witness: look })
   let error: unknown = null
   try {
     if (world.broken() === null) await live(world)

@@ -13,12 +13,11 @@ import { type AccountPlan, type Clients, createClients, register } from './clien
 import { createCoordinator, type Rooms, type SimulatedCoordinator } from './coordinator.ts'
 import { createCoordinatorDisk } from './coordinator-disk.ts'
 import { createGateway, type Gateway } from './gateway.ts'
-import { createHistory, type History } from './history.ts'
+import type { History } from './history.ts'
 import { type AgentEnd, createLink, type Link } from './link.ts'
 import type { Shape } from './profile.ts'
 import type { Random } from './random.ts'
 import type { Process, Scheduler } from './scheduler.ts'
-import { createWitness } from './witness.ts'
 
 const MiB = 1024 * 1024
 
@@ -61,14 +60,17 @@ const createIds = (kind: string) => {
   }
 }
 
-export const createWorld = async (deps: {
+interface WorldDeps {
   readonly scheduler: Scheduler
   readonly random: Random
   readonly shape: Shape
-}): Promise<World> => {
-  const { scheduler, random, shape } = deps
-  const history = createHistory(scheduler.nowMs)
-  const witness = createWitness(history)
+  readonly history: History
+  /** Shown the ledger between its transitions, and after every act. */
+  readonly witness: (core: Rooms['core']) => void
+}
+
+export const createWorld = async (deps: WorldDeps): Promise<World> => {
+  const { scheduler, random, shape, history, witness } = deps
   const [newCallId, newId, newContainerId] = ['00000000', 'aaaaaaaa', 'cccccccc'].map(createIds)
   if (newCallId === undefined || newId === undefined || newContainerId === undefined) {
     throw new Error('three kinds of ids')
@@ -99,7 +101,7 @@ export const createWorld = async (deps: {
   scheduler.watch(() => {
     const rooms = main.rooms()
     try {
-      if (rooms !== null) witness.look(rooms.core)
+      if (rooms !== null) witness(rooms.core)
     } catch (error) {
       onBroken(error)
     }
@@ -113,7 +115,7 @@ export const createWorld = async (deps: {
       ...{ name, scheduler, history, disk, newId, newCallId, onBroken },
       tickMs: () => paceMs,
       onTransition(core) {
-        if (core === main.rooms()?.core) witness.look(core)
+        if (core === main.rooms()?.core) witness(core)
       },
       onStopped: () => scheduler.after(random.between(500, 5_000), coordinator.start),
       onReady: onFirstReady,
