@@ -110,6 +110,7 @@ const furnish = async (
   const accounts = await loadAccounts({
     store,
     write,
+    newId: randomUUID,
     onAdded: (accountId, quota) => addAccount(ledger, accountId, quota),
     onQuota: (accountId, quota) => apply({ type: 'quota', accountId, quota }),
     onRemoved: (accountId) => {
@@ -152,6 +153,7 @@ const furnish = async (
   const funcs = await loadFuncs({
     store,
     write,
+    newId: randomUUID,
     pinImage: images.pin,
     liveCalls,
     hasAccount: (accountId) => ledger.accounts.has(accountId),
