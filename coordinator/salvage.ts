@@ -181,7 +181,7 @@ export const recount = async (
   return sums
 }
 
-const isDamage = (error: unknown): boolean =>
+export const isDamage = (error: unknown): boolean =>
   error instanceof HyperError && error.code === 'STATE_DAMAGED'
 
 export const readSums = async (drive: Drive): Promise<Sums | undefined> => {

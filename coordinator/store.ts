@@ -24,7 +24,7 @@ import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
 import { createRemovals } from './removals.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
-import { damageOf, loadSums, readSums } from './salvage.ts'
+import { damageOf, isDamage, loadSums, readSums } from './salvage.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
 import { createSteadyDrive } from './steady-drive.ts'
 import { isByValue, isSameSum, isSummed, putSums } from './sums.ts'
@@ -193,7 +193,11 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       await prove(sublevel, index)
     },
     async verify() {
-      const { index, missing } = await indexBlobs(drive, removals.remove)
+      const { index, missing } = await indexBlobs(drive, removals.remove).catch(
+        async (error: unknown) => {
+          throw isDamage(error) ? await damageOf(drive, sums) : error
+        },
+      )
       if (missing > 0) throw await damageOf(drive, sums)
       await prove('blob', index)
       for (const table of SUMMED) await proveOnce(table)
