@@ -1,7 +1,8 @@
 /**
  * From the rows on disk to the ledger in memory, at start; for the caches see load-caches.ts. Calls
- * come back in the order of their numbers; those that hold a lease stay leased: every lease counts as renewed at this
- * moment for the longest length, until its agent reports (a restart costs no work).
+ * come back in the order of their numbers; those that hold a lease stay leased: every lease counts
+ * as renewed at this moment for the longest length, until its agent reports (a restart costs no
+ * work). Every table is read once, and proven to be whole by the same reading.
  */
 
 import Type from 'typebox'
@@ -53,13 +54,13 @@ const loadCalls = async (
   onLoss: OnLoss,
 ): Promise<void> => {
   const leases = new Map<string, Lease[]>()
-  for await (const [, value] of store.range('lease')) {
+  for await (const [, value] of store.scan('lease')) {
     const lease = inheritedLease(parseLeaseRow(value), nowMs)
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
   const lookUpTerms = createTermsLookup(termsOf)
-  for await (const [key, value] of store.range('call')) {
+  for await (const [key, value] of store.scan('call')) {
     const row = parseCallRow(value)
     const terms = lookUpTerms(row)
     const seq = Number(key)
