@@ -4,7 +4,7 @@
  * against it. Rows: account/ID.
  */
 
-import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import Type, { type Static } from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
@@ -37,8 +37,9 @@ const isSameHash = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 
 interface Deps {
-  readonly store: Pick<Store, 'range'>
+  readonly store: Pick<Store, 'scan'>
   readonly write: (operations: readonly Operation[]) => Promise<void>
+  readonly newId: () => string
   /** Tells the ledger. */
   readonly onQuota: (accountId: string, quota: number) => void
   readonly onAdded: (accountId: string, quota: number) => void
@@ -78,7 +79,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     byHash.set(row.tokenHash, row)
     byKey.set(row.accessKey, row)
   }
-  for await (const [, value] of deps.store.range('account')) enter(parseRow(value))
+  for await (const [, value] of deps.store.scan('account')) enter(parseRow(value))
 
   const find = (name: string): AccountRow | undefined =>
     [...rows.values()].find((row) => row.name === name)
@@ -106,7 +107,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     }
     if (find(name) !== undefined) throw new HyperError('NAME_TAKEN', `account ${name} exists`)
     const row: AccountRow = {
-      id: randomUUID(),
+      id: deps.newId(),
       name,
       quota,
       operator,
