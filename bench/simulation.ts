@@ -93,7 +93,12 @@ world.main().kill()
 const used = areaMs / (spanMs * usable)
 const kept = {
   measured: new Date().toISOString(),
-  machine: { cpus: cpus().length, model: cpus()[0]?.model ?? '', arch: arch(), node: process.version },
+  machine: {
+    cpus: cpus().length,
+    model: cpus()[0]?.model ?? '',
+    arch: arch(),
+    node: process.version,
+  },
   ...{ agents, calls, usableSlots: usable, used: Math.round(used * 10_000) / 10_000 },
   virtualSeconds: Math.round(spanMs / 1000),
   ...{ realSeconds: Math.round(seconds), callsPerRealSecond: Math.round(calls / seconds) },
