@@ -37,7 +37,7 @@ const isSameHash = (a: string, b: string): boolean =>
   a.length === b.length && timingSafeEqual(Buffer.from(a), Buffer.from(b))
 
 interface Deps {
-  readonly store: Pick<Store, 'range'>
+  readonly store: Pick<Store, 'scan'>
   readonly write: (operations: readonly Operation[]) => Promise<void>
   readonly newId: () => string
   /** Tells the ledger. */
@@ -79,7 +79,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     byHash.set(row.tokenHash, row)
     byKey.set(row.accessKey, row)
   }
-  for await (const [, value] of deps.store.range('account')) enter(parseRow(value))
+  for await (const [, value] of deps.store.scan('account')) enter(parseRow(value))
 
   const find = (name: string): AccountRow | undefined =>
     [...rows.values()].find((row) => row.name === name)

@@ -41,9 +41,15 @@ const decodePointer = (sealed: Uint8Array, blob: string): Pointer =>
 
 const fileName = (blob: string, commit: number): string => `${blob.replaceAll('/', '.')}.${commit}`
 
-/** The name of the file that a row of `blob` points to. Throws STATE_DAMAGED. */
+/** The file that a row of `blob` points to, and the commit that brought it. Throws STATE_DAMAGED. */
+export const blobFile = (blob: string, sealed: Uint8Array): { name: string; commit: number } => {
+  const { commit } = decodePointer(sealed, blob)
+  return { name: fileName(blob, commit), commit }
+}
+
+/** Throws STATE_DAMAGED. */
 export const blobFileName = (blob: string, sealed: Uint8Array): string =>
-  fileName(blob, decodePointer(sealed, blob).commit)
+  blobFile(blob, sealed).name
 
 /** Throws STATE_DAMAGED. */
 export const decodeInline = (sealed: Uint8Array, where: string): Uint8Array => {

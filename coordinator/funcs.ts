@@ -55,7 +55,7 @@ const termsOf = (stored: StoredFunc): Terms => ({
 })
 
 interface Deps {
-  readonly store: Pick<Store, 'range'>
+  readonly store: Pick<Store, 'scan'>
   readonly write: (operations: readonly Operation[]) => Promise<void>
   readonly newId: () => string
   /** The account's record of an image, pulled where there is none. */
@@ -96,7 +96,7 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
     const ids = byName.get(stored.func.Name) ?? new Set()
     byName.set(stored.func.Name, ids.add(stored.id))
   }
-  for await (const [, value] of deps.store.range('func')) enter(parseRow(value))
+  for await (const [, value] of deps.store.scan('func')) enter(parseRow(value))
 
   const named = (name: string): StoredFunc[] =>
     [...(byName.get(name) ?? [])].flatMap((id) => entries.get(id)?.current ?? [])

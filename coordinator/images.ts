@@ -22,7 +22,7 @@ type PullOnAgent = (
 ) => Promise<ImageRecord>
 
 interface Deps {
-  readonly store: Pick<Store, 'range'>
+  readonly store: Pick<Store, 'scan'>
   readonly write: (operations: readonly Operation[]) => Promise<void>
   readonly pullOnAgent: PullOnAgent
 }
@@ -36,7 +36,7 @@ export interface ImageBook extends Images {
 
 export const loadImages = async (deps: Deps): Promise<ImageBook> => {
   const records = new Map<string, ImageRecord>()
-  for await (const [key, value] of deps.store.range('image')) records.set(key, parseRow(value))
+  for await (const [key, value] of deps.store.scan('image')) records.set(key, parseRow(value))
 
   const keyOf = (account: Account, canonical: string): string => `${account.id}/${canonical}`
   /** The least recently pulled first. */

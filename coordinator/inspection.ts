@@ -4,7 +4,7 @@
  */
 
 import { checksumOf } from '../daemon/sealed-row.ts'
-import { blobFileName } from './bodies.ts'
+import { blobFile } from './bodies.ts'
 import type { Drive, RawRow } from './drive.ts'
 import { type ReadPage, readPages } from './pages.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
@@ -32,6 +32,12 @@ export const indexTable = async (
   return index
 }
 
+interface Blobs {
+  readonly index: RowIndex
+  readonly missing: number
+  readonly highestCommit: number
+}
+
 /**
  * The rows of `blob`, and how many of them have no file. Files that no row points to are told in
  * parts. Throws STATE_DAMAGED for a pointer that cannot be read.
@@ -39,16 +45,19 @@ export const indexTable = async (
 export const indexBlobs = async (
   drive: Drive,
   onStray: (names: readonly string[]) => void,
-): Promise<{ readonly index: RowIndex; readonly missing: number }> => {
+): Promise<Blobs> => {
   const names = createRowIndex(false)
-  const index = await indexTable(drive.page, 'blob', ([key, sealed]) =>
-    names.put(blobFileName(key, sealed), 0),
-  )
+  let highestCommit = 0
+  const index = await indexTable(drive.page, 'blob', ([key, sealed]) => {
+    const { name, commit } = blobFile(key, sealed)
+    names.put(name, 0)
+    highestCommit = Math.max(highestCommit, commit)
+  })
   let found = 0
   for await (const listed of drive.listFiles()) {
     const known = listed.filter((name) => names.has(name))
     found += known.length
     if (known.length < listed.length) onStray(listed.filter((name) => !names.has(name)))
   }
-  return { index, missing: names.sum().count - found }
+  return { index, missing: names.sum().count - found, highestCommit }
 }

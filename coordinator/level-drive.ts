@@ -9,8 +9,9 @@
  * database has been lost, which LevelDB would not say.
  */
 
-import { mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { cp, mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { Level } from 'level'
 import Type from 'typebox'
 import { type Database, openLevel } from '../daemon/level.ts'
 import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
@@ -19,6 +20,7 @@ import { limits } from '../protocol/limits.ts'
 import { syncFolder } from '../protocol/private-file.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { BlobFile, Drive, DriveSnapshot, PageRange, RawRow } from './drive.ts'
+import { MIGRATIONS } from './migrations.ts'
 import { SCHEMA_ROW, type Table } from './tables.ts'
 
 /** Raised with every change of a row's shape. */
@@ -117,70 +119,100 @@ const blobFolder = (
   },
 })
 
-/** Opens, or makes, the drive in `folder`. Throws as `openLevel` does. */
-export const openLevelDrive = async (folder: string): Promise<Drive> => {
-  const blobs = join(folder, 'blobs')
-  const wasWritten = await isThere(blobs)
-  const writeFirst = (opened: Database): Promise<void> =>
-    opened.put(SCHEMA_KEY, sealRow(SCHEMA_VERSION), { sync: true })
+interface Paths {
+  readonly folder: string
+  readonly ledger: string
+  readonly blobs: string
+}
+
+/** `close` is the caller's. */
+const driveOn = (database: Database, { folder, ledger, blobs }: Paths): Omit<Drive, 'close'> => ({
+  ...blobFolder(blobs),
+  batch: (operations) =>
+    database.batch(
+      operations.map((operation) => {
+        const key = levelKey(operation.table, operation.key)
+        return operation.type === 'put'
+          ? { type: 'put' as const, key, value: operation.value }
+          : { type: 'del' as const, key }
+      }),
+      { sync: true },
+    ),
+  getMany: (rows) => database.getMany(rows.map(({ table, key }) => levelKey(table, key))),
+  page: (table, range) => pageOf(database, table, range),
+  async snapshot(): Promise<DriveSnapshot> {
+    const snapshot = database.snapshot()
+    return {
+      page: (table, range) => pageOf(database, table, range, snapshot),
+      close: () => snapshot.close(),
+    }
+  },
+  async compact(table, from, to) {
+    // Of LevelDB itself; the typings of `level` leave it out, because browsers do not have it.
+    if (!('compactRange' in database) || typeof database.compactRange !== 'function') return
+    await database.compactRange(levelKey(table, from), levelKey(table, to))
+  },
+  async probe() {
+    const path = join(folder, 'probe')
+    await writeFile(path, new Uint8Array(limits.probeBytes)).finally(() =>
+      rm(path, { force: true }),
+    )
+  },
+  async reopen() {
+    await database.close()
+    await database.open()
+    // As at the first opening: the folder does not hold LevelDB's new files for sure yet.
+    await writeVersion(database)
+    await syncFolder(ledger)
+  },
+})
+
+const writeVersion = (database: Database): Promise<void> =>
+  database.put(SCHEMA_KEY, sealRow(SCHEMA_VERSION), { sync: true })
+
+/** LevelDB's own repair, on the original: what it throws away stays in a copy. */
+const repair = async (path: string, cause: HyperError, onLoss: OnLoss): Promise<void> => {
+  const copy = `${path}.damaged-${Date.now()}`
+  onLoss(`${cause.message}; it is repaired as far as it can be, the former files are in ${copy}`)
+  await cp(path, copy, { recursive: true, filter: (source) => basename(source) !== 'LOCK' })
+  if ('repair' in Level && typeof Level.repair === 'function') await Level.repair(path)
+}
+
+type OnLoss = (what: string) => void
+
+/**
+ * Opens, or makes, the drive in `folder`. Throws as `openLevel` does; with `onLoss`, the operator
+ * accepts that rows are lost, and what is left is opened.
+ */
+export const openLevelDrive = async (folder: string, onLoss?: OnLoss): Promise<Drive> => {
+  const paths = { folder, ledger: join(folder, 'ledger'), blobs: join(folder, 'blobs') }
+  const wasWritten = await isThere(paths.blobs)
   const { database, close } = await openLevel({
-    ...{ folder, name: 'ledger', schemaVersion: SCHEMA_VERSION, writeFirst },
+    ...{ folder, name: 'ledger', schemaVersion: SCHEMA_VERSION, writeFirst: writeVersion },
     async readVersion(opened) {
       const sealed = await opened.get(SCHEMA_KEY)
       if (sealed !== undefined) return parseSchemaVersion(unsealRow(sealed, 'meta/schema'))
       if (!wasWritten) return undefined
-      throw new HyperError(
-        'STATE_DAMAGED',
-        `the database in ${folder} is not the one that was written`,
-      )
+      const what = `${paths.ledger} has lost its version, and what else nobody knows`
+      if (onLoss === undefined) throw new HyperError('STATE_DAMAGED', what)
+      onLoss(what)
+      return undefined
     },
+    repair: onLoss && ((path, cause) => repair(path, cause, onLoss)),
+    migrations: MIGRATIONS.map(({ from, migrate }) => ({
+      from,
+      async migrate(opened) {
+        await mkdir(paths.blobs, { recursive: true, mode: FOLDER_MODE })
+        await migrate({ ...driveOn(opened, paths), close: async () => undefined })
+      },
+    })),
   })
   try {
-    await mkdir(blobs, { recursive: true, mode: FOLDER_MODE })
+    await mkdir(paths.blobs, { recursive: true, mode: FOLDER_MODE })
     await syncFolder(folder)
   } catch (error) {
     await close()
     throw error
   }
-  return {
-    ...blobFolder(blobs),
-    batch: (operations) =>
-      database.batch(
-        operations.map((operation) => {
-          const key = levelKey(operation.table, operation.key)
-          return operation.type === 'put'
-            ? { type: 'put' as const, key, value: operation.value }
-            : { type: 'del' as const, key }
-        }),
-        { sync: true },
-      ),
-    getMany: (rows) => database.getMany(rows.map(({ table, key }) => levelKey(table, key))),
-    page: (table, range) => pageOf(database, table, range),
-    async snapshot(): Promise<DriveSnapshot> {
-      const snapshot = database.snapshot()
-      return {
-        page: (table, range) => pageOf(database, table, range, snapshot),
-        close: () => snapshot.close(),
-      }
-    },
-    async compact(table, from, to) {
-      // Of LevelDB itself; the typings of `level` leave it out, because browsers do not have it.
-      if (!('compactRange' in database) || typeof database.compactRange !== 'function') return
-      await database.compactRange(levelKey(table, from), levelKey(table, to))
-    },
-    async probe() {
-      const path = join(folder, 'probe')
-      await writeFile(path, new Uint8Array(limits.probeBytes)).finally(() =>
-        rm(path, { force: true }),
-      )
-    },
-    async reopen() {
-      await database.close()
-      await database.open()
-      // As at the first opening: the new files of LevelDB are not synced by their folder yet.
-      await writeFirst(database)
-      await syncFolder(join(folder, 'ledger'))
-    },
-    close,
-  }
+  return { ...driveOn(database, paths), close }
 }

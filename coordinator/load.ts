@@ -53,13 +53,13 @@ const loadCalls = async (
   onLoss: OnLoss,
 ): Promise<void> => {
   const leases = new Map<string, Lease[]>()
-  for await (const [, value] of store.range('lease')) {
+  for await (const [, value] of store.scan('lease')) {
     const lease = inheritedLease(parseLeaseRow(value), nowMs)
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
   }
   const lookUpTerms = createTermsLookup(termsOf)
-  for await (const [key, value] of store.range('call')) {
+  for await (const [key, value] of store.scan('call')) {
     const row = parseCallRow(value)
     const terms = lookUpTerms(row)
     const seq = Number(key)

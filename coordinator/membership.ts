@@ -57,7 +57,7 @@ export interface Membership {
 }
 
 interface Deps {
-  readonly store: Pick<Store, 'range'>
+  readonly store: Pick<Store, 'scan'>
   readonly record: (operations: readonly Operation[]) => void
   readonly write: (operations: readonly Operation[]) => Promise<void>
   readonly wallMs: () => number
@@ -67,8 +67,8 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
   const { store, record, write, wallMs } = deps
   const members = new Map<string, Member>()
   const invites = new Map<string, InviteRow>()
-  for await (const [key, value] of store.range('member')) members.set(key, parseMember(value))
-  for await (const [key, value] of store.range('invite')) invites.set(key, parseInvite(value))
+  for await (const [key, value] of store.scan('member')) members.set(key, parseMember(value))
+  for await (const [key, value] of store.scan('invite')) invites.set(key, parseInvite(value))
 
   const isOpen = (invite: InviteRow | undefined): invite is InviteRow =>
     invite !== undefined && invite.usesLeft > 0 && invite.expiresMs > wallMs()

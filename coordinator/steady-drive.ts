@@ -8,7 +8,7 @@
  *   reopening   reads wait. Closed, opened, the number of the last commit read: the write's own → it
  *               was durable all along; the one before → it is written again, with its files. Either
  *               way → open. Rejected → refused; where the rows cannot be read, reads go on waiting.
- *   closed      for good, by `close`. What waited rejects with STOPPING.
+ *   closed      for good, by `settle`. What waited rejects with STOPPING.
  *
  * A full disk is waited for without end. What else keeps the drive from being opened is waited for
  * `reopenMs`; then, and when the disk has lost commits it had acknowledged, the write rejects, and so
@@ -20,7 +20,7 @@ import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { BlobFile, Drive, RawOperation } from './drive.ts'
 
-export interface Write {
+interface Write {
   /** The number that `operations` leave behind as the last commit's. */
   readonly commit: number
   readonly files: readonly BlobFile[]
@@ -42,7 +42,8 @@ export interface SteadyDrive {
   /** A read that meets a reopening is made again after it. */
   read<T>(act: (drive: Drive) => Promise<T>): Promise<T>
   isWritable(): boolean
-  close(): Promise<void>
+  /** Ends what waits for the disk; the drive can be closed then. */
+  settle(): Promise<void>
 }
 
 const FULL = ['ENOSPC', 'EDQUOT']
@@ -158,11 +159,10 @@ export const createSteadyDrive = ({ drive, lastCommit, pause, onTrouble }: Deps)
       }
     },
     isWritable: () => isWritable,
-    async close() {
+    async settle() {
       stopping.abort()
       await writing.catch(() => undefined)
       reopened?.reject(closed())
-      await drive.close()
     },
   }
 }

@@ -14,7 +14,6 @@
 import { setTimeout } from 'node:timers/promises'
 import { checksumOf, unsealRow } from '../daemon/sealed-row.ts'
 import { assert } from '../protocol/assert.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
 import { planCommit } from './commit-plan.ts'
@@ -23,20 +22,14 @@ import { enterRow, indexBlobs, indexTable } from './inspection.ts'
 import { openLevelDrive } from './level-drive.ts'
 import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
+import { createRemovals } from './removals.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
+import { damageOf, loadSums, readSums } from './salvage.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
 import { createSteadyDrive } from './steady-drive.ts'
-import {
-  decodeSums,
-  emptySums,
-  isByValue,
-  isSameSum,
-  isSummed,
-  putSums,
-  SUMS_ROW,
-  type Sums,
-} from './sums.ts'
+import { isByValue, isSameSum, isSummed, putSums } from './sums.ts'
 import { type BodyKind, SUMMED, type Sublevel, type SummedTable, type Table } from './tables.ts'
+import { createTombstones } from './tombstones.ts'
 
 export { del, delBody, type Operation, put, putBody } from './operations.ts'
 export { BODIES, type BodyKind, numberKey, SUBLEVELS, type Sublevel } from './tables.ts'
@@ -71,42 +64,29 @@ export interface StoreDeps {
   readonly pause: (ms: number, signal: AbortSignal) => Promise<void>
   /** What an operator should know: the disk refuses, the disk takes commits again. */
   readonly onTrouble: (message: string) => void
+  /**
+   * Given, the operator accepts that data is lost: all of it is told, and the rest made consistent.
+   * Otherwise a damaged disk is refused.
+   */
+  readonly onLoss?: ((what: string) => void) | undefined
   /** Bodies above it are files. */
   readonly inlineBytesMax: number
 }
 
-const readSums = async (drive: Drive): Promise<Sums | undefined> => {
-  const [sealed] = await drive.getMany([SUMS_ROW])
-  return sealed === undefined ? undefined : decodeSums(sealed)
-}
-
-/** The sums on the disk. There are none only where there is nothing at all. */
-const loadSums = async (drive: Drive): Promise<Sums> => {
-  const sums = await readSums(drive)
-  if (sums !== undefined) return sums
-  for (const table of SUMMED) {
-    if ((await indexTable(drive.page, table)).sum().count > 0) {
-      throw new HyperError('STATE_DAMAGED', 'the sums of the stored rows are missing')
-    }
-  }
-  return emptySums()
-}
-
 /** Opens what is on the drive. Throws STATE_DAMAGED; the drive is the caller's then. */
 export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store> => {
-  let sums = await loadSums(drive)
+  let sums = await loadSums(drive, deps.onLoss)
   /** Of the tables that were proven. */
   const indexes = new Map<Table, RowIndex>()
   let isCommitting = false
-  let removing: Promise<void> = Promise.resolve()
-  /** Files that a snapshot may still read; null while there is none. */
-  let pinned: string[] | null = null
   const steady = createSteadyDrive({
     drive,
     lastCommit: async () => (await readSums(drive))?.commit ?? 0,
     pause: deps.pause,
     onTrouble: deps.onTrouble,
   })
+  const removals = createRemovals(drive, deps.onTrouble)
+  const tombstones = createTombstones(drive.compact, deps.onTrouble)
   const readPage: ReadPage = (table, range) => steady.read((open) => open.page(table, range))
 
   const getMany = async (rows: readonly RowName[]) => {
@@ -116,31 +96,13 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     return rows.map((row) => found[asked.indexOf(row)])
   }
 
-  const prove = (table: SummedTable, index: RowIndex): RowIndex => {
-    const [found, expected] = [index.sum(), sums.tables[table]]
-    if (!isSameSum(found, expected)) {
-      throw new HyperError(
-        'STATE_DAMAGED',
-        `${table} has ${found.count} rows that are not the ${expected.count} that were written`,
-      )
-    }
+  const prove = async (table: SummedTable, index: RowIndex): Promise<void> => {
+    if (!isSameSum(index.sum(), sums.tables[table])) throw await damageOf(drive, sums)
     indexes.set(table, index)
-    return index
   }
 
-  const indexOf = async (table: SummedTable): Promise<RowIndex> =>
-    indexes.get(table) ?? prove(table, await indexTable(readPage, table))
-
-  /** A file that stays is swept at the next start. */
-  const removeFiles = (names: readonly string[]): void => {
-    if (names.length === 0) return
-    if (pinned !== null) {
-      pinned.push(...names)
-      return
-    }
-    removing = removing
-      .then(() => drive.removeFiles(names))
-      .catch((error: unknown) => deps.onTrouble(`files could not be removed: ${messageOf(error)}`))
+  const proveOnce = async (table: SummedTable): Promise<void> => {
+    if (!indexes.has(table)) await prove(table, await indexTable(readPage, table))
   }
 
   /** Files of bodies that these rows replace or delete. */
@@ -172,13 +134,15 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
 
   const commit = async (operations: readonly Operation[]): Promise<void> => {
     const { rows, files } = planCommit(operations, sums.commit + 1, deps.inlineBytesMax)
-    for (const { table } of rows) {
-      if (table !== 'sums' && !indexes.has(table)) await indexOf(table)
+    if (!rows.every(({ table }) => indexes.has(table))) {
+      const touched = SUMMED.filter((table) => rows.some((row) => row.table === table))
+      for (const table of touched) await proveOnce(table)
     }
     const gone = await filesBehind(rows)
     const batch = apply(rows)
     await steady.write({ commit: sums.commit, files, operations: batch })
-    removeFiles(gone)
+    removals.remove(gone)
+    tombstones.note(batch)
   }
 
   return {
@@ -217,38 +181,38 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       for await (const rows of readPages(readPage, sublevel)) {
         for (const row of rows) {
           enterRow(index, sublevel, row)
-          yield [row[0], unsealRow(row[1], `${sublevel}/${row[0]}`)]
+          let value: unknown
+          try {
+            value = unsealRow(row[1], `${sublevel}/${row[0]}`)
+          } catch {
+            throw await damageOf(drive, sums)
+          }
+          yield [row[0], value]
         }
       }
-      prove(sublevel, index)
+      await prove(sublevel, index)
     },
     async verify() {
-      const { index, missing } = await indexBlobs(drive, removeFiles)
-      prove('blob', index)
-      if (missing > 0)
-        throw new HyperError('STATE_DAMAGED', `${missing} files of bodies are missing`)
-      for (const table of SUMMED) await indexOf(table)
-      await removing
+      const { index, missing } = await indexBlobs(drive, removals.remove)
+      if (missing > 0) throw await damageOf(drive, sums)
+      await prove('blob', index)
+      for (const table of SUMMED) await proveOnce(table)
+      await removals.settled()
     },
     isWritable: steady.isWritable,
     async snapshot() {
-      assert(pinned === null, 'one snapshot is open')
-      pinned = []
-      const release = (): void => {
-        const names = pinned ?? []
-        pinned = null
-        removeFiles(names)
-      }
+      const pin = removals.pin()
       try {
-        return readSnapshot(await steady.read((open) => open.snapshot()), drive, release)
+        const snapshot = await steady.read((open) => open.snapshot())
+        return readSnapshot(snapshot, drive, pin.release)
       } catch (error) {
-        release()
+        pin.release()
         throw error
       }
     },
     async close() {
-      await steady.close()
-      await removing
+      await Promise.all([steady.settle(), removals.settled(), tombstones.settled()])
+      await drive.close()
     },
   }
 }
@@ -256,13 +220,14 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
 /** Opens, or makes, the store in `folder`. Throws as `openLevel` does. */
 export const openStore = async (
   folder: string,
-  { onTrouble = () => undefined }: Partial<Pick<StoreDeps, 'onTrouble'>> = {},
+  { onTrouble = () => undefined, onLoss }: Partial<Pick<StoreDeps, 'onTrouble' | 'onLoss'>> = {},
 ): Promise<Store> => {
-  const drive = await openLevelDrive(folder)
+  const drive = await openLevelDrive(folder, onLoss)
   try {
     return await createStore(drive, {
       pause: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
       onTrouble,
+      onLoss,
       inlineBytesMax: limits.inlineBodyBytesMax,
     })
   } catch (error) {

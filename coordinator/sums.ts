@@ -35,8 +35,9 @@ const BY_KEY: ReadonlySet<Table> = new Set<Table>(BODIES)
 /** Whether a table's rows count by key and value, or by key alone. */
 export const isByValue = (table: Table): boolean => !BY_KEY.has(table)
 
-export const isSummed = (table: Table, key: string): table is SummedTable =>
-  table !== 'sums' && !(table === SCHEMA_ROW.table && key === SCHEMA_ROW.key)
+/** Whose row a table's sum counts: not the sums themselves, not the schema's version. */
+export const isSummed = (table: Table, key: string): boolean =>
+  table !== 'sums' && table !== 'payload' && !(table === SCHEMA_ROW.table && key === SCHEMA_ROW.key)
 
 const EMPTY: Sum = { count: 0, low: 0, high: 0 }
 

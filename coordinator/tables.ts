@@ -33,7 +33,8 @@ export const SUMMED = [...SUBLEVELS, ...BODIES, 'blob'] as const
 export type SummedTable = (typeof SUMMED)[number]
 
 export const TABLES = [...SUMMED, 'sums'] as const
-export type Table = (typeof TABLES)[number]
+/** `payload` is of version 1, and empty since (migrations.ts). */
+export type Table = (typeof TABLES)[number] | 'payload'
 
 /** Where the schema's version stands. Whoever opens the folder owns it, so the sums leave it out. */
 export const SCHEMA_ROW = { table: 'meta', key: 'schema' } as const

@@ -18,7 +18,7 @@ import { lockFolder } from './folder-lock.ts'
 export type Database = Level<string, Uint8Array>
 
 /** From one version to the next. Can be repeated at any point; its last write is the new version. */
-export interface Migration {
+interface Migration {
   readonly from: number
   readonly migrate: (database: Database) => Promise<void>
 }
@@ -34,6 +34,8 @@ interface LevelPlan {
   /** A synced write of at least the version. */
   readonly writeFirst: (database: Database) => Promise<void>
   readonly migrations?: readonly Migration[]
+  /** Where the operator accepts a loss: makes a database that cannot be opened one that can. */
+  readonly repair?: ((path: string, cause: HyperError) => Promise<void>) | undefined
 }
 
 interface OpenLevel {
@@ -95,10 +97,17 @@ export const openLevel = async (plan: LevelPlan): Promise<OpenLevel> => {
   await claimFolder(plan.folder)
   const path = join(plan.folder, plan.name)
   const lock = await lockFolder(plan.folder)
-  const database = await openDatabase(path).catch(async (error: unknown) => {
-    await lock.release()
-    throw error
-  })
+  const database = await openDatabase(path)
+    .catch(async (error: unknown) => {
+      const isDamage = error instanceof HyperError && error.code === 'STATE_DAMAGED'
+      if (!isDamage || plan.repair === undefined) throw error
+      await plan.repair(path, error)
+      return openDatabase(path)
+    })
+    .catch(async (error: unknown) => {
+      await lock.release()
+      throw error
+    })
   const close = async (): Promise<void> => {
     await database.close().finally(() => lock.release())
   }

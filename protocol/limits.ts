@@ -240,6 +240,12 @@ export const limits = {
   /** Rows of one read, and about their bytes: memory of a scan, and the time one read may take. */
   pageRowsMax: 1000,
   pageBytesMax: MiB,
+  /** What is wrong with a damaged disk, named in one line of a log. */
+  lossesNamedMax: 20,
+  /** Deleted rows that a reader steps over at the most: about 10 ms. */
+  tombstonesMax: 100_000,
+  /** Places in which they are counted, most of them functions' logs; over it counting starts anew. */
+  tombstonePlacesMax: 50_000,
   /** Asked of a full disk before the database is opened again on it, which takes about its log. */
   probeBytes: 8 * MiB,
   /** After a write error: pauses before the disk is tried again. */

@@ -23,7 +23,7 @@ import { TABLES, type Table } from '../../coordinator/tables.ts'
 /** How a write ends: done; refused with nothing or all of it written; files also half-written. */
 export type Outcome = 'done' | 'lost' | 'kept' | 'torn'
 
-export interface Faults {
+interface Faults {
   /** Before each step of a drive: a simulation lets time pass here. */
   readonly turn?: () => Promise<void>
   readonly batch?: (operations: readonly RawOperation[]) => Outcome

@@ -1,0 +1,72 @@
+/**
+ * From the rows of an earlier version to those of this one: one step a version, in order. A step
+ * works through rows in batches and can be cut off and begun again anywhere: a row that was changed
+ * is told from one that was not, and the version is written last, in one batch with the sums of what
+ * is there then. A step from a version that has sums must prove them first (salvage.ts).
+ *
+ * 1 → 2   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
+ *         a row with its size and place and the body `stdout/FUNC/SEQ`. Version 1 had no sums.
+ */
+
+import Type from 'typebox'
+import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
+import { createParser } from '../protocol/schema.ts'
+import type { Drive, RawOperation, RawRow } from './drive.ts'
+import { readPages } from './pages.ts'
+import { encodeInput, type OutputRow } from './rows.ts'
+import { recount } from './salvage.ts'
+import { SCHEMA_ROW, type Table } from './tables.ts'
+
+interface Step {
+  readonly from: number
+  readonly migrate: (drive: Drive) => Promise<void>
+}
+
+/** Rewrites a table page by page, so that a batch never holds more than a page. */
+const rewrite = async (
+  drive: Drive,
+  table: Table,
+  change: (row: RawRow) => readonly RawOperation[],
+): Promise<void> => {
+  for await (const rows of readPages(drive.page, table)) {
+    const operations = rows.flatMap(change)
+    if (operations.length > 0) await drive.batch(operations)
+  }
+}
+
+const PayloadSchema = Type.Object({
+  payload: Type.Unsafe<Uint8Array>({}),
+  environment: Type.Array(Type.String()),
+})
+const parsePayload = createParser(PayloadSchema, 'STATE_DAMAGED', 'stored payload')
+
+const inputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
+  const input = encodeInput(parsePayload(unsealRow(sealed, `payload/${key}`)))
+  return [
+    { type: 'put', table: 'input', key, value: sealRow(input) },
+    { type: 'del', table: 'payload', key },
+  ]
+}
+
+const outputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
+  const body = unsealRow(sealed, `output/${key}`)
+  if (!(body instanceof Uint8Array)) return []
+  // The order in which bodies came was not kept: that of their calls is near to it.
+  const order = Number(key.split('/')[1])
+  const row: OutputRow = { bytes: body.byteLength, order }
+  return [
+    { type: 'put', table: 'stdout', key, value: sealed },
+    { type: 'put', table: 'output', key, value: sealRow(row) },
+  ]
+}
+
+export const MIGRATIONS: readonly Step[] = [
+  {
+    from: 1,
+    async migrate(drive) {
+      await rewrite(drive, 'payload', inputOf)
+      await rewrite(drive, 'output', outputOf)
+      await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: sealRow(2) }])
+    },
+  },
+]
