@@ -51,6 +51,27 @@ const leasedFirst = ({ observations, calls, functions }: Evidence): void => {
   }
 }
 
+/** What was taken for never started, and was forgotten as an attempt, never starts. */
+const neverStarted = ({ replay }: Evidence): void => {
+  const leased = new Set<string>()
+  replay({
+    row({ type, table, key }) {
+      if (type === 'put' && table === 'lease') leased.add(key)
+    },
+    other(one, disk) {
+      if (one.type !== 'process' || !leased.has(one.attempt)) return
+      const call = disk.calls.get(callOf(one.attempt))
+      if (call === undefined) return
+      const isGranted = call.granted.some(
+        ({ attempt, epoch }) => `${call.id}.${attempt}.${epoch}` === one.attempt,
+      )
+      if (!isGranted) {
+        throw new Violation(`${one.attempt} was taken for never started, and starts`, one.atMs)
+      }
+    },
+  })
+}
+
 /** A process is started only after its agent noted it; durably, where it may start only once. */
 const notedFirst = ({ of, calls, functions }: Evidence): void => {
   for (const { attempt, note, atMs } of of('process')) {
@@ -149,6 +170,7 @@ export const AGENT_INVARIANTS = {
   'invariant 4 (fresh container)': freshContainers,
   'invariant 4 (at most once)': atMostOnce,
   'invariant 4 (lease first)': leasedFirst,
+  'invariant 4 (never started)': neverStarted,
   'promise 6 (noted first)': notedFirst,
   'promise 6 (kept first)': keptFirst,
   'promise 6 (acknowledged is committed)': acknowledgedIsCommitted,

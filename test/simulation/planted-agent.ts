@@ -15,7 +15,7 @@ export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
   ),
   bug(
     'a container is removed before its result is in the outbox',
-    'calm',
+    'disk',
     ['promise 6'],
     edit(
       'agent/attempt.ts',

@@ -81,7 +81,7 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
   ),
   bug(
     'an at-most-once call is given back when its lease is lost',
-    'all',
+    'sleep',
     ['invariant 4'],
     edit('coordinator/ledger/lost.ts', 'if (!lease.terms.atMostOnce) {', 'if (lease.terms) {'),
     edit(
