@@ -10,10 +10,9 @@
 import { access, mkdir, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { COMPILER_NEEDS, ENGINE_NEEDS, ensurePackages } from '../cli/setup/engine-install.ts'
+import { ensurePackages } from '../cli/setup/engine-install.ts'
 import { messageOf } from '../protocol/errors.ts'
 import { startGuard } from './support/guard.ts'
-import { IMAGE_NEEDS } from './support/images.ts'
 import { waitForNoLeftovers } from './support/leftovers.ts'
 import { AREAS, type Area, type Counts, findTestFiles, runSuite, SOAK } from './support/suites.ts'
 import { startWorkbench, type Workbench } from './support/workbench.ts'
@@ -64,8 +63,8 @@ const runSuites = async (
   try {
     for (const { area, files } of suites) {
       if (signal.aborted) break
+      await ensurePackages(area.needs, say)
       if (area.hasEngine && workbench === undefined) {
-        await ensurePackages([...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS], say)
         const start = performance.now()
         workbench = await startWorkbench({ dir })
         say(`test engine, registry and images: ready in ${secondsSince(start)}`)

@@ -1,49 +1,17 @@
 /**
- * The floor of free space on a file system that really fills: 64 MB of ext4 on a loop device. Needs
- * root; says so where it is not.
+ * The floor of free space on a file system that really fills: 64 MB of ext4 on a loop device.
  */
 
 import assert from 'node:assert/strict'
-import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, rm, statfs, truncate, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { type TestContext, test } from 'node:test'
-import { promisify } from 'node:util'
+import { test } from 'node:test'
 import { startTestCoordinator } from '../support/coordinator.ts'
 import { eventually } from '../support/eventually.ts'
 import { IMAGE } from '../support/fake-ports.ts'
+import { fill, MiB, mountSmall, WITHOUT_DISKS } from '../support/loop-disk.ts'
 import { playAgent } from '../support/played-agent.ts'
 
-const run = promisify(execFile)
-const MiB = 1024 * 1024
-
-const mountSmall = async (t: TestContext, bytes: number): Promise<string> => {
-  const folder = await mkdtemp(join(tmpdir(), 'floor-'))
-  const [image, mount] = [join(folder, 'disk'), join(folder, 'mount')]
-  t.after(async () => {
-    await run('umount', [mount]).catch(() => undefined)
-    await rm(folder, { recursive: true, force: true })
-  })
-  await mkdir(mount)
-  await writeFile(image, '')
-  await truncate(image, bytes)
-  await run('mkfs.ext4', ['-q', '-m', '0', image])
-  await run('mount', ['-o', 'loop', image, mount])
-  return mount
-}
-
-const fill = async (mount: string, leftBytes: number): Promise<string> => {
-  const { bavail, bsize } = await statfs(mount)
-  const path = join(mount, 'ballast')
-  await writeFile(path, Buffer.alloc(bavail * bsize - leftBytes, 1))
-  return path
-}
-
-const isRoot = process.getuid?.() === 0
-
 test('a disk below the floor takes no new call and ends those it has; above it all goes on', {
-  skip: isRoot ? false : 'mounting a file system needs root',
+  skip: WITHOUT_DISKS,
 }, async (t) => {
   const mount = await mountSmall(t, 64 * MiB)
   const coordinator = await startTestCoordinator(t, mount)
@@ -55,7 +23,7 @@ test('a disk below the floor takes no new call and ends those it has; above it a
   const payload = Buffer.alloc(100_000, 'x')
   const waiting = await Promise.all([1, 2, 3].map(() => client.calls.start(func, { payload })))
 
-  const ballast = await fill(mount, 5 * MiB)
+  const free = await fill(mount, 5 * MiB)
   const refusal = await eventually(async () => {
     const answer = await fetch(`${url}/call/f/${func.UUID}`, { method: 'POST', body: 'x' })
     return answer.status === 503 ? answer : false
@@ -72,7 +40,7 @@ test('a disk below the floor takes no new call and ends those it has; above it a
     assert.ok(answer.state === 'finished')
     assert.deepEqual(Buffer.concat(await answer.body.toArray()), payload)
   }
-  await rm(ballast)
+  await free()
   await eventually(() =>
     client.calls.start(func).then(
       () => true,
