@@ -23,7 +23,10 @@ export interface Attempt {
 
 export interface AgentState {
   readonly room: Room
+  /** By its own wish. */
   readonly draining: boolean
+  /** By the coordinator's order, which says it anew in every session. */
+  readonly isDrained: boolean
   /** Highest ever obeyed. */
   readonly epoch: number
   /** Null: no coordinator has welcomed us, or not any more. */
@@ -59,6 +62,7 @@ export const initialState = (deps: {
   return {
     room: deps.room,
     draining: false,
+    isDrained: false,
     epoch: deps.epoch,
     session: null,
     past: new Set(),

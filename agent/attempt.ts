@@ -13,7 +13,8 @@
  *
  * A container is removed only after its result is in the outbox. A slot is free once the container
  * ended. Orders of another session or of a lower epoch than any seen are ignored. Nothing ends
- * because the coordinator is away: the next welcome says what to keep, cancel, drop or commit.
+ * because the coordinator is away: the next welcome says what to keep, cancel, drop or commit. Its
+ * order to drain holds for the session: one that is taken back while we are away is not told us.
  */
 
 import { assertNever } from '../protocol/assert.ts'
@@ -63,7 +64,7 @@ const report = (state: AgentState, key: AttemptKey): readonly AgentEffect[] =>
   inSession(state, (session) => ({ type: 'report', key, session }))
 
 const whyRefused = (state: AgentState, assignment: Assignment, unfit: string): string => {
-  if (state.draining) return 'the agent is draining'
+  if (state.draining || state.isDrained) return 'the agent is draining'
   if (unfit !== '') return unfit
   if (!fits(freeRoom(state), assignment.memoryBytes)) return 'no room'
   const unacknowledged = all(state).filter(isUnacknowledged).length
@@ -157,7 +158,7 @@ const welcome = (state: AgentState, verdicts: readonly Verdict[]): Step => {
 const welcomed = (state: AgentState, event: Extract<AgentEvent, { type: 'welcomed' }>): Step => {
   if (event.epoch < state.epoch) return only({ ...state, session: null }, { type: 'disconnect' })
   const { session, epoch } = event
-  return welcome({ ...state, session, epoch }, event.verdicts)
+  return welcome({ ...state, session, epoch, isDrained: false }, event.verdicts)
 }
 
 const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step => {
@@ -170,7 +171,7 @@ const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step =
     case 'acknowledge':
       return acknowledge(state, order.key)
     case 'drain':
-      return only({ ...state, draining: order.draining })
+      return only({ ...state, isDrained: order.draining })
     case 'pull':
       return only(state, { type: 'pull', order })
     case 'cancel-pull':

@@ -122,7 +122,7 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     room: () => state.room,
     free: () => freeRoom(state),
     resize: (room) => dispatch({ type: 'resized', room }),
-    isDraining: () => state.draining,
+    isDraining: () => state.draining || state.isDrained,
     isQuiet: () => isQuiet(state),
     unacknowledged: () => reportOf(state).outbox.length,
     async connected(welcome, session) {

@@ -12,8 +12,8 @@
  */
 
 import { once } from 'node:events'
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { arch, cpus, release, totalmem } from 'node:os'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { cpus } from 'node:os'
 import { join } from 'node:path'
 import type Docker from 'dockerode'
 import { hostConfigOf } from '../agent/host-config.ts'
@@ -25,6 +25,7 @@ import { eventually } from '../test/support/eventually.ts'
 import { callSync, createFunc } from '../test/support/functions.ts'
 import { IMAGE_NEEDS } from '../test/support/images.ts'
 import { startWorkbench } from '../test/support/workbench.ts'
+import { keepResults } from './report.ts'
 import { type Figures, figuresOf } from './statistics.ts'
 
 const ROUNDS = 60
@@ -128,26 +129,7 @@ try {
   console.log(
     `ratio at the median ${ratio.toFixed(2)}, overhead ${overheadMs.toFixed(1)} ms (at most ${OVERHEAD_MS_MAX})`,
   )
-  const results = new URL('results/', import.meta.url)
-  await mkdir(results, { recursive: true })
-  const machine = {
-    cpus: cpus().length,
-    model: cpus()[0]?.model ?? '',
-    arch: arch(),
-    kernel: release(),
-    memoryBytes: totalmem(),
-    node: process.version,
-  }
-  const kept = {
-    measured: new Date().toISOString(),
-    machine,
-    raw,
-    rawLastByte,
-    product,
-    ratio,
-    overheadMs,
-  }
-  await writeFile(new URL('latency.json', results), `${JSON.stringify(kept, null, 2)}\n`)
+  await keepResults('latency', { raw, rawLastByte, product, ratio, overheadMs })
   if (overheadMs > OVERHEAD_MS_MAX) process.exitCode = 1
 } finally {
   await rm(join(dir), { recursive: true, force: true })

@@ -4,7 +4,7 @@
  * against it. Rows: account/ID.
  */
 
-import { createHash, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto'
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
 import Type, { type Static } from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
@@ -39,6 +39,7 @@ const isSameHash = (a: string, b: string): boolean =>
 interface Deps {
   readonly store: Pick<Store, 'scan'>
   readonly write: (operations: readonly Operation[]) => Promise<void>
+  readonly newId: () => string
   /** Tells the ledger. */
   readonly onQuota: (accountId: string, quota: number) => void
   readonly onAdded: (accountId: string, quota: number) => void
@@ -106,7 +107,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     }
     if (find(name) !== undefined) throw new HyperError('NAME_TAKEN', `account ${name} exists`)
     const row: AccountRow = {
-      id: randomUUID(),
+      id: deps.newId(),
       name,
       quota,
       operator,

@@ -57,6 +57,7 @@ const termsOf = (stored: StoredFunc): Terms => ({
 interface Deps {
   readonly store: Pick<Store, 'scan'>
   readonly write: (operations: readonly Operation[]) => Promise<void>
+  readonly newId: () => string
   /** The account's record of an image, pulled where there is none. */
   readonly pinImage: (account: Account, reference: string) => Promise<ImageRecord>
   /** Calls of a function, or of one revision of it, that are not final. */
@@ -146,7 +147,7 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
       Created: new Date().toISOString(),
       Revision: 1,
     }
-    return saveRevision({ id: randomUUID(), accountId: account.id, func, image })
+    return saveRevision({ id: deps.newId(), accountId: account.id, func, image })
   }
 
   return {

@@ -46,13 +46,12 @@ const isWanted = (line: LogLine, query: LogQuery): boolean =>
 
 /** Reading what is stored. */
 const createReader = ({ store, span }: Deps) => {
-  /** The lines after one number and up to another, of those that are still there. */
+  /** The lines after one number and up to another, none of which has rotated out. */
   const readPage = async (funcId: string, after: number, upTo: number): Promise<LogLine[]> => {
-    const from = Math.max(after, span(funcId).first - 1)
-    const limit = upTo - from
+    const limit = upTo - after
     if (limit <= 0) return []
     const page: LogLine[] = []
-    const range = { gt: rowKey(funcId, from), lt: rowKey(funcId, upTo + 1), limit }
+    const range = { gt: rowKey(funcId, after), lt: rowKey(funcId, upTo + 1), limit }
     for await (const [, value] of store.range('log', range)) {
       const { end: _notShown, ...line } = parseLogRow(value)
       page.push(line)

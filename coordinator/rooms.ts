@@ -25,7 +25,8 @@ import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
 import { RESTORED } from './restore.ts'
 import { createRoster } from './roster.ts'
-import { del, type Operation, openStore, type Store } from './store.ts'
+import { del, openStore, type Store } from './store.ts'
+import type { Transactions } from './transactions.ts'
 
 /** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
@@ -62,16 +63,21 @@ const crash = (log: Log, error: unknown): never => {
   process.exit(70)
 }
 
-/** The first start after `hyper restore`: what the backup could not know is settled once. */
+/**
+ * The first start after `hyper restore`: at-most-once calls of the backup may have run since, and are
+ * ended. The mark goes after that, so a crash in between only does it again.
+ */
 const settleRestore = async (
   store: Store,
-  write: (operations: readonly Operation[]) => Promise<void>,
+  { apply, settled, write }: Transactions,
   log: Log,
 ): Promise<void> => {
   const made = await store.get('meta', RESTORED)
   if (made === undefined) return
+  apply({ type: 'restored' })
+  await settled()
   await write([del('meta', RESTORED)])
-  log.warn({ made }, 'started from a backup')
+  log.warn({ made }, 'started from a backup; at-most-once calls that were in it have ended')
 }
 
 const furnish = async (
@@ -104,6 +110,7 @@ const furnish = async (
   const accounts = await loadAccounts({
     store,
     write,
+    newId: randomUUID,
     onAdded: (accountId, quota) => addAccount(ledger, accountId, quota),
     onQuota: (accountId, quota) => apply({ type: 'quota', accountId, quota }),
     onRemoved: (accountId) => {
@@ -146,6 +153,7 @@ const furnish = async (
   const funcs = await loadFuncs({
     store,
     write,
+    newId: randomUUID,
     pinImage: images.pin,
     liveCalls,
     hasAccount: (accountId) => ledger.accounts.has(accountId),
@@ -158,7 +166,7 @@ const furnish = async (
   await settleLosses(losses, config.acceptDataLoss, write, (what) => {
     log.error({ what }, 'lost, and dropped')
   })
-  await settleRestore(store, write, log)
+  await settleRestore(store, transactions, log)
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)
   }

@@ -17,7 +17,7 @@ import { step } from './ledger/step.ts'
 import type { Operation } from './store.ts'
 
 /** What the rooms around the ledger do with what was decided. None of them may throw. */
-export interface Listeners {
+interface Listeners {
   final(callId: string, attempt: number, outcome: Outcome, body: Uint8Array): void
   logged(funcId: string, line: LogLine): void
   assign(agentId: string, key: AttemptKey, terms: Terms, seq: number): void

@@ -61,6 +61,16 @@ export const createQueue = <T extends Queued>(isWaiting: (item: T) => boolean): 
     dropFront()
   }
 
+  /** The newest that have ended hold nothing up: nobody stands behind them. */
+  const dropTail = (): void => {
+    for (let last = fresh.at(-1); fresh.length > first && last !== undefined; ) {
+      if (isWaiting(last)) return
+      fresh.pop()
+      ended -= 1
+      last = fresh.at(-1)
+    }
+  }
+
   /** Those that ended in the middle, where no head comes by while the first one waits. */
   const dropEnded = (): void => {
     fresh = fresh.slice(first).filter((item) => item !== undefined && isWaiting(item))
@@ -109,6 +119,7 @@ export const createQueue = <T extends Queued>(isWaiting: (item: T) => boolean): 
     },
     leave() {
       ended += 1
+      dropTail()
       if (ended >= compactAt && ended * 2 >= fresh.length - first + returned.size) dropEnded()
     },
   }

@@ -67,10 +67,13 @@ test('a coordinator restored elsewhere has every call, and the one it was made o
   const key = await old.enrol()
   const agent = await playAgent(t, old, key)
   const func = await old.client.funcs.create({ Name: 'f', Config: { Image: IMAGE.reference } })
+  const config = { Image: IMAGE.reference }
+  const once = await old.client.funcs.create({ Name: 'g', Config: config, AtMostOnce: true })
   const load = keepCalling(old, func)
   await eventually(() => load.accepted.length > 60)
   // What runs and what waits is in it, too.
   await agent.close()
+  const onceId = await old.client.calls.start(once)
   const before = load.accepted.length
   await eventually(() => load.accepted.length > before + 40)
   const acknowledged = [...load.accepted]
@@ -95,6 +98,9 @@ test('a coordinator restored elsewhere has every call, and the one it was made o
     assert.deepEqual(Buffer.concat(await answer.body.toArray()), payloadOf(n))
   }
   assert.deepEqual([...moved.epochs], [moved.answer.epoch])
+  const ended = await copy.client.calls.output(once, onceId)
+  assert.ok(ended.state === 'failed', 'it may have run since, and is not started twice')
+  assert.equal(ended.error.code, 'AGENT_LOST')
 
   const back = await playAgent(t, old, key, { epochSeen: moved.answer.epoch })
   assert.partialDeepStrictEqual(back.answer, { type: 'goodbye', code: 'EPOCH_AHEAD' })

@@ -111,7 +111,7 @@ export const checkBooks = (ledger: Ledger): void => {
 const noTrials = { granted: [], lastAttempt: 0, attemptsLost: 0, exitRetries: 0 }
 
 /** With nothing under way to the disk: it has what memory has. */
-export const checkDisk = (ledger: Ledger, disk: Disk): void => {
+export const checkDisk = (ledger: Ledger, disk: Pick<Disk, 'keys' | 'value'>): void => {
   const stored = disk.keys('call').map((key) => {
     const { trials, ...row } = parseCallRow(disk.value('call', key))
     return { ...row, ...(trials ?? noTrials), seq: Number(key) }

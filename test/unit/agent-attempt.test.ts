@@ -170,3 +170,22 @@ test('the names of so many past attempts are kept', () => {
   assert.equal(state.past.size, limits.pastAttemptsMax)
   assert.ok(!state.past.has('4') && state.past.has('5'))
 })
+
+test('a drain by the coordinator ends with its session, one by the agent does not', () => {
+  const order = { session: 1, epoch: 1 } as const
+  const again = { type: 'welcomed', session: 2, epoch: 1, verdicts: [] } as const
+  const assign = { type: 'assign', session: 2, epoch: 1, assignment: assignmentOf(1) } as const
+  const answerAfter = (events: readonly AgentEvent[]): string => {
+    let state = initialState({ room, epoch: 1, adopted: [], outbox: [] })
+    const all = [{ type: 'welcomed', ...order, verdicts: [] } as const, ...events, again]
+    for (const event of all) state = step(state, event).state
+    const [first] = step(state, { type: 'order', order: assign, unfit: '' }).effects
+    return first?.type ?? ''
+  }
+  const drained = { type: 'drain', ...order, draining: true } as const
+  assert.equal(
+    answerAfter([{ type: 'order', order: drained, unfit: '' }, { type: 'disconnected' }]),
+    'run',
+  )
+  assert.equal(answerAfter([{ type: 'drain', draining: true }, { type: 'disconnected' }]), 'send')
+})

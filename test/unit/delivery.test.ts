@@ -8,6 +8,7 @@ import { limits } from '../../protocol/limits.ts'
 import { type CoreGateway, startCoreGateway } from '../support/core-gateway.ts'
 import { storedFunc } from '../support/fake-ports.ts'
 import { until } from '../support/gateway.ts'
+import { createDisk } from '../support/ledger-disk.ts'
 
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -183,6 +184,20 @@ describe('readers beside', () => {
     for (const table of ['history', 'callid', 'output', 'stdout', 'log', 'fetched'] as const) {
       assert.deepEqual(way.disk.keys(table), [], table)
     }
+  })
+
+  test('an output that goes between the look and the read get 410', async (t) => {
+    const disk = createDisk()
+    let beforeBody = async (): Promise<void> => undefined
+    const body: typeof disk.body = async (kind, key) => {
+      await beforeBody()
+      return disk.body(kind, key)
+    }
+    const way = await startCoreGateway(t, { disk: { ...disk, body } })
+    const callId = await way.call(Buffer.from('x'))
+    beforeBody = way.remove
+    const answer = await fetch(`${way.url}${way.pathOf(callId)}`)
+    assert.deepEqual([answer.status, answer.headers.get('x-hyper-error')], [410, 'OUTPUT_GONE'])
   })
 
   test('a forced restart get each body that was not fetched, whole', async (t) => {

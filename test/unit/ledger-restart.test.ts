@@ -1,76 +1,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { createCaches } from '../../coordinator/caches.ts'
-import type { Effect, LedgerEvent } from '../../coordinator/ledger/state.ts'
-import { addAccount, createLedger, step } from '../../coordinator/ledger/step.ts'
-import { loadLedger } from '../../coordinator/load.ts'
-import type { Operation } from '../../coordinator/store.ts'
+import { acceptedOf } from '../../coordinator/ledger/calls.ts'
+import type { Effect } from '../../coordinator/ledger/state.ts'
+import { put } from '../../coordinator/store.ts'
 import { limits } from '../../protocol/limits.ts'
-import type { Hello } from '../../protocol/messages.ts'
-import { createDisk } from '../support/ledger-disk.ts'
-import { checkBooks } from '../support/ledger-invariants.ts'
-import { makeHello, makeResult, makeTerms } from '../support/ledger-words.ts'
+import { CALL, createRestartable } from '../support/ledger-restartable.ts'
+import { makeResult } from '../support/ledger-words.ts'
 
-const CALL = '00000000-0000-4000-8000-000000000001'
 const minute = 60_000
-const wall = '2017-03-16T07:05:24.473Z'
-
-/** A ledger whose writes reach a disk, and that can be loaded from it again. */
-const createRestartable = (over: object = {}) => {
-  const disk = createDisk()
-  const terms = makeTerms(over)
-  let caches = createCaches()
-  let ledger = createLedger(1, 0)
-  let nowMs = 0
-  addAccount(ledger, 'a1', 1)
-  const writesOf = (effect: Effect): Operation[] => {
-    if (effect.type === 'write') return [effect.operation]
-    if (effect.type === 'ended') {
-      return caches.addHistory(effect.row, effect.isOwed ? null : effect.body, nowMs)
-    }
-    if (effect.type === 'output-gone') return caches.dropOutput(effect.row, nowMs)
-    return effect.type === 'keep-output' ? caches.keepOutput(effect.row, effect.body, nowMs) : []
-  }
-  const apply = (event: LedgerEvent): Effect[] => {
-    const effects = step(ledger, event, { ms: nowMs, wall })
-    checkBooks(ledger)
-    disk.commitNow(effects.flatMap(writesOf))
-    return effects
-  }
-  return {
-    disk,
-    apply,
-    ledger: () => ledger,
-    caches: () => caches,
-    call: () => ledger.calls.get(CALL),
-    accept: (sync = false): Effect[] =>
-      apply({
-        ...{ type: 'accept', id: CALL, terms, sync, environment: [], note: '' },
-        payload: new Uint8Array(5),
-      }),
-    connect: (over_: Partial<Hello> = {}): Effect[] =>
-      apply({ type: 'connect', agentId: 'one', name: 'one', session: 1, hello: makeHello(over_) }),
-    pass(ms: number): Effect[] {
-      const effects: Effect[] = []
-      for (const endMs = nowMs + ms; nowMs < endMs; ) {
-        nowMs += 1_000
-        effects.push(...apply({ type: 'tick' }))
-      }
-      return effects
-    },
-    /** The coordinator looks at its clocks once, so much later. */
-    later(ms: number): Effect[] {
-      nowMs += ms
-      return apply({ type: 'tick' })
-    },
-    async restart(accounts = [{ id: 'a1', quota: 1 }]): Promise<void> {
-      ledger = createLedger(ledger.epoch + 1, nowMs)
-      caches = createCaches()
-      await loadLedger(disk, ledger, caches, accounts, () => terms, nowMs)
-      checkBooks(ledger)
-    },
-  }
-}
 
 describe('a coordinator that was killed', () => {
   const key = { call: CALL, attempt: 1, epoch: 1 }
@@ -165,5 +102,119 @@ describe('a coordinator that was killed', () => {
     const effects = bench.later(4_000)
     assert.ok(effects.some((effect) => effect.type === 'final'))
     assert.deepEqual([bench.ledger().owed.size, bench.disk.keys('owed').length], [0, 0])
+  })
+})
+
+describe('what a restart still knows of a call that waits', () => {
+  const key = { call: CALL, attempt: 1, epoch: 1 }
+  const queueTimeoutMs = 60 * minute
+
+  test('how long it has waited as a head, but for one step', async () => {
+    const bench = createRestartable({ queueTimeoutMs })
+    bench.accept()
+    bench.pass(50 * minute)
+    await bench.restart()
+    const waitedMs = bench.call()?.delay?.waitedMs ?? 0
+    assert.ok(waitedMs > 45 * minute && waitedMs <= 50 * minute, `${waitedMs}`)
+    bench.pass(16 * minute)
+    assert.equal(bench.call(), undefined, 'it has waited for an hour in all')
+  })
+
+  test('how long it has waited aside', async () => {
+    const bench = createRestartable({ queueTimeoutMs, platform: 'linux/riscv64' })
+    bench.connect()
+    bench.accept()
+    bench.pass(50 * minute)
+    assert.equal(bench.call()?.state, 'aside')
+    await bench.restart()
+    assert.ok((bench.call()?.delay?.waitedMs ?? 0) > 45 * minute)
+  })
+
+  test('with few writes', () => {
+    const bench = createRestartable({ queueTimeoutMs: 1_440 * minute })
+    bench.accept()
+    const isCall = (key_: string): boolean => key_ === bench.disk.keys('call')[0]
+    let writes = 0
+    for (let passed = 0; passed < 1_439; passed += 1) {
+      for (const effect of bench.pass(minute)) {
+        if (effect.type === 'write' && isCall(effect.operation.key)) writes += 1
+      }
+    }
+    assert.ok(writes > 20 && writes < 100, `${writes}`)
+  })
+
+  test('how long the platform has failed it, and the pause that it was in', async () => {
+    const bench = createRestartable()
+    bench.connect()
+    bench.accept()
+    const failed = makeResult(key, 'START_FAILED', { started: false })
+    for (let attempt = 1; attempt <= 8; attempt += 1) {
+      const of = { ...key, attempt }
+      bench.apply({ type: 'result', agentId: 'one', key: of, result: failed })
+      for (let second = 0; attempt < 8 && bench.call()?.state !== 'leased'; second += 1) {
+        assert.ok(second < 40, 'a pause ends')
+        bench.apply({ type: 'heartbeat', agentId: 'one', keys: [] })
+        bench.pass(1_000)
+      }
+    }
+    assert.equal(bench.call()?.delay?.pauseMs, 30_000)
+    const before = { ...bench.call()?.delay }
+    await bench.restart()
+    const { failedForMs, pauseMs } = bench.call()?.delay ?? {}
+    assert.deepEqual([failedForMs, pauseMs], [before.failedForMs, 30_000])
+    bench.connect()
+    assert.equal(bench.call()?.state, 'aside', 'a restart is no way round the pause')
+    for (let second = 0; second < 31; second += 1) {
+      bench.apply({ type: 'heartbeat', agentId: 'one', keys: [] })
+      bench.pass(1_000)
+    }
+    assert.equal(bench.call()?.state, 'leased')
+  })
+
+  test('of a row of schema 1, all that it tells', async () => {
+    const bench = createRestartable()
+    bench.accept()
+    const granted = [{ attempt: 1, epoch: 1, agentId: 'one', isLost: true }]
+    const row = {
+      ...{ id: CALL, seq: 1, accountId: 'a1', funcId: 'f1', revision: 1, payloadBytes: 5 },
+      ...{ accepted: '2017-03-16T07:05:24.473Z', granted, lastAttempt: 1, attemptsLost: 1 },
+      exitRetries: 0,
+    }
+    const [name = ''] = bench.disk.keys('call')
+    bench.disk.commitNow([put('call', name, row)])
+    await bench.restart()
+    const call = bench.call()
+    assert.deepEqual([call?.granted, call?.attemptsLost], [granted, 1])
+    assert.equal(call === undefined ? '' : acceptedOf(call), '2017-03-16T07:05:24.473Z')
+    assert.equal(call?.payloadBytes, 5)
+  })
+})
+
+describe('a state that was restored from a backup', () => {
+  const finalsIn = (effects: readonly Effect[]) =>
+    effects.flatMap((effect) => (effect.type === 'final' ? [effect.outcome] : []))
+
+  test('ends at-most-once calls: they may have run since', async () => {
+    for (const isLeased of [true, false]) {
+      const bench = createRestartable({ atMostOnce: true })
+      if (isLeased) bench.connect()
+      bench.accept()
+      await bench.restart()
+      const [outcome] = finalsIn(bench.apply({ type: 'restored' }))
+      assert.equal(outcome?.code, 'AGENT_LOST')
+      assert.match(outcome?.message ?? '', /restored from a backup: it may have run since/)
+      assert.deepEqual(bench.disk.keys('call'), [])
+      const assigned = bench.connect().filter(({ type }) => type === 'assign')
+      assert.deepEqual(assigned, [], 'nothing is started twice')
+    }
+  })
+
+  test('runs the others on', async () => {
+    const bench = createRestartable()
+    bench.accept()
+    await bench.restart()
+    assert.deepEqual(finalsIn(bench.apply({ type: 'restored' })), [])
+    bench.connect()
+    assert.equal(bench.call()?.state, 'leased')
   })
 })

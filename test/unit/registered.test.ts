@@ -1,6 +1,7 @@
 /** What is registered with a coordinator: accounts, functions, images, members; kept on disk. */
 
 import assert from 'node:assert/strict'
+import { randomUUID } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { loadAccounts, newToken } from '../../coordinator/accounts.ts'
 import { loadFuncs } from '../../coordinator/funcs.ts'
@@ -63,6 +64,7 @@ describe('functions', () => {
       loadFuncs({
         store: disk,
         write,
+        newId: randomUUID,
         pinImage: async () => {
           pinned()
           return record
@@ -134,6 +136,7 @@ describe('accounts', () => {
       loadAccounts({
         store: disk,
         write,
+        newId: randomUUID,
         onQuota: () => undefined,
         onAdded: () => undefined,
         onRemoved: () => undefined,

@@ -1,0 +1,120 @@
+/**
+ * What goes wrong in a run, each kind at its own pace, and how it is all made good at the end.
+ */
+
+import { limits } from '../../protocol/limits.ts'
+import type { Act } from './fault.ts'
+import {
+  cutPower,
+  drainAgent,
+  engineAiling,
+  engineAway,
+  failAgentDisk,
+  forge,
+  freezeAgent,
+  join,
+  killAgent,
+  leave,
+  loseStore,
+  removeAgent,
+  resize,
+  slowAgentDisk,
+  wipeEngine,
+} from './fault-hosts.ts'
+import {
+  cutLine,
+  failDisk,
+  fillDisk,
+  freezeCoordinator,
+  killAtCommit,
+  killCoordinator,
+  partition,
+  slowDisk,
+  slowNetwork,
+  stallLine,
+} from './fault-ways.ts'
+import type { FaultRates } from './profile.ts'
+import type { World } from './world.ts'
+
+const ACTS: Readonly<Record<keyof FaultRates, readonly Act[]>> = {
+  network: [cutLine, cutLine, stallLine, partition, slowNetwork],
+  disk: [slowDisk, failDisk, fillDisk, failAgentDisk, slowAgentDisk],
+  crash: [killCoordinator, killAtCommit, killAgent, killAgent, cutPower],
+  sleep: [freezeCoordinator, freezeAgent, freezeAgent],
+  churn: [drainAgent, drainAgent, loseStore, leave, removeAgent, join, join, resize],
+  engine: [engineAway, engineAiling, wipeEngine],
+  stranger: [forge],
+}
+
+/**
+ * The coordinator is given up for one from a backup, with a higher epoch; the old one runs on for a
+ * while beside it, and some agents still find it.
+ */
+const beginRestore = (world: World, untilMs: number): void => {
+  const { scheduler, random, history, agents, network } = world
+  const restMs = untilMs - scheduler.nowMs()
+  const former = world.main()
+  scheduler.after(random.between(restMs * 0.1, restMs * 0.4), () => {
+    const backup = former.disk.copy()
+    history.record({ type: 'backup', coordinator: former.name })
+    scheduler.after(random.between(1_500, restMs * 0.5), () => {
+      former.retire()
+      const next = world.makeCoordinator()
+      next.disk.restore(backup)
+      const { name: coordinator } = next
+      history.record({ type: 'coordinator', coordinator, what: 'is restored', epoch: 0 })
+      for (const { id } of agents) {
+        if (random.chance(0.5)) world.strays.add(id)
+        else scheduler.after(random.below(5_000), () => network.linkOf(id)?.cut())
+      }
+      world.replaceMain(next)
+      next.start()
+      scheduler.after(random.between(5_000, 60_000), world.strays.clear.bind(world.strays))
+      scheduler.after(random.between(5_000, 90_000), former.kill)
+    })
+  })
+}
+
+/** Begins all kinds that this run has; they end at `untilMs`. */
+export const beginFaults = (world: World, untilMs: number): void => {
+  const { scheduler, random, shape, history } = world
+  const begin = (rate: number, acts: readonly Act[]): void => {
+    if (rate === 0) return
+    const again = (): void =>
+      scheduler.after(random.waitMs(rate * shape.paceMs), () => {
+        if (scheduler.nowMs() >= untilMs) return
+        const what = random.pick(acts)(world)
+        if (what !== null) history.record({ type: 'fault', what })
+        again()
+      })
+    again()
+  }
+  if (random.chance(shape.profile.restore)) beginRestore(world, untilMs)
+  const { rates } = shape.profile
+  begin(rates.network, ACTS.network)
+  begin(rates.disk, ACTS.disk)
+  begin(rates.crash, ACTS.crash)
+  begin(rates.sleep, ACTS.sleep)
+  begin(rates.churn, ACTS.churn)
+  begin(rates.engine, ACTS.engine)
+  begin(rates.stranger, ACTS.stranger)
+}
+
+/** Everything is made good, but for what is gone for good; somebody is there to run calls. */
+export const heal = (world: World): void => {
+  const { network, agents, shape } = world
+  network.cutOff.clear()
+  network.weather.delayMs = 5
+  for (const coordinator of world.coordinators) {
+    Object.assign(coordinator.disk.health, { writeMs: 1, isFailing: false, isFull: false })
+  }
+  for (const agent of agents) {
+    network.linkOf(agent.id)?.unstall()
+    if (agent.isRetired()) continue
+    Object.assign(agent.disk.health, { writeMs: 1, isFailing: false })
+    Object.assign(agent.engine.health, { startMs: 100, hangs: 0, refuses: 0 })
+    agent.engine.comeUp()
+    agent.start()
+  }
+  world.setPace(Math.max(shape.paceMs, limits.heartbeatIdleMs - 1000))
+}

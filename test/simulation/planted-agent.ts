@@ -1,0 +1,66 @@
+/** Faults planted in the agent. */
+
+import { bug, edit, type PlantedBug } from './planted-bug.ts'
+
+export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
+  bug(
+    'an entry of the outbox goes when it is written',
+    'calm',
+    ['promise 6'],
+    edit(
+      'agent/attempt.ts',
+      "return attempt.isAcknowledged ? only(next, { type: 'delete', key }, remove) : only(next, remove)",
+      "return only(next, { type: 'delete', key }, remove)",
+    ),
+  ),
+  bug(
+    'a container is removed before its result is in the outbox',
+    'disk',
+    ['promise 6'],
+    edit(
+      'agent/attempt.ts',
+      "return only(next, { type: 'write', key, result }, ...report(state, key))",
+      "return only(next, { type: 'remove', key }, { type: 'write', key, result }, ...report(state, key))",
+    ),
+  ),
+  bug(
+    'the frame is sent before the note is written',
+    'calm',
+    ['promise 6'],
+    edit(
+      'agent/call-run.ts',
+      'await deps.outbox.putNote(note, assignment.atMostOnce)',
+      'deps.outbox.putNote(note, assignment.atMostOnce).catch(() => undefined)',
+    ),
+  ),
+  bug(
+    'the note of an at-most-once call is not synced',
+    'calm',
+    ['promise 6'],
+    edit(
+      'agent/call-run.ts',
+      'await deps.outbox.putNote(note, assignment.atMostOnce)',
+      'await deps.outbox.putNote(note, false)',
+    ),
+  ),
+  bug(
+    'orders of an earlier session are obeyed',
+    'network',
+    ['invariant 4', 'invariant', 'promise'],
+    edit(
+      'agent/attempt.ts',
+      'if (order.session !== state.session || order.epoch < state.epoch) return only(state)',
+      'if (order.epoch < state.epoch) return only(state)',
+    ),
+  ),
+  bug(
+    'a container that left no trailer counts as finished',
+    'churn',
+    ['invariant 5'],
+    edit(
+      'agent/classify.ts',
+      "if (container === null) return verdict('AGENT_LOST', 'its container is gone')",
+      "if (container === null) return verdict('FINISHED', '', 0)",
+    ),
+  ),
+]
