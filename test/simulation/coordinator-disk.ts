@@ -216,6 +216,7 @@ const createDrive = (
       isStuck = false
       isReopening = false
     },
+    repair: () => Promise.reject(new Error('nothing here is beyond reading')),
     close: async () => undefined,
   }
 }
