@@ -87,7 +87,12 @@ const furnish = async (
   log: Log,
   isStopping: () => boolean,
 ) => {
-  const onFault = (error: unknown): never => crash(log, error)
+  let isClosing = false
+  const onFault = (error: unknown): void => {
+    // A commit that the disk refuses ends with the store, and was told to nobody.
+    if (isClosing) log.warn({ err: error }, 'not all was written before the end')
+    else crash(log, error)
+  }
   const clock = createClock()
   await clock.refresh()
   const nowMs = clock.nowMs
@@ -175,10 +180,11 @@ const furnish = async (
     core.tick()
     membership.expire()
   }, limits.tickMs)
-  /** Writes what was decided. */
+  /** Writes what was decided, unless the disk refuses: that must not hold up the end. */
   const close = async (): Promise<void> => {
     clearInterval(tick)
-    await core.close()
+    isClosing = true
+    if (store.isWritable()) await core.close()
   }
   return {
     close,
