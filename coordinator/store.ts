@@ -27,7 +27,7 @@ import { createRowIndex, type RowIndex } from './row-index.ts'
 import { damageOf, isDamage, loadSums, readSums } from './salvage.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
 import { createSteadyDrive } from './steady-drive.ts'
-import { isByValue, isSameSum, isSummed, putSums } from './sums.ts'
+import { isByValue, isSameSum, isSummed, markEnd, putSums } from './sums.ts'
 import { type BodyKind, SUMMED, type Sublevel, type SummedTable, type Table } from './tables.ts'
 import { createTombstones } from './tombstones.ts'
 
@@ -216,6 +216,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     },
     async close() {
       await Promise.all([steady.settle(), removals.settled(), tombstones.settled()])
+      // What the disk does not take now only leaves the end as a crash would have left it.
+      if (steady.isWritable()) await markEnd(drive, sums).catch(() => undefined)
       await drive.close()
     },
   }

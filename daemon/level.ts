@@ -57,6 +57,10 @@ const isLocked = (error: unknown): boolean =>
   error instanceof Error &&
   (('code' in error && error.code === 'LEVEL_LOCKED') || isLocked(error.cause))
 
+/** LevelDB names the file that is missing or damaged in the innermost cause. */
+const innermost = (error: unknown): unknown =>
+  error instanceof Error && error.cause !== undefined ? innermost(error.cause) : error
+
 const openDatabase = async (path: string): Promise<Database> => {
   const database: Database = new Level(path, { keyEncoding: 'utf8', valueEncoding: 'view' })
   try {
@@ -66,9 +70,8 @@ const openDatabase = async (path: string): Promise<Database> => {
     if (isLocked(cause)) {
       throw new HyperError('STATE_IN_USE', `${path} is in use by another process`, { cause })
     }
-    throw new HyperError('STATE_DAMAGED', `${path} cannot be opened: ${messageOf(cause)}`, {
-      cause,
-    })
+    const reason = messageOf(innermost(cause))
+    throw new HyperError('STATE_DAMAGED', `${path} cannot be opened: ${reason}`, { cause })
   }
 }
 

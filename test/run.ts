@@ -10,9 +10,11 @@
 import { access, mkdir, mkdtemp } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
-import { ensurePackages } from '../cli/setup/engine-install.ts'
+import { COMPILER_NEEDS, ENGINE_NEEDS, ensurePackages } from '../cli/setup/engine-install.ts'
 import { messageOf } from '../protocol/errors.ts'
+import { canMount, DISK_NEEDS } from './support/disk.ts'
 import { startGuard } from './support/guard.ts'
+import { IMAGE_NEEDS } from './support/images.ts'
 import { waitForNoLeftovers } from './support/leftovers.ts'
 import { AREAS, type Area, type Counts, findTestFiles, runSuite, SOAK } from './support/suites.ts'
 import { startWorkbench, type Workbench } from './support/workbench.ts'
@@ -63,12 +65,13 @@ const runSuites = async (
   try {
     for (const { area, files } of suites) {
       if (signal.aborted) break
-      await ensurePackages(area.needs, say)
       if (area.hasEngine && workbench === undefined) {
+        await ensurePackages([...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS], say)
         const start = performance.now()
         workbench = await startWorkbench({ dir })
         say(`test engine, registry and images: ready in ${secondsSince(start)}`)
       }
+      if (area.name === 'faults' && canMount) await ensurePackages(DISK_NEEDS, say)
       const env = { ...makeEnvironment(dir), ...(area.hasEngine ? workbench?.environment : {}) }
       const start = performance.now()
       const counts = await runSuite({ area, files, env, signal })

@@ -1,140 +1,107 @@
 /**
- * A power cut: what the disk itself held at one moment, without what was still in the page cache. The
- * disk is ext4 in a file on XFS, and a cut is a clone of that file (a reflink, in milliseconds) while a
- * process writes. kill -9 cannot show what is shown here, for the page cache outlives it. A disk that
+ * A power cut: what the disk itself holds at a random moment while a process writes, without what the
+ * system still keeps in memory. kill -9 cannot show this, for the page cache outlives it. A disk that
  * lies about its own cache is not played.
  *
- * That the method finds what it looks for is shown by writers that leave a sync out.
+ * That the method finds what it looks for is shown by writers that leave something out.
  */
 
 import assert from 'node:assert/strict'
-import { constants, copyFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { openOutbox } from '../../agent/outbox.ts'
 import { openStore } from '../../coordinator/store.ts'
+import { diskTest, mountCloneableDisk } from '../support/disk.ts'
 import { eventually } from '../support/eventually.ts'
-import { MiB, openLoopDisks, WITHOUT_DISKS } from '../support/loop-disk.ts'
 import { checkOutbox } from '../support/outbox-workload.ts'
 import { chooseSeed } from '../support/seed.ts'
-import {
-  checkContents,
-  createExpectation,
-  createWorkload,
-  readContents,
-} from '../support/store-workload.ts'
+import { checkStore, createExpectation, createWorkload } from '../support/store-workload.ts'
 import { type Flaw, lastStep, startWriter } from '../support/writer.ts'
 
-/** A cut comes anywhere between the writer's first word and this. */
-const CUT_MS_MAX = 400
+/** A cut comes anywhere between the writer's first word, or the last cut, and this. */
+const CUT_MS_MAX = 300
+const CUTS_OF_A_FOLDER = 3
 
-const openBench = async (t: TestContext) => {
-  const disks = await openLoopDisks(t)
-  const host = disks.file('host')
-  await disks.format('xfs', host, 1024 * MiB)
-  const under = await disks.mount(host)
-  const [disk, clone] = [join(under, 'disk'), join(under, 'clone')]
-  await disks.format('ext4', disk, 512 * MiB)
-  const mount = await disks.mount(disk)
-  return {
-    env: disks.env,
-    folder: (name: string) => join(mount, name),
-    cut: () => copyFile(disk, clone, constants.COPYFILE_FICLONE_FORCE),
-    /** Gives `check` the folder as it was at the last cut. */
-    async afterCut(name: string, check: (folder: string) => Promise<void>): Promise<void> {
-      const found = await disks.mount(clone)
-      await check(join(found, name)).finally(async () => {
-        await disks.unmount(found)
-        await rm(clone)
-      })
-    },
+/** Throws what is wrong with a store as a cut left it; resolves with the step it stands at. */
+const checkFolder = async (
+  folder: string,
+  ...expected: [ReturnType<typeof createExpectation>, number]
+) => {
+  const store = await openStore(folder)
+  try {
+    return await checkStore(store, ...expected)
+  } finally {
+    await store.close()
   }
 }
 
-/** Resolves with what was lost in at most so many cuts, or with null. A folder takes three of them. */
-const cutStore = async (t: TestContext, flaw: Flaw, cuts: number): Promise<unknown> => {
+/** Throws what the first of so many cuts took. */
+const cutStore = async (t: TestContext, flaw: Flaw, cuts: number): Promise<void> => {
   const { seed, random } = chooseSeed(t)
-  const bench = await openBench(t)
+  const disk = await mountCloneableDisk(t)
   const steps: number[] = []
   for (let cut = 0; cut < cuts; ) {
+    const own = seed + cut
     const name = `state-${cut}`
-    const workload = createExpectation(createWorkload(seed + cut))
-    const writer = startWriter({
-      ...{ what: 'store', folder: bench.folder(name), seed: seed + cut },
-      ...{ flaw, env: bench.env },
-    })
-    await eventually(() => writer.lines.length > 0)
-    for (const last = Math.min(cut + 3, cuts); cut < last; cut += 1) {
-      await pause(random.below(CUT_MS_MAX))
-      const acknowledged = lastStep(writer.lines)
-      await bench.cut()
-      const loss = await bench
-        .afterCut(name, async (folder) => {
-          const store = await openStore(folder)
-          try {
-            steps.push(checkContents(await readContents(store), workload, acknowledged))
-          } finally {
-            await store.close()
-          }
-        })
-        .catch((error: unknown) => error)
-      if (loss === undefined) continue
+    const expectation = createExpectation(createWorkload(own))
+    const writer = startWriter({ what: 'store', folder: join(disk.path, name), seed: own, flaw })
+    try {
+      await eventually(() => writer.lines.length > 0)
+      for (const last = Math.min(cut + CUTS_OF_A_FOLDER, cuts); cut < last; cut += 1) {
+        await pause(random.below(CUT_MS_MAX))
+        const acknowledged = lastStep(writer.lines)
+        const clone = await disk.cutPower()
+        steps.push(await checkFolder(join(clone.path, name), expectation, acknowledged))
+        await clone.drop()
+      }
+    } finally {
       await writer.kill()
-      t.diagnostic(`after cut ${cut + 1}: ${String(loss).split('\n')[0]}`)
-      return loss
     }
-    await writer.kill()
   }
-  t.diagnostic(`${cuts} cuts, at steps ${steps.join(', ')}`)
-  return null
+  t.diagnostic(`cut at steps ${steps.join(', ')}`)
 }
 
-const cutOutbox = async (t: TestContext, flaw: Flaw, cuts: number): Promise<unknown> => {
+const cutOutbox = async (t: TestContext, flaw: Flaw, cuts: number): Promise<void> => {
   const { seed, random } = chooseSeed(t)
-  const bench = await openBench(t)
-  const said: number[] = []
+  const disk = await mountCloneableDisk(t)
   for (let cut = 0; cut < cuts; cut += 1) {
     const name = `home-${cut}`
-    const writer = startWriter({
-      ...{ what: 'outbox', folder: bench.folder(name), seed, flaw, env: bench.env },
-    })
+    const writer = startWriter({ what: 'outbox', folder: join(disk.path, name), seed, flaw })
     await eventually(() => writer.lines.length > 0)
     await pause(random.below(CUT_MS_MAX))
     const before = [...writer.lines]
-    await bench.cut()
-    await writer.kill()
-    said.push(before.length)
-    const loss = await bench
-      .afterCut(name, async (folder) => {
-        const outbox = await openOutbox(folder)
-        await checkOutbox(outbox, seed, before, writer.lines).finally(() => outbox.close())
-      })
-      .catch((error: unknown) => error)
-    if (loss === undefined) continue
-    t.diagnostic(`after cut ${cut + 1}: ${String(loss).split('\n')[0]}`)
-    return loss
+    // At once: what it deletes after the cut says nothing about the cut.
+    const clone = await disk.cutPower(writer.kill)
+    const outbox = await openOutbox(join(clone.path, name))
+    const checked = await checkOutbox(outbox, seed, before, writer.lines).finally(() =>
+      outbox.close(),
+    )
+    assert.ok(checked > 0, 'nothing was left to look for')
+    t.diagnostic(`cut after ${before.length} lines, looked for ${checked}`)
+    await clone.drop()
   }
-  t.diagnostic(`${cuts} cuts, after ${said.join(', ')} lines`)
-  return null
 }
 
-describe('a power cut', { skip: WITHOUT_DISKS }, () => {
-  test('takes nothing of what the store acknowledged, and brings nothing back', async (t) => {
-    assert.equal(await cutStore(t, 'none', 12), null)
-  })
+describe('a power cut', () => {
+  test('takes nothing that the store acknowledged, and brings nothing back', diskTest, (t) =>
+    cutStore(t, 'none', 9),
+  )
 
-  test('takes nothing of what the outbox acknowledged', async (t) => {
-    assert.equal(await cutOutbox(t, 'none', 6), null)
-  })
+  test('takes nothing that the outbox acknowledged', diskTest, (t) => cutOutbox(t, 'none', 4))
 
-  for (const flaw of ['unsynced rows', 'unsynced files'] as const) {
-    test(`takes something of a store with ${flaw}`, async (t) => {
-      assert.notEqual(await cutStore(t, flaw, 9), null)
+  const flaws: readonly (readonly [Flaw, RegExp])[] = [
+    ['early acknowledgements', /was acknowledged/],
+    ['unsynced rows', /was acknowledged|STATE_DAMAGED|damaged|lost/],
+    ['unsynced files', /does not match its checksum|is missing/],
+  ]
+  for (const [flaw, loss] of flaws) {
+    test(`is seen to take something of a store with ${flaw}`, diskTest, async (t) => {
+      await assert.rejects(cutStore(t, flaw, 9), loss)
     })
   }
 
-  test('takes something of an outbox with unsynced rows', async (t) => {
-    assert.notEqual(await cutOutbox(t, 'unsynced rows', 6), null)
+  test('is seen to take something of an outbox with unsynced rows', diskTest, async (t) => {
+    await assert.rejects(cutOutbox(t, 'unsynced rows', 6), /was acknowledged/)
   })
 })

@@ -4,8 +4,9 @@
  *   fault-writer.ts store FOLDER SEED FLAW     the steps of store-workload.ts, from where it stands
  *   fault-writer.ts outbox FOLDER SEED FLAW    the attempts of outbox-workload.ts
  *
- * FLAW is a fault of the program, for tests of tests: `none`; `unsynced rows`: LevelDB is not asked
- * to sync; `unsynced files`: bodies in files are not synced. What is said is in the pipe before
+ * FLAW is a fault of the program, for tests of tests: `none`; `early acknowledgements`: a step is said
+ * before it is committed; `unsynced rows`: LevelDB is not asked to sync; `unsynced files`: bodies in
+ * files are not synced. What is said is in the pipe before
  * anything else happens, so it outlives this process.
  */
 
@@ -72,8 +73,9 @@ const workStore = async (): Promise<void> => {
       step += 1
       inFlight += 1
       const own = step
+      if (flaw === 'early acknowledgements') say(`step ${own}`)
       loop.add(workload.operations(own), () => {
-        say(`step ${own}`)
+        if (flaw !== 'early acknowledgements') say(`step ${own}`)
         inFlight -= 1
         if (inFlight === 0) work()
       })

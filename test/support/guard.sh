@@ -2,8 +2,9 @@
 # Usage: guard.sh FOLDER CGROUP COMMAND [ARGUMENT ...]
 # Runs COMMAND, which ends at the end of file on STDIN: when the process that holds the other end
 # closes it, or dies in whatever way. Then ends every process that carries HYPER_TEST_DIR=FOLDER in
-# its environment, unmounts what is mounted in FOLDER, and removes the cgroups called CGROUP and
-# FOLDER. It is a process outside of the test runner since a runner that is killed cannot clean up.
+# its environment, detaches what is mounted below FOLDER, and removes the cgroups called CGROUP and
+# FOLDER. It is a process outside of the
+# test runner since a runner that is killed cannot clean up.
 set -u
 folder=$1
 cgroup=$2
@@ -19,7 +20,8 @@ cgroups() {
   find /sys/fs/cgroup -depth -type d -path "*/$cgroup*" 2>/dev/null
 }
 mounts() {
-  cut -d' ' -f5 /proc/self/mountinfo | grep -F -- "$folder/" | tac
+  # The inner ones first.
+  cut -d' ' -f2 /proc/mounts | grep -- "^$folder/" | sort -r
 }
 
 # The kernel takes a moment to end what was killed; ten seconds are plenty.
@@ -29,7 +31,7 @@ while [ "$tries" -lt 200 ]; do
   for path in $(mounts); do umount -l "$path" 2>/dev/null; done
   for path in $(cgroups); do rmdir "$path" 2>/dev/null; done
   rm -rf --one-file-system -- "$folder" 2>/dev/null
-  [ -z "$(marked)" ] && [ -z "$(mounts)" ] && [ -z "$(cgroups)" ] && [ ! -e "$folder" ] && break
+  [ -z "$(marked)" ] && [ -z "$(cgroups)" ] && [ ! -e "$folder" ] && break
   tries=$((tries + 1))
   sleep 0.05
 done

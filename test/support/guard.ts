@@ -19,10 +19,7 @@ export type Guard = {
 }
 
 export const startGuard = async (deps: {
-  /**
-   * Removed at the end, with all processes that have it as HYPER_TEST_DIR in their environment and
-   * all that is mounted in it.
-   */
+  /** Removed at the end, with all processes that have it as HYPER_TEST_DIR in their environment. */
   readonly dir: string
   /** Removed at the end; a name that only this guard's command uses. */
   readonly cgroup: string

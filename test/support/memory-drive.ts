@@ -192,6 +192,10 @@ export const createMemoryDisk = (): MemoryDisk => {
         refuse()
         isSticky = false
       },
+      async repair() {
+        await turn()
+        return 'nowhere'
+      },
       async close() {
         isClosed = true
       },

@@ -22,9 +22,9 @@ import { limits } from '../../protocol/limits.ts'
 import { createRandom } from '../simulation/random.ts'
 import { rowOf } from './cache-rows.ts'
 
-export const FUNC = 'f1'
+const FUNC = 'f1'
 
-/** Steps between a call's beginning, its end, and the end of its output, in calls. */
+/** How many calls later a call is ended, and its output forgotten. */
 const CALLS_WAITING = 20
 const OUTPUTS_KEPT = 60
 
@@ -34,14 +34,14 @@ const SMALL_BYTES_MAX = 2000
 
 export interface Workload {
   operations(step: number): readonly Operation[]
-  /** The id of call `seq`; nothing else on the disk contains it by chance. */
-  callId(seq: number): string
 }
 
 export const createWorkload = (seed: number): Workload => {
   const randomOf = (seq: number, part: number) => createRandom(seed * 7919 + seq * 31 + part)
   const callId = (seq: number): string =>
-    `call-${randomOf(seq, 1).below(2 ** 32).toString(16)}-${seq}`
+    `call-${seq}-${randomOf(seq, 1)
+      .below(2 ** 32)
+      .toString(16)}`
 
   const bodyOf = (seq: number, part: number): Uint8Array => {
     const random = randomOf(seq, part)
@@ -80,19 +80,19 @@ export const createWorkload = (seed: number): Workload => {
     ]
   }
 
+  const transition = (seq: number, turn: number): readonly Operation[] => {
+    if (turn === 1) return accept(seq)
+    if (turn === 2) return seq > CALLS_WAITING ? end(seq - CALLS_WAITING) : []
+    return seq > OUTPUTS_KEPT ? forget(seq - OUTPUTS_KEPT) : []
+  }
+
   return {
-    callId,
     operations(step) {
       const seq = Math.ceil(step / 3)
-      const act = [forget, accept, end][step % 3] ?? accept
-      const of = seq - { accept: 0, end: CALLS_WAITING, forget: OUTPUTS_KEPT }[nameOf(step)]
-      return [...(of > 0 ? act(of) : []), put('meta', 'step', step)]
+      return [...transition(seq, step % 3), put('meta', 'step', step)]
     },
   }
 }
-
-const nameOf = (step: number): 'accept' | 'end' | 'forget' =>
-  step % 3 === 1 ? 'accept' : step % 3 === 2 ? 'end' : 'forget'
 
 export interface Contents {
   readonly rows: Map<string, unknown>
@@ -152,11 +152,12 @@ export const stepOf = ({ rows }: Contents): number => Number(rows.get('meta/step
  * Proves that what is stored is exactly what some whole number of steps leaves, none fewer than
  * `acknowledged`; gives that number.
  */
-export const checkContents = (
-  found: Contents,
+export const checkStore = async (
+  store: Store,
   expectation: Expectation,
   acknowledged: number,
-): number => {
+): Promise<number> => {
+  const found = await readContents(store)
   const step = stepOf(found)
   assert.ok(step >= acknowledged, `step ${acknowledged} was acknowledged, ${step} was found`)
   const expected = expectation(step)

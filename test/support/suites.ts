@@ -9,16 +9,11 @@ import { join } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
 import { fileURLToPath } from 'node:url'
-import { COMPILER_NEEDS, ENGINE_NEEDS, type Need } from '../../cli/setup/engine-install.ts'
-import { IMAGE_NEEDS } from './images.ts'
-import { DISK_NEEDS } from './loop-disk.ts'
 
 export type Area = {
   readonly name: string
   /** Whether it is handed a Docker engine, the test images and hyper-init. */
   readonly hasEngine: boolean
-  /** What the machine must have for it. */
-  readonly needs: readonly Need[]
   /** Files side by side. */
   readonly concurrency: number
   readonly timeoutMs: number
@@ -31,7 +26,6 @@ const minute = 60_000
 const withEngine = (name: string, timeoutMs: number): Area => ({
   name,
   hasEngine: true,
-  needs: [...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS],
   concurrency: 1,
   timeoutMs,
 })
@@ -39,7 +33,6 @@ const withEngine = (name: string, timeoutMs: number): Area => ({
 const withoutEngine = (name: string, timeoutMs: number): Area => ({
   name,
   hasEngine: false,
-  needs: [],
   concurrency: availableParallelism(),
   timeoutMs,
 })
@@ -50,8 +43,8 @@ export const AREAS: readonly Area[] = [
   // It spreads its seeds over all processors by itself.
   { ...withoutEngine('simulation', 10 * minute), concurrency: 1 },
   withoutEngine('mesh', 5 * minute),
-  // Its disks are slow enough for one.
-  { ...withoutEngine('faults', 5 * minute), needs: DISK_NEEDS, concurrency: 1 },
+  // Disks of its own, one test at a time: their faults are timed against a writer that runs.
+  { ...withoutEngine('faults', 5 * minute), concurrency: 1 },
   withEngine('engine', 15 * minute),
   withEngine('e2e', 15 * minute),
 ]

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url'
 
 const PROGRAM = fileURLToPath(new URL('fault-writer.ts', import.meta.url))
 
-export type Flaw = 'none' | 'unsynced rows' | 'unsynced files'
+export type Flaw = 'none' | 'early acknowledgements' | 'unsynced rows' | 'unsynced files'
 
 export interface Writer {
   /** All that it has said, in order; grows. */
@@ -21,11 +21,9 @@ export const startWriter = (deps: {
   readonly folder: string
   readonly seed: number
   readonly flaw?: Flaw
-  readonly env?: NodeJS.ProcessEnv
 }): Writer => {
-  const { what, folder, seed, flaw = 'none', env = process.env } = deps
+  const { what, folder, seed, flaw = 'none' } = deps
   const child = spawn(process.execPath, [PROGRAM, what, folder, `${seed}`, flaw], {
-    env,
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   const [lines, errors]: [string[], string[]] = [[], []]

@@ -5,7 +5,6 @@ import { describe, test } from 'node:test'
 import { createCommitLoop } from '../../coordinator/commit-loop.ts'
 import { createStore, put, putBody } from '../../coordinator/store.ts'
 import { HyperError } from '../../protocol/errors.ts'
-import { eventually } from '../support/eventually.ts'
 import type { Outcome } from '../support/memory-drive.ts'
 import { createStoreBench, INLINE_BYTES_MAX } from '../support/store-bench.ts'
 
@@ -142,44 +141,48 @@ describe('a commit that the disk refuses', () => {
     bench.disk.tables.get('sums')?.set('all', former)
     isTorn = true
     await assert.rejects(store.commit([put('call', 'c', 1)]), hasCode('STATE_DAMAGED'))
+    assert.equal(bench.troubles.length, 1)
   })
 
   test('makes reads wait while the disk is opened again, and read again what failed', async () => {
     const bench = createStoreBench()
     let refusals = 0
-    const gate = Promise.withResolvers<void>()
-    let isOpening = false
-    const disk = bench.disk.openDrive({
-      batch: () => (refusals-- > 0 ? 'lost' : 'done'),
-    })
+    let reads = 0
+    const opening = Promise.withResolvers<void>()
+    const opened = Promise.withResolvers<void>()
+    const disk = bench.disk.openDrive({ batch: () => (refusals-- > 0 ? 'lost' : 'done') })
     const store = await createStore(
       {
         ...disk,
         async getMany(rows) {
-          if (isOpening && rows[0]?.table !== 'sums') throw new Error('the database is not open')
-          return disk.getMany(rows)
+          if (rows[0]?.table !== 'call') return disk.getMany(rows)
+          reads += 1
+          if (reads > 1) return disk.getMany(rows)
+          // The first is under way when the rows are taken away from it.
+          await opening.promise
+          throw new Error('the database is not open')
         },
         async reopen() {
-          isOpening = true
-          await gate.promise
+          opening.resolve()
+          await opened.promise
           await disk.reopen()
-          isOpening = false
         },
       },
       {
-        inlineBytesMax: INLINE_BYTES_MAX,
-        pause: async () => undefined,
+        ...{ inlineBytesMax: INLINE_BYTES_MAX, pause: async () => undefined },
         onTrouble: () => undefined,
       },
     )
     await store.commit([put('call', 'a', 1)])
+    const before = store.get('call', 'a')
     refusals = 1
     const committed = store.commit([put('call', 'b', 1)])
-    await eventually(async () => isOpening)
-    const read = store.get('call', 'a')
+    await opening.promise
+    const during = store.get('call', 'a')
     await turns()
-    gate.resolve()
+    assert.equal(reads, 1, 'nobody reads while it is opened')
+    opened.resolve()
     await committed
-    assert.equal(await read, 1)
+    assert.deepEqual(await Promise.all([before, during]), [1, 1])
   })
 })

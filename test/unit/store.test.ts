@@ -1,10 +1,8 @@
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFile } from 'node:child_process'
 import { chmod, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -14,7 +12,7 @@ import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import { eventually } from '../support/eventually.ts'
 
-const writer = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url))
+const opener = fileURLToPath(new URL('../support/store-opener.ts', import.meta.url))
 
 const makeFolder = async (context: TestContext): Promise<string> => {
   const folder = await mkdtemp(join(tmpdir(), 'hyper-store-'))
@@ -35,7 +33,7 @@ const openRaw = async (folder: string) => {
 }
 
 const openElsewhere = async (folder: string): Promise<string> => {
-  const { stdout } = await promisify(execFile)(process.execPath, [writer, folder, 'open'])
+  const { stdout } = await promisify(execFile)(process.execPath, [opener, folder])
   return stdout.trim()
 }
 
@@ -225,33 +223,5 @@ describe('the store', () => {
     const unstorable = put('call', 'b', () => undefined)
     await assert.rejects(store.commit([put('call', 'a', 1), unstorable]))
     assert.equal(await store.get('call', 'a'), undefined)
-  })
-
-  test('loses nothing it acknowledged when its process is killed', async (context) => {
-    const folder = await makeFolder(context)
-    for (let round = 1; round <= 3; round += 1) {
-      const child = spawn(process.execPath, [writer, folder], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      let acknowledged = 0
-      let lines = 0
-      const output = createInterface({ input: child.stdout })
-      output.on('line', (line) => {
-        acknowledged = Number(line)
-        lines += 1
-        if (lines === 20 * round) child.kill('SIGKILL')
-      })
-      await once(output, 'close')
-      assert.ok(lines >= 20 * round)
-      const store = await openStore(folder)
-      const last = Number(await store.get('meta', 'last'))
-      assert.ok(last >= acknowledged, `${last} of ${acknowledged}`)
-      for (let n = 1; n <= last; n += 1) {
-        const row = [await store.get('call', `${n}`), await store.get('lease', `${n}`)]
-        assert.deepEqual(row, [n, 2 * n])
-      }
-      assert.equal(await store.get('call', `${last + 1}`), undefined)
-      await store.close()
-    }
   })
 })
