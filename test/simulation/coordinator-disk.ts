@@ -55,9 +55,22 @@ interface DiskDeps {
   readonly history: History
 }
 
+/** Credentials and creation dates are drawn from the machine, decide nothing, and are left out. */
+const UNTOLD: ReadonlySet<string> = new Set(['accessKey', 'secretKey', 'tokenHash', 'created'])
+const UNTOLD_TABLES: ReadonlySet<Table> = new Set(['func'])
+
+const toldOf = (table: Table, value: unknown): unknown => {
+  if (UNTOLD_TABLES.has(table)) return undefined
+  if (table !== 'account' || typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !UNTOLD.has(name)))
+}
+
 const rowOf = (operation: Operation): WrittenRow => {
   const { type, key } = operation
-  if (type === 'put') return { type, table: operation.sublevel, key, value: operation.value }
+  if (type === 'put') {
+    const value = toldOf(operation.sublevel, operation.value)
+    return { type, table: operation.sublevel, key, value }
+  }
   if (type === 'del') return { type, table: operation.sublevel, key }
   if (type === 'del-body') return { type, table: operation.kind, key }
   return { type, table: operation.kind, key, body: digestOf(operation.bytes) }

@@ -60,19 +60,24 @@ const rankOf = ({ status }: Seen<'seen'>): number => {
 
 /** Status never goes back, but from running to waiting on a new attempt or after a restart. */
 const neverBack = ({ calls, of }: Evidence): void => {
-  const turns = of('coordinator').map(({ atMs }) => atMs)
-  const leases = new Map<string, number[]>()
-  for (const { rows, atMs } of of('committed')) {
+  const restarts = of('coordinator').map(({ atMs }) => ({ fromMs: atMs, toMs: atMs }))
+  /** A slow disk has it long after the ledger decided it. */
+  const leases = new Map<string, { fromMs: number; toMs: number }[]>()
+  for (const { rows, sinceMs, atMs } of of('committed')) {
     for (const { table, key } of rows) {
-      if (table === 'lease') leases.set(callOf(key), [...(leases.get(callOf(key)) ?? []), atMs])
+      if (table !== 'lease') continue
+      const former = leases.get(callOf(key)) ?? []
+      leases.set(callOf(key), [...former, { fromMs: sinceMs, toMs: atMs }])
     }
   }
-  for (const { id, seen } of calls.values()) {
+  for (const { id, seen: all, isRemoved } of calls.values()) {
+    // Of a function that is being removed they are gone at once; a crash may bring it back.
+    const seen = isRemoved ? all.filter(({ status }) => status !== 404) : all
     for (const later of seen) {
       for (const earlier of seen) {
         if (earlier.atMs >= later.askedMs || rankOf(earlier) <= rankOf(later)) continue
-        const isTurn = [...turns, ...(leases.get(id) ?? [])].some(
-          (ms) => ms >= earlier.askedMs && ms <= later.atMs,
+        const isTurn = [...restarts, ...(leases.get(id) ?? [])].some(
+          ({ fromMs, toMs }) => toMs >= earlier.askedMs && fromMs <= later.atMs,
         )
         if (rankOf(earlier) === 1 && isTurn) continue
         throw new Violation(`${id} was ${earlier.status}, then ${later.status}`, later.atMs)

@@ -211,6 +211,7 @@ const nothingMislaid = ({ calls }: Evidence): void => {
 /** A renewal that was answered holds for its length and the margin. */
 const leaseHolds = ({ observations, of, functions }: Evidence): void => {
   const renewedMs = new Map<string, number>()
+  const lost = new Set<string>()
   const reported = new Set(of('reported').map(({ attempt }) => attempt))
   const forgetful = new Set(
     of('agent').flatMap(({ agentId, what }) => (what === 'loses its store' ? [agentId] : [])),
@@ -221,7 +222,10 @@ const leaseHolds = ({ observations, of, functions }: Evidence): void => {
     const isOnce = functions.get(row.funcId)?.[0]?.atMostOnce === true
     for (const { attempt, epoch, agentId, isLost } of row.granted) {
       const name = `${row.id}.${attempt}.${epoch}`
-      if (!isLost || isOnce || reported.has(name) || forgetful.has(agentId)) continue
+      const wasLost = lost.has(name)
+      if (isLost) lost.add(name)
+      else lost.delete(name)
+      if (wasLost || !isLost || isOnce || reported.has(name) || forgetful.has(agentId)) continue
       const heldMs = atMs - (renewedMs.get(name) ?? Number.NEGATIVE_INFINITY)
       if (heldMs < leastMs) {
         throw new Violation(`${name} was lost ${at(heldMs)} after a renewal`, atMs)

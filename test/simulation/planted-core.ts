@@ -57,7 +57,7 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
   ),
   bug(
     'the assignment of an at-most-once call leaves before its acceptance is written',
-    'crash',
+    'disk',
     ['invariant 4'],
     edit('coordinator/transactions.ts', ' && !event.terms.atMostOnce && ', ' && '),
   ),

@@ -11,7 +11,7 @@ import type { History } from './history.ts'
 type Core = ReturnType<typeof createCore>
 
 /** A recount costs as much as many transitions. */
-const RECOUNT_EVERY = 25
+const RECOUNT_EVERY = 40
 
 export const createWitness = (history: History) => {
   let lastCore: Core | null = null
