@@ -79,7 +79,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     byHash.set(row.tokenHash, row)
     byKey.set(row.accessKey, row)
   }
-  for await (const [, value] of deps.store.scan('account')) enter(parseRow(value))
+  await deps.store.scan('account', (_key, value) => enter(parseRow(value)))
 
   const find = (name: string): AccountRow | undefined =>
     [...rows.values()].find((row) => row.name === name)
