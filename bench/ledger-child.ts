@@ -2,7 +2,7 @@
  * One measurement in a fresh process, told as JSON on STDOUT.
  *
  * memory         a million calls as acceptance leaves them: bytes of each, after collection
- * start FOLDER   the state folder opened and loaded: how long, and what a call weighs then
+ * start FOLDER   the state folder opened, loaded and verified: how long, and what a call weighs then
  */
 
 import { createCaches } from '../coordinator/caches.ts'
@@ -44,13 +44,18 @@ const start = async (folder: string) => {
   }
   const accounts = [{ id: 'a1', quota: 1 }]
   await loadLedger(store, ledger, caches, accounts, lookUp, 0)
+  const loadMs = performance.now() - startMs
+  await store.verify()
   const wholeMs = performance.now() - startMs
+  // Of all threads, for a machine that has other things to do.
+  const { user, system } = process.cpuUsage()
+  const cpuMs = (user + system) / 1_000
   const { size } = ledger.calls
   // With the books of the log lines, which are the caches' own.
   const bytesPerCall = Math.round((memoryBytes() - before) / size)
   const rssMiB = Math.round(process.memoryUsage.rss() / 1024 / 1024)
   await store.close()
-  return { calls: size, openMs, wholeMs, bytesPerCall, rssMiB }
+  return { calls: size, openMs, loadMs, wholeMs, cpuMs, bytesPerCall, rssMiB }
 }
 
 const [, , what, folder = ''] = process.argv

@@ -7,8 +7,6 @@
  * `node bench/simulation.ts [AGENTS CALLS]`
  */
 
-import { mkdir, writeFile } from 'node:fs/promises'
-import { arch, cpus } from 'node:os'
 import { SIZES } from '../protocol/func.ts'
 import type { History } from '../test/simulation/history.ts'
 import { shapeOf } from '../test/simulation/profile.ts'
@@ -16,6 +14,7 @@ import { createRandom } from '../test/simulation/random.ts'
 import { createScheduler } from '../test/simulation/scheduler.ts'
 import { encodeInput } from '../test/simulation/workload.ts'
 import { createWorld } from '../test/simulation/world.ts'
+import { keepResults } from './report.ts'
 
 const USED_MIN = 0.95
 const RAMPED_UP = 0.98
@@ -91,23 +90,14 @@ const seconds = (performance.now() - began) / 1000
 world.main().kill()
 
 const used = areaMs / (spanMs * usable)
-const kept = {
-  measured: new Date().toISOString(),
-  machine: {
-    cpus: cpus().length,
-    model: cpus()[0]?.model ?? '',
-    arch: arch(),
-    node: process.version,
-  },
+const figures = {
   ...{ agents, calls, usableSlots: usable, used: Math.round(used * 10_000) / 10_000 },
   virtualSeconds: Math.round(spanMs / 1000),
   ...{ realSeconds: Math.round(seconds), callsPerRealSecond: Math.round(calls / seconds) },
   acts: scheduler.acts(),
 }
 console.log(
-  `${agents} agents, ${calls} calls: ${(100 * used).toFixed(2)} % of ${usable} slots used over ${kept.virtualSeconds} s of virtual time; ${kept.callsPerRealSecond} calls a second of real time`,
+  `${agents} agents, ${calls} calls: ${(100 * used).toFixed(2)} % of ${usable} slots used over ${figures.virtualSeconds} s of virtual time; ${figures.callsPerRealSecond} calls a second of real time`,
 )
-const results = new URL('results/', import.meta.url)
-await mkdir(results, { recursive: true })
-await writeFile(new URL('simulation.json', results), `${JSON.stringify(kept, null, 2)}\n`)
+await keepResults('simulation', figures)
 process.exit(used >= USED_MIN ? 0 : 1)

@@ -3,9 +3,9 @@
  * synced batch, one batch in flight; what must not be said before it is true (answers,
  * acknowledgements, assignments) is said after it resolved, in the order of the transitions.
  *
- * A transition changes memory at once and the disk a moment later. So a batch that fails cannot be
- * taken back: `onFailure` ends the process, which starts again from what is committed; nobody was
- * told of the rest.
+ * A disk that refuses is waited for by the store; all that comes meanwhile waits here, untold. A
+ * transition changes memory at once and the disk a moment later, so what the store gives up cannot be
+ * taken back: `onFailure` ends the process, which starts again from what is committed.
  *
  * The exception for latency: `isSettled` says whether every earlier transition is committed, so a
  * synchronous call's assignment may leave beside the write of its own acceptance.
@@ -31,12 +31,26 @@ interface Transition {
   readonly afterwards: () => void
 }
 
-/** A measure, not an exact size: it bounds a batch, and only bodies are large. */
+/** About what a value takes when it is stored: its texts and bytes, and a little for all the rest. */
+const bytesOfValue = (value: unknown): number => {
+  if (typeof value === 'string') return value.length + 4
+  if (value instanceof Uint8Array) return value.byteLength + 4
+  if (typeof value !== 'object' || value === null) return 8
+  let bytes = 8
+  for (const [key, part] of Object.entries(value)) bytes += key.length + bytesOfValue(part)
+  return bytes
+}
+
+/** Of keys, and of what a batch adds to each operation. */
+const OPERATION_BYTES = 64
+
+/** A measure, not an exact size: it bounds a batch. */
 const bytesOf = (operations: readonly Operation[]): number => {
   let bytes = 0
   for (const operation of operations) {
-    bytes += 512
-    if (operation.type === 'put-body') bytes += operation.bytes.byteLength
+    bytes += OPERATION_BYTES
+    if (operation.type === 'put') bytes += bytesOfValue(operation.value)
+    else if (operation.type === 'put-body') bytes += operation.bytes.byteLength
   }
   return bytes
 }

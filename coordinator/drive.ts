@@ -67,5 +67,7 @@ export interface Drive {
   /** Rejects while the disk takes no bytes. */
   probe(): Promise<void>
   reopen(): Promise<void>
+  /** Throws away rows that cannot even be stepped over. Resolves with where their bytes still are. */
+  repair(): Promise<string>
   close(): Promise<void>
 }

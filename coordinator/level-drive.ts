@@ -43,6 +43,16 @@ const isThere = (path: string): Promise<boolean> =>
     () => false,
   )
 
+/** LevelDB tells some damage by itself: a block that does not unpack, a file that is not there. */
+const nameDamage = (error: unknown): never => {
+  if (error instanceof Error && 'code' in error && error.code === 'LEVEL_CORRUPTION') {
+    throw new HyperError('STATE_DAMAGED', `the ledger cannot be read: ${error.message}`, {
+      cause: error,
+    })
+  }
+  throw error
+}
+
 const isMissing = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && error.code === 'ENOENT'
 
@@ -61,7 +71,9 @@ const pageOf = async (
     ...(snapshot === undefined ? {} : { snapshot }),
   })
   try {
-    const rows = await iterator.nextv(Math.min(limit ?? limits.pageRowsMax, limits.pageRowsMax))
+    const rows = await iterator
+      .nextv(Math.min(limit ?? limits.pageRowsMax, limits.pageRowsMax))
+      .catch(nameDamage)
     const from = keyStart(table)
     return rows.map(([key, value]) => [key.slice(from), keysOnly ? EMPTY : value])
   } finally {
@@ -126,56 +138,68 @@ interface Paths {
 }
 
 /** `close` is the caller's. */
-const driveOn = (database: Database, { folder, ledger, blobs }: Paths): Omit<Drive, 'close'> => ({
-  ...blobFolder(blobs),
-  batch: (operations) =>
-    database.batch(
-      operations.map((operation) => {
-        const key = levelKey(operation.table, operation.key)
-        return operation.type === 'put'
-          ? { type: 'put' as const, key, value: operation.value }
-          : { type: 'del' as const, key }
-      }),
-      { sync: true },
-    ),
-  getMany: (rows) => database.getMany(rows.map(({ table, key }) => levelKey(table, key))),
-  page: (table, range) => pageOf(database, table, range),
-  async snapshot(): Promise<DriveSnapshot> {
-    const snapshot = database.snapshot()
-    return {
-      page: (table, range) => pageOf(database, table, range, snapshot),
-      close: () => snapshot.close(),
-    }
-  },
-  async compact(table, from, to) {
-    // Of LevelDB itself; the typings of `level` leave it out, because browsers do not have it.
-    if (!('compactRange' in database) || typeof database.compactRange !== 'function') return
-    await database.compactRange(levelKey(table, from), levelKey(table, to))
-  },
-  async probe() {
-    const path = join(folder, 'probe')
-    await writeFile(path, new Uint8Array(limits.probeBytes)).finally(() =>
-      rm(path, { force: true }),
-    )
-  },
-  async reopen() {
-    await database.close()
+const driveOn = (database: Database, { folder, ledger, blobs }: Paths): Omit<Drive, 'close'> => {
+  const open = async (): Promise<void> => {
     await database.open()
     // As at the first opening: the folder does not hold LevelDB's new files for sure yet.
     await writeVersion(database)
     await syncFolder(ledger)
-  },
-})
+  }
+  return {
+    ...blobFolder(blobs),
+    batch: (operations) =>
+      database.batch(
+        operations.map((operation) => {
+          const key = levelKey(operation.table, operation.key)
+          return operation.type === 'put'
+            ? { type: 'put' as const, key, value: operation.value }
+            : { type: 'del' as const, key }
+        }),
+        { sync: true },
+      ),
+    getMany: (rows) =>
+      database.getMany(rows.map(({ table, key }) => levelKey(table, key))).catch(nameDamage),
+    page: (table, range) => pageOf(database, table, range),
+    async snapshot(): Promise<DriveSnapshot> {
+      const snapshot = database.snapshot()
+      return {
+        page: (table, range) => pageOf(database, table, range, snapshot),
+        close: () => snapshot.close(),
+      }
+    },
+    async compact(table, from, to) {
+      // Of LevelDB itself; the typings of `level` leave it out, because browsers do not have it.
+      if (!('compactRange' in database) || typeof database.compactRange !== 'function') return
+      await database.compactRange(levelKey(table, from), levelKey(table, to))
+    },
+    async probe() {
+      const path = join(folder, 'probe')
+      await writeFile(path, new Uint8Array(limits.probeBytes)).finally(() =>
+        rm(path, { force: true }),
+      )
+    },
+    async reopen() {
+      await database.close()
+      await open()
+    },
+    async repair() {
+      await database.close()
+      const copy = await repairFiles(ledger)
+      await open()
+      return copy
+    },
+  }
+}
 
 const writeVersion = (database: Database): Promise<void> =>
   database.put(SCHEMA_KEY, sealRow(SCHEMA_VERSION), { sync: true })
 
-/** LevelDB's own repair, on the original: what it throws away stays in a copy. */
-const repair = async (path: string, cause: HyperError, onLoss: OnLoss): Promise<void> => {
+/** LevelDB's own repair, which throws away what it cannot read. The copy has the former files. */
+const repairFiles = async (path: string): Promise<string> => {
   const copy = `${path}.damaged-${Date.now()}`
-  onLoss(`${cause.message}; it is repaired as far as it can be, the former files are in ${copy}`)
   await cp(path, copy, { recursive: true, filter: (source) => basename(source) !== 'LOCK' })
   if ('repair' in Level && typeof Level.repair === 'function') await Level.repair(path)
+  return copy
 }
 
 type OnLoss = (what: string) => void
@@ -198,7 +222,12 @@ export const openLevelDrive = async (folder: string, onLoss?: OnLoss): Promise<D
       onLoss(what)
       return undefined
     },
-    repair: onLoss && ((path, cause) => repair(path, cause, onLoss)),
+    repair:
+      onLoss &&
+      (async (path, cause) => {
+        const copy = await repairFiles(path)
+        onLoss(`${cause.message}; what could be read was kept, the former files are in ${copy}`)
+      }),
     migrations: MIGRATIONS.map(({ from, migrate }) => ({
       from,
       async migrate(opened) {

@@ -1,7 +1,8 @@
 /**
  * From the rows on disk to the ledger in memory, at start; for the caches see load-caches.ts. Calls
- * come back in the order of their numbers; those that hold a lease stay leased: every lease counts as renewed at this
- * moment for the longest length, until its agent reports (a restart costs no work).
+ * come back in the order of their numbers; those that hold a lease stay leased: every lease counts
+ * as renewed at this moment for the longest length, until its agent reports (a restart costs no
+ * work). Every table is read once, and proven to be whole by the same reading.
  */
 
 import Type from 'typebox'

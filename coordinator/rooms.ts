@@ -28,13 +28,14 @@ import { createRoster } from './roster.ts'
 import { del, openStore, type Store } from './store.ts'
 import type { Transactions } from './transactions.ts'
 
+const noteLoss = (log: Log, loss: string): void =>
+  log.warn({ loss }, 'a loss of stored data was accepted')
+
 /** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
   const store = await openStore(config.home, {
     onTrouble: (reason) => log.warn({ reason }, 'the disk has trouble'),
-    onLoss: config.acceptDataLoss
-      ? (loss) => log.warn({ loss }, 'a loss of stored data was accepted')
-      : undefined,
+    onLoss: config.acceptDataLoss ? (loss) => noteLoss(log, loss) : undefined,
   })
   const diskRoom = await openDiskRoom({
     statfs: () => statfs(config.home),
@@ -86,7 +87,12 @@ const furnish = async (
   log: Log,
   isStopping: () => boolean,
 ) => {
-  const onFault = (error: unknown): never => crash(log, error)
+  let isClosing = false
+  const onFault = (error: unknown): void => {
+    // A commit that the disk refuses ends with the store, and was told to nobody.
+    if (isClosing) log.warn({ err: error }, 'not all was written before the end')
+    else crash(log, error)
+  }
   const clock = createClock()
   await clock.refresh()
   const nowMs = clock.nowMs
@@ -163,9 +169,7 @@ const furnish = async (
   const losses: Loss[] = []
   await core.load(accounts.list(), (loss) => losses.push(loss))
   await store.verify()
-  await settleLosses(losses, config.acceptDataLoss, write, (what) => {
-    log.error({ what }, 'lost, and dropped')
-  })
+  await settleLosses(losses, config.acceptDataLoss, write, (loss) => noteLoss(log, loss))
   await settleRestore(store, transactions, log)
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(ledger, peerId, name, facts, nowMs(), draining)
@@ -176,10 +180,11 @@ const furnish = async (
     core.tick()
     membership.expire()
   }, limits.tickMs)
-  /** Writes what was decided. */
+  /** Writes what was decided, unless the disk refuses: that must not hold up the end. */
   const close = async (): Promise<void> => {
     clearInterval(tick)
-    await core.close()
+    isClosing = true
+    if (store.isWritable()) await core.close()
   }
   return {
     close,

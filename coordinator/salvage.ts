@@ -6,7 +6,7 @@
  */
 
 import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
-import { HyperError } from '../protocol/errors.ts'
+import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName } from './bodies.ts'
 import { parseCallRow } from './call-row.ts'
@@ -157,7 +157,12 @@ const salvage = async (
   sums: Sums | undefined,
   onLoss: (what: string) => void,
 ): Promise<Sums> => {
-  const losses = await inspect(drive, sums)
+  const losses = await inspect(drive, sums).catch(async (error: unknown) => {
+    if (!isDamage(error)) throw error
+    const copy = await drive.repair()
+    onLoss(`${messageOf(error)}; what could be read was kept, the former files are in ${copy}`)
+    return inspect(drive, sums)
+  })
   if (sums !== undefined && losses.length === 0) return sums
   for (const { what } of losses) onLoss(what)
   const repairs = losses.flatMap(({ repair }) => repair.map(repairOf))
@@ -181,7 +186,7 @@ export const recount = async (
   return sums
 }
 
-const isDamage = (error: unknown): boolean =>
+export const isDamage = (error: unknown): boolean =>
   error instanceof HyperError && error.code === 'STATE_DAMAGED'
 
 export const readSums = async (drive: Drive): Promise<Sums | undefined> => {
@@ -212,8 +217,7 @@ export const loadSums = async (drive: Drive, onLoss?: (what: string) => void): P
 }
 
 /** Looks at all of the disk, so that the operator is told all that is wrong at once. */
-export const damageOf = async (drive: Drive, sums: Sums | undefined): Promise<HyperError> =>
-  new HyperError(
-    'STATE_DAMAGED',
-    `stored rows are damaged: ${summaryOf(await inspect(drive, sums))}`,
-  )
+export const damageOf = async (drive: Drive, sums: Sums | undefined): Promise<HyperError> => {
+  const what = await inspect(drive, sums).then(summaryOf, messageOf)
+  return new HyperError('STATE_DAMAGED', `stored rows are damaged: ${what}`)
+}

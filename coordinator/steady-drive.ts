@@ -19,6 +19,7 @@ import { assert } from '../protocol/assert.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { BlobFile, Drive, RawOperation } from './drive.ts'
+import { isDamage } from './salvage.ts'
 
 interface Write {
   /** The number that `operations` leave behind as the last commit's. */
@@ -53,9 +54,6 @@ const isFull = (error: unknown): boolean =>
   (('code' in error && typeof error.code === 'string' && FULL.includes(error.code)) ||
     /No space left|quota exceeded/i.test(error.message) ||
     isFull(error.cause))
-
-const isDamage = (error: unknown): boolean =>
-  error instanceof HyperError && error.code === 'STATE_DAMAGED'
 
 const closed = (cause?: unknown): HyperError =>
   new HyperError('STOPPING', 'the store was closed', { cause })

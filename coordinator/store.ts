@@ -24,10 +24,10 @@ import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
 import { createRemovals } from './removals.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
-import { damageOf, loadSums, readSums } from './salvage.ts'
+import { damageOf, isDamage, loadSums, readSums } from './salvage.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
 import { createSteadyDrive } from './steady-drive.ts'
-import { isByValue, isSameSum, isSummed, putSums } from './sums.ts'
+import { isByValue, isSameSum, isSummed, markEnd, putSums } from './sums.ts'
 import { type BodyKind, SUMMED, type Sublevel, type SummedTable, type Table } from './tables.ts'
 import { createTombstones } from './tombstones.ts'
 
@@ -193,7 +193,11 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       await prove(sublevel, index)
     },
     async verify() {
-      const { index, missing } = await indexBlobs(drive, removals.remove)
+      const { index, missing } = await indexBlobs(drive, removals.remove).catch(
+        async (error: unknown) => {
+          throw isDamage(error) ? await damageOf(drive, sums) : error
+        },
+      )
       if (missing > 0) throw await damageOf(drive, sums)
       await prove('blob', index)
       for (const table of SUMMED) await proveOnce(table)
@@ -212,6 +216,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     },
     async close() {
       await Promise.all([steady.settle(), removals.settled(), tombstones.settled()])
+      // What the disk does not take now only leaves the end as a crash would have left it.
+      if (steady.isWritable()) await markEnd(drive, sums).catch(() => undefined)
       await drive.close()
     },
   }

@@ -15,7 +15,7 @@ import Type from 'typebox'
 import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { createParser } from '../protocol/schema.ts'
-import type { RawOperation } from './drive.ts'
+import type { Drive, RawOperation } from './drive.ts'
 import { BODIES, SCHEMA_ROW, SUMMED, type SummedTable, type Table } from './tables.ts'
 
 export interface Sum {
@@ -91,4 +91,18 @@ export const decodeSums = (sealed: Uint8Array): Sums => {
     }
   })
   return { commit: row.commit, tables }
+}
+
+/** LevelDB gives up the rest of such a block of its log where a record in it is damaged. */
+const LOG_BLOCK_BYTES = 32 * 1024
+const PADDING = { table: 'sums', key: 'end' } as const
+
+/**
+ * The sums once more, under the next number and a block further on. Damage at the very end of the log
+ * looks like a write that was cut off, and is passed over: so the last commit must not stand there.
+ */
+export const markEnd = async (drive: Pick<Drive, 'batch'>, sums: Sums): Promise<void> => {
+  if (sums.commit === 0) return
+  await drive.batch([{ type: 'put', ...PADDING, value: new Uint8Array(LOG_BLOCK_BYTES) }])
+  await drive.batch([{ type: 'del', ...PADDING }, putSums({ ...sums, commit: sums.commit + 1 })])
 }

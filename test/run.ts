@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { COMPILER_NEEDS, ENGINE_NEEDS, ensurePackages } from '../cli/setup/engine-install.ts'
 import { messageOf } from '../protocol/errors.ts'
+import { canMount, DISK_NEEDS } from './support/disk.ts'
 import { startGuard } from './support/guard.ts'
 import { IMAGE_NEEDS } from './support/images.ts'
 import { waitForNoLeftovers } from './support/leftovers.ts'
@@ -70,6 +71,7 @@ const runSuites = async (
         workbench = await startWorkbench({ dir })
         say(`test engine, registry and images: ready in ${secondsSince(start)}`)
       }
+      if (area.name === 'faults' && canMount) await ensurePackages(DISK_NEEDS, say)
       const env = { ...makeEnvironment(dir), ...(area.hasEngine ? workbench?.environment : {}) }
       const start = performance.now()
       const counts = await runSuite({ area, files, env, signal })

@@ -55,18 +55,21 @@ interface DiskDeps {
   readonly history: History
 }
 
-/** Rows with secrets, which are of the machine's own chance: they are in no history. */
-const withoutSecrets = (sublevel: Sublevel, value: unknown): unknown => {
-  if (sublevel === 'func') return null
-  if (sublevel !== 'account' || typeof value !== 'object' || value === null) return value
-  return 'quota' in value ? { quota: value.quota } : null
+/** Credentials and creation dates are drawn from the machine, decide nothing, and are left out. */
+const UNTOLD: ReadonlySet<string> = new Set(['accessKey', 'secretKey', 'tokenHash', 'created'])
+const UNTOLD_TABLES: ReadonlySet<Table> = new Set(['func'])
+
+const toldOf = (table: Table, value: unknown): unknown => {
+  if (UNTOLD_TABLES.has(table)) return undefined
+  if (table !== 'account' || typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !UNTOLD.has(name)))
 }
 
 const rowOf = (operation: Operation): WrittenRow => {
   const { type, key } = operation
   if (type === 'put') {
-    const { sublevel: table, value } = operation
-    return { type, table, key, value: withoutSecrets(table, value) }
+    const value = toldOf(operation.sublevel, operation.value)
+    return { type, table: operation.sublevel, key, value }
   }
   if (type === 'del') return { type, table: operation.sublevel, key }
   if (type === 'del-body') return { type, table: operation.kind, key }
@@ -213,6 +216,7 @@ const createDrive = (
       isStuck = false
       isReopening = false
     },
+    repair: () => Promise.reject(new Error('nothing here is beyond reading')),
     close: async () => undefined,
   }
 }

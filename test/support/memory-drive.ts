@@ -66,7 +66,9 @@ const selectRows = (
 }
 
 export const createMemoryDisk = (): MemoryDisk => {
-  const tables = new Map<Table, Map<string, Uint8Array>>(TABLES.map((table) => [table, new Map()]))
+  const tables = new Map<Table, Map<string, Uint8Array>>(
+    ([...TABLES, 'payload'] as const).map((table) => [table, new Map()]),
+  )
   const files = new Map<string, Uint8Array>()
   const inFlight = new Set<InFlight>()
   /** What takes back the writes that were only said to be durable, latest last. */
@@ -189,6 +191,10 @@ export const createMemoryDisk = (): MemoryDisk => {
         await turn()
         refuse()
         isSticky = false
+      },
+      async repair() {
+        await turn()
+        return 'nowhere'
       },
       async close() {
         isClosed = true

@@ -43,6 +43,8 @@ export const AREAS: readonly Area[] = [
   // It spreads its seeds over all processors by itself.
   { ...withoutEngine('simulation', 10 * minute), concurrency: 1 },
   withoutEngine('mesh', 5 * minute),
+  // Disks of its own, one test at a time: their faults are timed against a writer that runs.
+  { ...withoutEngine('faults', 5 * minute), concurrency: 1 },
   withEngine('engine', 15 * minute),
   withEngine('e2e', 15 * minute),
 ]

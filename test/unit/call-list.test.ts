@@ -25,7 +25,7 @@ const build = (length: number, picks: readonly number[]) => {
 
 describe('the list of a function’s live calls', () => {
   test('gives any page as a plain list does, whatever was removed', () => {
-    const picks = fc.array(fc.nat(2_000), { maxLength: 800 })
+    const picks = fc.array(fc.nat(2_000), { maxLength: 800, size: 'max' })
     const check = (length: number, removed: number[], before: number, limit: number): void => {
       const { list, plain } = build(length, removed)
       const page = plain.filter(({ seq }) => seq < before).slice(-limit)

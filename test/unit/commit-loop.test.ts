@@ -3,7 +3,8 @@ import { describe, test } from 'node:test'
 import { createCommitLoop } from '../../coordinator/commit-loop.ts'
 import { type Operation, put, putBody } from '../../coordinator/store.ts'
 
-const large = new Uint8Array(1024 * 1024)
+const MiB = 1024 * 1024
+const large = new Uint8Array(MiB)
 
 /** A disk whose commits end when the test says so. */
 const createSlowDisk = () => {
@@ -96,6 +97,20 @@ describe('the commit loop', () => {
     await turn()
     assert.deepEqual(counts, [7, 5])
     assert.equal(disk.batches.length, 2)
+  })
+
+  test('counts rows as well: large ones bound a batch, and many small ones share one', async () => {
+    const { disk, add } = setUp()
+    for (let n = 0; n < 20; n += 1) add('func', put('func', `f${n}`, { text: 'x'.repeat(MiB) }))
+    for (let n = 0; n < 5000; n += 1) add('call', put('call', `c${n}`, ['id', n, n]))
+    await turn()
+    assert.equal(disk.batches[0]?.keys.length, 7)
+    for (let batch = 0; batch < 2; batch += 1) {
+      disk.batches[batch]?.ended.resolve()
+      await turn()
+    }
+    assert.equal(disk.batches[2]?.keys.length, 6 + 5000)
+    disk.batches[2]?.ended.resolve()
   })
 
   test('writes a transition that is larger than a batch whole', async () => {

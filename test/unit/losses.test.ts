@@ -1,7 +1,7 @@
 /** A start that finds rows which have lost what they belong to. */
 
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
@@ -68,8 +68,17 @@ const start = async (t: TestContext, operations: readonly Operation[], acceptDat
   await store.close()
   const told: unknown[] = []
   const log = quiet.child({})
-  log.error = (fields: unknown) => void told.push(fields)
-  const open = () => openRooms(config, log, () => false)
+  log.warn = (fields: unknown) => void told.push(fields)
+  const open = async () => {
+    const rooms = await openRooms(config, log, () => false)
+    let closed: Promise<void> | undefined
+    const close = (): Promise<void> => {
+      closed ??= rooms.close()
+      return closed
+    }
+    t.after(close)
+    return { ...rooms, close }
+  }
   return { open, told, config }
 }
 
@@ -106,6 +115,28 @@ describe('a start', () => {
       await again.close()
     })
   }
+
+  test('refuses a state whose file of an output is missing, and accepts the loss by the flag', async (t) => {
+    const large = [
+      ...history(rowOf('f1', 8)),
+      put('output', rowKey('f1', 8), { bytes: 100_000, order: 2 }),
+      putBody('stdout', rowKey('f1', 8), Buffer.alloc(100_000)),
+    ]
+    for (const isAccepted of [false, true]) {
+      const { open, told, config } = await start(t, large, isAccepted)
+      const blobs = join(config.home, 'blobs')
+      for (const name of await readdir(blobs)) await rm(join(blobs, name))
+      if (!isAccepted) {
+        await assert.rejects(open(), /call call-8/)
+        continue
+      }
+      const rooms = await open()
+      assert.match(JSON.stringify(told), /call call-8/)
+      assert.equal((await rooms.calls.answer('f1', 'call-8'))?.httpStatus, 410)
+      assert.equal((await rooms.calls.answer('f1', 'call-1'))?.httpStatus, 200)
+      await rooms.close()
+    }
+  })
 
   test('that refuses names some of many, and counts the rest', async (t) => {
     const many = Array.from({ length: 9 }, (_, n) =>

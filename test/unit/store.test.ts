@@ -1,16 +1,16 @@
 import assert from 'node:assert/strict'
-import { execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { chmod, mkdtemp, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { chmod, mkdtemp, readdir, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { describe, type TestContext, test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { Level } from 'level'
-import { del, numberKey, openStore, put } from '../../coordinator/store.ts'
+import { del, delBody, numberKey, openStore, put, putBody } from '../../coordinator/store.ts'
 import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
+import { eventually } from '../support/eventually.ts'
 
 const writer = fileURLToPath(new URL('../support/store-writer.ts', import.meta.url))
 
@@ -68,7 +68,7 @@ describe('the store', () => {
     assert.deepEqual(await read({ gt: 'f/', lt: `f/${numberKey(10)}`, reverse: true }), [9, 2, 1])
   })
 
-  test('names a row whose bytes have rotted', async (context) => {
+  test('names a row whose bytes have rotted, at a start and when it is read', async (context) => {
     const folder = await makeFolder(context)
     const store = await openStore(folder)
     await store.commit([put('call', 'good', 'body'), put('call', 'rotten', 'body')])
@@ -88,8 +88,81 @@ describe('the store', () => {
     await assert.rejects(again.get('call', 'rotten'), hasCode('STATE_DAMAGED'))
     await assert.rejects(again.get('call', 'short'), /call\/short/)
     await assert.rejects(async () => {
-      for await (const _row of again.range('call'));
-    }, hasCode('STATE_DAMAGED'))
+      for await (const _row of again.scan('call'));
+    }, /call\/rotten cannot be read; call\/short cannot be read/)
+  })
+
+  test('reads any number of rows, whatever a page holds', async (context) => {
+    const store = await openStore(await makeFolder(context))
+    context.after(() => store.close())
+    const count = 2 * limits.pageRowsMax + 1
+    const all = Array.from({ length: count }, (_, n) => n)
+    await store.commit(all.map((n) => put('log', `f/${numberKey(n)}`, n)))
+    const read = async (range: Parameters<typeof store.range>[1]): Promise<unknown[]> => {
+      const found: unknown[] = []
+      for await (const [, value] of store.range('log', range)) found.push(value)
+      return found
+    }
+    assert.deepEqual(await read({}), all)
+    assert.deepEqual(await read({ reverse: true }), all.toReversed())
+    const limit = limits.pageRowsMax + 1
+    assert.deepEqual(await read({ limit }), all.slice(0, limit))
+    assert.deepEqual(await read({ reverse: true, limit }), all.toReversed().slice(0, limit))
+  })
+
+  test('keeps large bodies in files of its own, and lets go of them', async (context) => {
+    const folder = await makeFolder(context)
+    const store = await openStore(folder)
+    const [small, large] = [0, 1].map((more) => new Uint8Array(limits.inlineBodyBytesMax + more))
+    assert.ok(small !== undefined && large !== undefined)
+    await store.commit([
+      putBody('input', '1', small),
+      putBody('stdout', 'f/2', large),
+      putBody('stdout', 'f/3', large),
+      ...[putBody('stdout', 'f/4', large), delBody('stdout', 'f/4')],
+    ])
+    const blobs = join(folder, 'blobs')
+    assert.deepEqual((await readdir(blobs)).sort(), ['stdout.f.2.1', 'stdout.f.3.1'])
+    assert.equal((await stat(blobs)).mode & 0o777, 0o700)
+    assert.equal((await stat(join(blobs, 'stdout.f.2.1'))).mode & 0o777, 0o600)
+    assert.deepEqual(await store.body('stdout', 'f/2'), large)
+    await store.commit([delBody('stdout', 'f/2'), putBody('stdout', 'f/3', small)])
+    await eventually(async () => (await readdir(blobs)).length === 0)
+    assert.equal(await store.body('stdout', 'f/2'), undefined)
+    assert.deepEqual(await store.body('stdout', 'f/3'), small)
+    await store.close()
+  })
+
+  test('refuses a folder whose database is gone or emptied, and opens the rest if asked to', async (context) => {
+    const folder = await makeFolder(context)
+    const store = await openStore(folder)
+    await store.commit([put('call', 'a', 1)])
+    await store.close()
+    await rm(join(folder, 'ledger'), { recursive: true })
+    await assert.rejects(openStore(folder), hasCode('STATE_DAMAGED'))
+    const losses: string[] = []
+    const accepted = await openStore(folder, { onLoss: (what) => losses.push(what) })
+    assert.match(losses.join(), /has lost its version/)
+    await accepted.verify()
+    await accepted.close()
+  })
+
+  test('opens what LevelDB can repair, and keeps the former files, only if asked to', async (context) => {
+    const folder = await makeFolder(context)
+    const store = await openStore(folder)
+    await store.commit([put('lease', 'a', 1), put('lease', 'b', 1)])
+    await store.close()
+    const ledger = join(folder, 'ledger')
+    const [manifest = ''] = (await readdir(ledger)).filter((name) => name.startsWith('MANIFEST'))
+    await rm(join(ledger, manifest))
+    await assert.rejects(openStore(folder), hasCode('STATE_DAMAGED'))
+    const losses: string[] = []
+    const accepted = await openStore(folder, { onLoss: (what) => losses.push(what) })
+    context.after(() => accepted.close())
+    assert.match(losses[0] ?? '', /the former files are in .*ledger\.damaged/)
+    await accepted.verify()
+    assert.equal(await accepted.get('lease', 'a'), 1)
+    assert.ok((await readdir(folder)).some((name) => name.startsWith('ledger.damaged')))
   })
 
   test('is open once: for this process, for another one, and through a link', async (context) => {
@@ -150,33 +223,5 @@ describe('the store', () => {
     const unstorable = put('call', 'b', () => undefined)
     await assert.rejects(store.commit([put('call', 'a', 1), unstorable]))
     assert.equal(await store.get('call', 'a'), undefined)
-  })
-
-  test('loses nothing it acknowledged when its process is killed', async (context) => {
-    const folder = await makeFolder(context)
-    for (let round = 1; round <= 3; round += 1) {
-      const child = spawn(process.execPath, [writer, folder], {
-        stdio: ['ignore', 'pipe', 'inherit'],
-      })
-      let acknowledged = 0
-      let lines = 0
-      const output = createInterface({ input: child.stdout })
-      output.on('line', (line) => {
-        acknowledged = Number(line)
-        lines += 1
-        if (lines === 20 * round) child.kill('SIGKILL')
-      })
-      await once(output, 'close')
-      assert.ok(lines >= 20 * round)
-      const store = await openStore(folder)
-      const last = Number(await store.get('meta', 'last'))
-      assert.ok(last >= acknowledged, `${last} of ${acknowledged}`)
-      for (let n = 1; n <= last; n += 1) {
-        const row = [await store.get('call', `${n}`), await store.get('lease', `${n}`)]
-        assert.deepEqual(row, [n, 2 * n])
-      }
-      assert.equal(await store.get('call', `${last + 1}`), undefined)
-      await store.close()
-    }
   })
 })

@@ -1,0 +1,161 @@
+/** Bytes that rot in the files of a store: named at a start, or when a body is read. */
+
+import assert from 'node:assert/strict'
+import { cp, open, readdir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, type TestContext, test } from 'node:test'
+import {
+  numberKey,
+  openStore,
+  put,
+  putBody,
+  type Store,
+  SUBLEVELS,
+} from '../../coordinator/store.ts'
+import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
+import { makeFolder } from '../support/disk.ts'
+
+const large = new Uint8Array(limits.inlineBodyBytesMax + 1).fill(5)
+const COMMITS = 90
+const ROWS = 400
+
+/** Enough rows for tables and a log of several blocks. */
+const makeStore = async (context: TestContext): Promise<string> => {
+  const folder = join(await makeFolder(context), 'store')
+  const store = await openStore(folder)
+  for (let commit = 0; commit < COMMITS; commit += 1) {
+    await store.commit([
+      ...(commit < 10 ? [putBody('stdout', `f/${commit}`, large)] : []),
+      ...Array.from({ length: ROWS }, (_, row) => {
+        const n = commit * ROWS + row
+        return put('history', `f/${numberKey(n)}`, { n, text: `${(n * 7919) % 10_007}`.repeat(40) })
+      }),
+    ])
+  }
+  await store.close()
+  return folder
+}
+
+const flipByte = async (path: string, share: number): Promise<void> => {
+  const { size } = await stat(path)
+  const file = await open(path, 'r+')
+  const at = Math.floor(size * share)
+  const byte = Buffer.alloc(1)
+  await file.read(byte, 0, 1, at)
+  byte[0] = (byte[0] ?? 0) ^ 0x10
+  await file.write(byte, 0, 1, at)
+  await file.close()
+}
+
+const prove = async (store: Store): Promise<void> => {
+  for (const sublevel of SUBLEVELS) {
+    for await (const _row of store.scan(sublevel));
+  }
+  await store.verify()
+}
+
+const isDamage = (error: unknown): boolean =>
+  error instanceof HyperError && error.code === 'STATE_DAMAGED'
+
+/** What a start says of a folder; '' where it finds nothing wrong, and then nothing is missing. */
+const startOn = async (folder: string): Promise<string> => {
+  let store: Store | undefined
+  try {
+    store = await openStore(folder)
+    await prove(store)
+    return ''
+  } catch (error) {
+    assert.ok(isDamage(error), String(error))
+    return error instanceof Error ? error.message : ''
+  } finally {
+    await store?.close()
+  }
+}
+
+const countRows = async (folder: string): Promise<number> => {
+  const store = await openStore(folder)
+  let rows = 0
+  for await (const _row of store.range('history')) rows += 1
+  await store.close()
+  return rows
+}
+
+describe('a byte that rots', () => {
+  test('anywhere in the files of LevelDB is named at the next start, and can be accepted', async (context) => {
+    const folder = await makeStore(context)
+    const names = (await readdir(join(folder, 'ledger'))).filter((name) =>
+      /\.(ldb|log)$/.test(name),
+    )
+    const kinds = new Set<string>()
+    let named = 0
+    for (const name of names) {
+      const path = join(folder, 'ledger', name)
+      if ((await stat(path)).size < 100_000) continue
+      kinds.add(name.slice(-3))
+      for (const share of [0.3, 0.7]) {
+        const copy = join(await makeFolder(context), 'store')
+        await cp(folder, copy, { recursive: true })
+        await flipByte(join(copy, 'ledger', name), share)
+        const said = await startOn(copy)
+        if (said === '') {
+          // The padding at the end of a log, or a log whose rows are in a table already.
+          assert.equal(await countRows(copy), COMMITS * ROWS, `${name} at ${share}`)
+          continue
+        }
+        named += 1
+        const losses: string[] = []
+        const accepted = await openStore(copy, { onLoss: (what) => losses.push(what) })
+        await prove(accepted)
+        assert.ok(losses.length > 0)
+        await accepted.close()
+        assert.equal(await startOn(copy), '', `${name} at ${share}, accepted`)
+      }
+    }
+    assert.deepEqual([...kinds].sort(), ['ldb', 'log'])
+    assert.ok(named >= 2)
+    assert.equal(await startOn(folder), '', 'as it was')
+  })
+
+  test('in the last commit of a clean end is not taken for a write that was cut off', async (context) => {
+    const folder = join(await makeFolder(context), 'store')
+    const store = await openStore(folder)
+    for (let n = 1; n <= 3; n += 1) await store.commit([put('lease', `${n}`, 'x'.repeat(500))])
+    await store.close()
+    const [log = ''] = (await readdir(join(folder, 'ledger'))).filter((name) =>
+      name.endsWith('.log'),
+    )
+    const path = join(folder, 'ledger', log)
+    const last = (await readFile(path)).lastIndexOf('xxxx')
+    await flipByte(path, last / (await stat(path)).size)
+    assert.match(await startOn(folder), /lease has [12] rows, 3 were written/)
+  })
+
+  test('in the file of a body is named when the body is read, and a lost file at the start', async (context) => {
+    const folder = await makeStore(context)
+    const [one = '', two = ''] = (await readdir(join(folder, 'blobs'))).sort()
+    await flipByte(join(folder, 'blobs', one), 0.5)
+    const store = await openStore(folder)
+    await prove(store)
+    const key = one.split('.').slice(1, -1).join('/')
+    await assert.rejects(store.body('stdout', key), isDamage)
+    await store.close()
+    await rm(join(folder, 'blobs', two))
+    assert.match(
+      await startOn(folder),
+      new RegExp(`the file ${two.replaceAll('.', '\\.')} is missing`),
+    )
+    assert.deepEqual(new Uint8Array(await readFile(join(folder, 'blobs', 'stdout.f.7.8'))), large)
+  })
+
+  test('or a whole log that is emptied, does not look like a new store', async (context) => {
+    const folder = join(await makeFolder(context), 'store')
+    const store = await openStore(folder)
+    await store.commit([put('lease', 'a', 1)])
+    await store.close()
+    for (const name of await readdir(join(folder, 'ledger'))) {
+      if (name.endsWith('.log')) await (await open(join(folder, 'ledger', name), 'w')).close()
+    }
+    assert.match(await startOn(folder), /lost its version|are damaged/)
+  })
+})
