@@ -18,4 +18,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: 'all',
     showed: 'what was decided and not yet written was told as a status, and forgotten by a restart',
   },
+  {
+    seed: 19055,
+    profile: null,
+    showed: 'a quota that was set while its account was being removed stopped the coordinator',
+  },
 ]
