@@ -142,6 +142,9 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
       checkQuota(quota)
       const row = { ...mustFind(name), quota }
       await save(row)
+      if (!rows.has(row.id)) {
+        throw new HyperError('ACCOUNT_NOT_FOUND', `the account ${name} was removed meanwhile`)
+      }
       deps.onQuota(row.id, quota)
       return view(row)
     },
