@@ -79,7 +79,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     byHash.set(row.tokenHash, row)
     byKey.set(row.accessKey, row)
   }
-  for await (const [, value] of deps.store.scan('account')) enter(parseRow(value))
+  await deps.store.scan('account', (_key, value) => enter(parseRow(value)))
 
   const find = (name: string): AccountRow | undefined =>
     [...rows.values()].find((row) => row.name === name)
@@ -142,6 +142,9 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
       checkQuota(quota)
       const row = { ...mustFind(name), quota }
       await save(row)
+      if (!rows.has(row.id)) {
+        throw new HyperError('ACCOUNT_NOT_FOUND', `the account ${name} was removed meanwhile`)
+      }
       deps.onQuota(row.id, quota)
       return view(row)
     },

@@ -11,11 +11,12 @@
 
 import { crc32 } from 'node:zlib'
 import Type, { type Static } from 'typebox'
-import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
+import { openSeal, seal } from '../daemon/sealed-row.ts'
 import { assert } from '../protocol/assert.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { BlobFile, RawOperation, RowName } from './drive.ts'
+import { decodeRow, encodeRow } from './row-form.ts'
 import type { BodyKind } from './tables.ts'
 
 const Count = Type.Integer({ minimum: 0 })
@@ -37,7 +38,7 @@ export const placesOf = (kind: BodyKind, key: string): readonly [RowName, RowNam
 
 /** Throws STATE_DAMAGED. */
 const decodePointer = (sealed: Uint8Array, blob: string): Pointer =>
-  parsePointer(unsealRow(sealed, `blob/${blob}`))
+  parsePointer(decodeRow(sealed, `blob/${blob}`))
 
 const fileName = (blob: string, commit: number): string => `${blob.replaceAll('/', '.')}.${commit}`
 
@@ -53,9 +54,8 @@ export const blobFileName = (blob: string, sealed: Uint8Array): string =>
 
 /** Throws STATE_DAMAGED. */
 export const decodeInline = (sealed: Uint8Array, where: string): Uint8Array => {
-  const bytes = unsealRow(sealed, where)
-  if (bytes instanceof Uint8Array) return bytes
-  throw new HyperError('STATE_DAMAGED', `the stored body ${where} is no bytes`)
+  const { buffer, byteOffset, byteLength } = openSeal(sealed, where)
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 /** A file's bytes, once they are what its pointer says. Throws STATE_DAMAGED. */
@@ -85,7 +85,7 @@ export const placeBody = (
   if (bytes.byteLength <= inlineBytesMax) {
     return {
       operations: [
-        { type: 'put', ...inline, value: sealRow(bytes) },
+        { type: 'put', ...inline, value: seal(bytes) },
         { type: 'del', ...blob },
       ],
     }
@@ -94,7 +94,7 @@ export const placeBody = (
   return {
     operations: [
       { type: 'del', ...inline },
-      { type: 'put', ...blob, value: sealRow(pointer) },
+      { type: 'put', ...blob, value: encodeRow(pointer) },
     ],
     file: { name: fileName(blob.key, commit), bytes },
   }

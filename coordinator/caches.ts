@@ -63,7 +63,8 @@ export interface Caches {
   restoreOutput(funcId: string, seq: number, row: OutputRow): boolean
   /** The row of a body was restored. */
   hasRestored(funcId: string, seq: number): boolean
-  restoreLog(funcId: string, row: LogRow): void
+  /** `rowBytes`: of the row as it is stored. */
+  restoreLog(funcId: string, row: LogRow, rowBytes: number): void
   /** After all rows: what has no body and is not owed is gone; what was delivered has its grace. */
   finishRestore(owed: ReadonlySet<string>, fetched: ReadonlySet<string>, nowMs: number): void
   /** The greatest number of a call that has a history row; 0 for none. */
@@ -210,9 +211,9 @@ export const createCaches = (): Caches => {
       return true
     },
     hasRestored: (funcId, seq) => funcs.get(funcId)?.outputs.hasRestored(seq) === true,
-    restoreLog(funcId, row) {
+    restoreLog(funcId, row, rowBytes) {
       const cache = cacheOf(funcId)
-      cache.log.restore(row, (seq) => cache.rows.has(seq))
+      cache.log.restore(row, rowBytes, (seq) => cache.rows.has(seq))
     },
     finishRestore(owed, fetched, nowMs) {
       for (const [funcId, cache] of funcs) {

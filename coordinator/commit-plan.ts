@@ -3,11 +3,11 @@
  * files of large bodies. Pure.
  */
 
-import { sealRow } from '../daemon/sealed-row.ts'
 import { assertNever } from '../protocol/assert.ts'
 import { blobKey, placeBody, placesOf } from './bodies.ts'
 import type { BlobFile, RawOperation } from './drive.ts'
 import type { Operation } from './operations.ts'
+import { encodeRow } from './row-form.ts'
 
 export interface CommitPlan {
   readonly rows: readonly RawOperation[]
@@ -26,7 +26,7 @@ export const planCommit = (
     const { key } = operation
     switch (operation.type) {
       case 'put':
-        enter({ type: 'put', table: operation.sublevel, key, value: sealRow(operation.value) })
+        enter({ type: 'put', table: operation.sublevel, key, value: encodeRow(operation.value) })
         break
       case 'del':
         enter({ type: 'del', table: operation.sublevel, key })

@@ -96,7 +96,7 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
     const ids = byName.get(stored.func.Name) ?? new Set()
     byName.set(stored.func.Name, ids.add(stored.id))
   }
-  for await (const [, value] of deps.store.scan('func')) enter(parseRow(value))
+  await deps.store.scan('func', (_key, value) => enter(parseRow(value)))
 
   const named = (name: string): StoredFunc[] =>
     [...(byName.get(name) ?? [])].flatMap((id) => entries.get(id)?.current ?? [])

@@ -36,7 +36,7 @@ export interface ImageBook extends Images {
 
 export const loadImages = async (deps: Deps): Promise<ImageBook> => {
   const records = new Map<string, ImageRecord>()
-  for await (const [key, value] of deps.store.scan('image')) records.set(key, parseRow(value))
+  await deps.store.scan('image', (key, value) => void records.set(key, parseRow(value)))
 
   const keyOf = (account: Account, canonical: string): string => `${account.id}/${canonical}`
   /** The least recently pulled first. */

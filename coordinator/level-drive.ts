@@ -14,13 +14,14 @@ import { basename, join } from 'node:path'
 import { Level } from 'level'
 import Type from 'typebox'
 import { type Database, openLevel } from '../daemon/level.ts'
-import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
+import { unsealRow } from '../daemon/sealed-row.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { syncFolder } from '../protocol/private-file.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { BlobFile, Drive, DriveSnapshot, PageRange, RawRow } from './drive.ts'
 import { MIGRATIONS } from './migrations.ts'
+import { decodeRow, encodeRow } from './row-form.ts'
 import { SCHEMA_ROW, type Table } from './tables.ts'
 
 /** Raised with every change of a row's shape. */
@@ -28,6 +29,15 @@ export const SCHEMA_VERSION = 2
 
 const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
+
+/** Version 1 wrote its rows, this one with them, as CBOR. */
+const versionIn = (sealed: Uint8Array): unknown => {
+  try {
+    return decodeRow(sealed, 'meta/schema')
+  } catch {
+    return unsealRow(sealed, 'meta/schema')
+  }
+}
 
 const parseSchemaVersion = createParser(Type.Integer(), 'STATE_DAMAGED', 'schema version')
 
@@ -192,7 +202,7 @@ const driveOn = (database: Database, { folder, ledger, blobs }: Paths): Omit<Dri
 }
 
 const writeVersion = (database: Database): Promise<void> =>
-  database.put(SCHEMA_KEY, sealRow(SCHEMA_VERSION), { sync: true })
+  database.put(SCHEMA_KEY, encodeRow(SCHEMA_VERSION), { sync: true })
 
 /** LevelDB's own repair, which throws away what it cannot read. The copy has the former files. */
 const repairFiles = async (path: string): Promise<string> => {
@@ -215,7 +225,7 @@ export const openLevelDrive = async (folder: string, onLoss?: OnLoss): Promise<D
     ...{ folder, name: 'ledger', schemaVersion: SCHEMA_VERSION, writeFirst: writeVersion },
     async readVersion(opened) {
       const sealed = await opened.get(SCHEMA_KEY)
-      if (sealed !== undefined) return parseSchemaVersion(unsealRow(sealed, 'meta/schema'))
+      if (sealed !== undefined) return parseSchemaVersion(versionIn(sealed))
       if (!wasWritten) return undefined
       const what = `${paths.ledger} has lost its version, and what else nobody knows`
       if (onLoss === undefined) throw new HyperError('STATE_DAMAGED', what)

@@ -20,30 +20,30 @@ interface Deps {
   readonly nowMs: number
 }
 
-const funcOf = (key: string): string => key.split('/')[0] ?? ''
-const seqOf = (key: string): number => Number(key.split('/')[1])
+const funcOf = (key: string): string => key.slice(0, key.indexOf('/'))
+const seqOf = (key: string): number => Number(key.slice(key.indexOf('/') + 1))
 
 /** Ids of calls whose body is owed. */
 const loadHistory = async (deps: Deps): Promise<ReadonlySet<string>> => {
   const { store, ledger, caches, hasFunc, onLoss } = deps
   const debts = new Map<string, ReturnType<typeof parseOwedRow>>()
   const owed = new Set<string>()
-  for await (const [callId, value] of store.scan('owed')) debts.set(callId, parseOwedRow(value))
-  for await (const [key, value] of store.scan('history')) {
+  await store.scan('owed', (callId, value) => void debts.set(callId, parseOwedRow(value)))
+  await store.scan('history', (key, value) => {
     const row = parseHistoryRow(value)
     if (!hasFunc(row.funcId) || key !== rowKey(row.funcId, row.seq)) {
       const operations = [del('history', key), del('callid', row.id)]
       onLoss({ what: `the history row of ${row.id} has lost its function`, operations })
-      continue
+      return
     }
     caches.restoreHistory(row)
     const debt = debts.get(row.id)
-    if (debt === undefined) continue
+    if (debt === undefined) return
     debts.delete(row.id)
     owed.add(row.id)
     const untilMs = deps.nowMs + limits.historyMs
     ledger.owed.set(row.id, { ...debt, row, isInherited: true, untilMs })
-  }
+  })
   for (const callId of debts.keys()) {
     const operations = [del('owed', callId)]
     onLoss({ what: `the owed output of ${callId} has lost its history row`, operations })
@@ -52,33 +52,33 @@ const loadHistory = async (deps: Deps): Promise<ReadonlySet<string>> => {
 }
 
 const loadOutputs = async ({ store, caches, onLoss }: Deps): Promise<ReadonlySet<string>> => {
-  for await (const [key, value] of store.scan('output')) {
-    if (caches.restoreOutput(funcOf(key), seqOf(key), parseOutputRow(value))) continue
+  await store.scan('output', (key, value) => {
+    if (caches.restoreOutput(funcOf(key), seqOf(key), parseOutputRow(value))) return
     const operations = [del('output', key), delBody('stdout', key)]
     onLoss({ what: `the output ${key} has lost its history row`, operations })
-  }
+  })
   const fetched = new Set<string>()
-  for await (const [key] of store.scan('fetched')) {
+  await store.scan('fetched', (key) => {
     if (caches.hasRestored(funcOf(key), seqOf(key))) fetched.add(key)
     else onLoss({ what: `${key} was fetched and is not there`, operations: [del('fetched', key)] })
-  }
+  })
   return fetched
 }
 
 const loadLogs = async ({ store, caches, hasFunc, onLoss }: Deps): Promise<void> => {
   const strays = new Map<string, Operation[]>()
-  for await (const [key, value] of store.scan('log')) {
+  await store.scan('log', (key, value, bytes) => {
     const funcId = funcOf(key)
     const row = parseLogRow(value)
     if (hasFunc(funcId)) {
-      caches.restoreLog(funcId, row)
-      continue
+      caches.restoreLog(funcId, row, bytes)
+      return
     }
     const operations = strays.get(funcId) ?? []
     strays.set(funcId, operations)
     operations.push(del('log', key))
     if (row.end !== undefined) operations.push(delBody('stderr', rowKey(funcId, row.end.seq)))
-  }
+  })
   for (const [funcId, operations] of strays) {
     onLoss({ what: `the log of ${funcId} has lost its function`, operations })
   }

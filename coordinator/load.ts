@@ -54,23 +54,23 @@ const loadCalls = async (
   onLoss: OnLoss,
 ): Promise<void> => {
   const leases = new Map<string, Lease[]>()
-  for await (const [, value] of store.scan('lease')) {
+  await store.scan('lease', (_key, value) => {
     const lease = inheritedLease(parseLeaseRow(value), nowMs)
     bookLease(ledger, lease)
     leases.set(lease.key.call, [...(leases.get(lease.key.call) ?? []), lease])
-  }
+  })
   const lookUpTerms = createTermsLookup(termsOf)
-  for await (const [key, value] of store.scan('call')) {
+  await store.scan('call', (key, value) => {
     const row = parseCallRow(value)
     const terms = lookUpTerms(row)
     const seq = Number(key)
     if (terms === null || !ledger.accounts.has(terms.accountId) || !Number.isSafeInteger(seq)) {
       const operations = [del('call', key), delBody('input', key)]
       onLoss({ what: `the call ${row.id} has lost its function`, operations })
-      continue
+      return
     }
     restoreCall(ledger, row, seq, terms, leases.has(row.id), nowMs)
-  }
+  })
   // A lease whose call is final stands until its container is known to be gone.
   for (const [callId, held] of leases) {
     if (!ledger.calls.has(callId)) for (const lease of held) markOver(lease)

@@ -38,8 +38,8 @@ export interface LogCache {
   /** The call's history row goes. */
   forgetCall(seq: number): Operation[]
   removeAll(): Operation[]
-  /** The row of a line, at start; `isKept` says whether a call has its history row. */
-  restore(row: LogRow, isKept: (seq: number) => boolean): void
+  /** The row of a line and its bytes, at start; `isKept`: whether a call has its history row. */
+  restore(row: LogRow, rowBytes: number, isKept: (seq: number) => boolean): void
   /** Null where the line that ended the call has rotated out. */
   stderrOf(seq: number): StderrPlace | null
   /** Numbers of the oldest and the newest line; `last` is below `first` where there is none. */
@@ -54,8 +54,9 @@ const isShownWhole = (stderr: Uint8Array): boolean =>
   stderr.byteLength <= limits.shortBytesMax &&
   Buffer.compare(encoder.encode(shortText(stderr)), stderr) === 0
 
-const lineBytes = (line: LogLine): number =>
-  Math.max(Buffer.byteLength(JSON.stringify(line)), limits.cacheEntryBytesMin)
+/** What a line counts: its row, as JSON. */
+const counted = (rowBytes: number): number => Math.max(rowBytes, limits.cacheEntryBytesMin)
+const bytesOf = (row: LogRow): number => counted(Buffer.byteLength(JSON.stringify(row)))
 
 export const createLogCache = (funcId: string): LogCache => {
   const lines = new Map<number, Line>()
@@ -64,12 +65,11 @@ export const createLogCache = (funcId: string): LogCache => {
   let bytes = 0
   let last = 0
 
-  const enter = (line: LogLine, end: Line['end']): void => {
-    const entry = { bytes: lineBytes(line), end }
-    lines.set(line.Seq, entry)
-    if (end !== null) ends.set(end.seq, line.Seq)
-    bytes += entry.bytes + (end?.stderrBytes ?? 0)
-    last = line.Seq
+  const enter = (seq: number, lineBytes: number, end: Line['end']): void => {
+    lines.set(seq, { bytes: lineBytes, end })
+    if (end !== null) ends.set(end.seq, seq)
+    bytes += lineBytes + (end?.stderrBytes ?? 0)
+    last = seq
   }
 
   const dropStderr = (end: NonNullable<Line['end']>): Operation[] => {
@@ -100,13 +100,13 @@ export const createLogCache = (funcId: string): LogCache => {
     append(entry, wall, end) {
       const line: LogLine = { Seq: last + 1, Time: wall, ...entry }
       if (end === undefined) {
-        enter(line, null)
+        enter(line.Seq, bytesOf(line), null)
         return { line, operations: [put('log', rowKey(funcId, line.Seq), line), ...rotate()] }
       }
       const { seq, stderr } = end
       const stderrBytes = isShownWhole(stderr) ? 0 : stderr.byteLength
-      enter(line, { seq, stderrBytes })
       const row: LogRow = { ...line, end: { seq, stderrBytes } }
+      enter(line.Seq, bytesOf(row), { seq, stderrBytes })
       const operations = [put('log', rowKey(funcId, line.Seq), row)]
       if (stderrBytes > 0) operations.push(putBody('stderr', rowKey(funcId, seq), stderr))
       return { line, operations: [...operations, ...rotate()] }
@@ -117,9 +117,9 @@ export const createLogCache = (funcId: string): LogCache => {
       return line === undefined || line.end === null ? [] : dropStderr(line.end)
     },
     removeAll: () => [...lines].flatMap(([seq, line]) => removeLine(seq, line)),
-    restore({ end, ...line }, isKept) {
+    restore({ Seq, end }, rowBytes, isKept) {
       // A row that went before its line took the STDERR with it.
-      enter(line, end === undefined || !isKept(end.seq) ? null : { ...end })
+      enter(Seq, counted(rowBytes), end === undefined || !isKept(end.seq) ? null : { ...end })
     },
     stderrOf(seq) {
       const lineSeq = ends.get(seq)

@@ -67,8 +67,8 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
   const { store, record, write, wallMs } = deps
   const members = new Map<string, Member>()
   const invites = new Map<string, InviteRow>()
-  for await (const [key, value] of store.scan('member')) members.set(key, parseMember(value))
-  for await (const [key, value] of store.scan('invite')) invites.set(key, parseInvite(value))
+  await store.scan('member', (key, value) => void members.set(key, parseMember(value)))
+  await store.scan('invite', (key, value) => void invites.set(key, parseInvite(value)))
 
   const isOpen = (invite: InviteRow | undefined): invite is InviteRow =>
     invite !== undefined && invite.usesLeft > 0 && invite.expiresMs > wallMs()

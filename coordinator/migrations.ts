@@ -5,17 +5,19 @@
  * is there then. A step from a version that has sums must prove them first (salvage.ts).
  *
  * 1 → 2   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
- *         a row with its size and place and the body `stdout/FUNC/SEQ`. Version 1 had no sums.
+ *         a row with its size and place and the body `stdout/FUNC/SEQ`. Rows, which were CBOR, become
+ *         JSON; no CBOR that version 1 wrote is JSON as well. Version 1 had no sums.
  */
 
 import Type from 'typebox'
-import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
+import { openSeal, seal, unsealRow } from '../daemon/sealed-row.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
 import { readPages } from './pages.ts'
+import { encodeRow } from './row-form.ts'
 import { encodeInput, type OutputRow } from './rows.ts'
 import { recount } from './salvage.ts'
-import { SCHEMA_ROW, type Table } from './tables.ts'
+import { SCHEMA_ROW, SUBLEVELS, type Sublevel, type Table } from './tables.ts'
 
 interface Step {
   readonly from: number
@@ -43,22 +45,43 @@ const parsePayload = createParser(PayloadSchema, 'STATE_DAMAGED', 'stored payloa
 const inputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
   const input = encodeInput(parsePayload(unsealRow(sealed, `payload/${key}`)))
   return [
-    { type: 'put', table: 'input', key, value: sealRow(input) },
+    { type: 'put', table: 'input', key, value: seal(input) },
     { type: 'del', table: 'payload', key },
   ]
 }
 
+/** Whether the row has been written in this version's form. */
+const isJson = (sealed: Uint8Array, where: string): boolean => {
+  try {
+    JSON.parse(Buffer.from(openSeal(sealed, where)).toString())
+    return true
+  } catch {
+    return false
+  }
+}
+
 const outputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
-  const body = unsealRow(sealed, `output/${key}`)
+  const where = `output/${key}`
+  if (isJson(sealed, where)) return []
+  const body = unsealRow(sealed, where)
   if (!(body instanceof Uint8Array)) return []
   // The order in which bodies came was not kept: that of their calls is near to it.
   const order = Number(key.split('/')[1])
   const row: OutputRow = { bytes: body.byteLength, order }
   return [
-    { type: 'put', table: 'stdout', key, value: sealed },
-    { type: 'put', table: 'output', key, value: sealRow(row) },
+    { type: 'put', table: 'stdout', key, value: seal(body) },
+    { type: 'put', table: 'output', key, value: encodeRow(row) },
   ]
 }
+
+const rowOf =
+  (table: Sublevel) =>
+  ([key, sealed]: RawRow): readonly RawOperation[] => {
+    const where = `${table}/${key}`
+    const isSchema = table === SCHEMA_ROW.table && key === SCHEMA_ROW.key
+    if (isSchema || isJson(sealed, where)) return []
+    return [{ type: 'put', table, key, value: encodeRow(unsealRow(sealed, where)) }]
+  }
 
 export const MIGRATIONS: readonly Step[] = [
   {
@@ -66,7 +89,8 @@ export const MIGRATIONS: readonly Step[] = [
     async migrate(drive) {
       await rewrite(drive, 'payload', inputOf)
       await rewrite(drive, 'output', outputOf)
-      await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: sealRow(2) }])
+      for (const table of SUBLEVELS) await rewrite(drive, table, rowOf(table))
+      await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: encodeRow(2) }])
     },
   },
 ]

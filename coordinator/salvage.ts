@@ -5,7 +5,6 @@
  * are written last.
  */
 
-import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName } from './bodies.ts'
@@ -14,6 +13,7 @@ import { type Found, findLosses, type Loss, type Repair } from './damage.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
 import { indexBlobs, indexTable } from './inspection.ts'
 import { readPages } from './pages.ts'
+import { decodeRow, encodeRow } from './row-form.ts'
 import { parseCallIdRow, parseHistoryRow, rowKey } from './rows.ts'
 import { decodeSums, emptySums, isSameSum, isSummed, putSums, SUMS_ROW, type Sums } from './sums.ts'
 import { BODIES, type BodyKind, SUMMED, type SummedTable } from './tables.ts'
@@ -41,7 +41,7 @@ const enter = (found: Filled, table: SummedTable, [key, sealed]: RawRow): void =
     bodiesOf(found, table).add(key)
     return
   }
-  const value = unsealRow(sealed, `${table}/${key}`)
+  const value = decodeRow(sealed, `${table}/${key}`)
   if (table === 'call') found.calls.set(key, parseCallRow(value).id)
   else if (table === 'history') found.histories.set(key, parseHistoryRow(value).id)
   else if (table === 'callid') {
@@ -149,7 +149,7 @@ const summaryOf = (losses: readonly Loss[]): string => {
 const repairOf = ({ table, key, value }: Repair): RawOperation =>
   value === undefined
     ? { type: 'del', table, key }
-    : { type: 'put', table, key, value: sealRow(value) }
+    : { type: 'put', table, key, value: encodeRow(value) }
 
 /** Tells every loss, makes the rest consistent, and gives its sums. */
 const salvage = async (

@@ -5,10 +5,10 @@
  * drive: its reads throw then.
  */
 
-import { unsealRow } from '../daemon/sealed-row.ts'
 import { blobFileName, checkFile, decodeInline } from './bodies.ts'
 import type { Drive, DriveSnapshot } from './drive.ts'
 import { readPages } from './pages.ts'
+import { decodeRow } from './row-form.ts'
 import { BODIES, type BodyKind, SCHEMA_ROW, type Sublevel } from './tables.ts'
 
 interface StoredBody {
@@ -58,7 +58,7 @@ export const readSnapshot = (
     async *rows(sublevel) {
       for await (const page of readPages(snapshot.page, sublevel)) {
         const own = page.filter(([key]) => sublevel !== SCHEMA_ROW.table || key !== SCHEMA_ROW.key)
-        yield own.map(([key, sealed]) => [key, unsealRow(sealed, `${sublevel}/${key}`)] as const)
+        yield own.map(([key, sealed]) => [key, decodeRow(sealed, `${sublevel}/${key}`)] as const)
       }
     },
     async *bodies() {

@@ -12,7 +12,7 @@
  */
 
 import { setTimeout } from 'node:timers/promises'
-import { checksumOf, unsealRow } from '../daemon/sealed-row.ts'
+import { checksumOf } from '../daemon/sealed-row.ts'
 import { assert } from '../protocol/assert.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
@@ -23,6 +23,7 @@ import { openLevelDrive } from './level-drive.ts'
 import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
 import { createRemovals } from './removals.ts'
+import { decodeRow, rowBytes } from './row-form.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
 import { damageOf, isDamage, loadSums, readSums } from './salvage.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
@@ -45,8 +46,8 @@ export interface Store {
   body(kind: BodyKind, key: string): Promise<Uint8Array | undefined>
   /** Rows in order of their keys. */
   range(sublevel: Sublevel, range?: Range): AsyncGenerator<readonly [string, unknown]>
-  /** All rows of a sublevel, proven to be all at the end. For the start. */
-  scan(sublevel: Sublevel): AsyncGenerator<readonly [string, unknown]>
+  /** All rows of a sublevel, in order, proven to be all when it resolves. For the start. */
+  scan(sublevel: Sublevel, onRow: OnRow): Promise<void>
   /** Proves what was not scanned, and removes files that a crash left behind. Ends the start. */
   verify(): Promise<void>
   /** False while the disk refuses a commit. */
@@ -58,6 +59,8 @@ export interface Store {
 }
 
 type Range = Omit<PageRange, 'keysOnly'>
+/** `bytes`: of the row as it is stored (row-form.ts). */
+type OnRow = (key: string, value: unknown, bytes: number) => void
 
 export interface StoreDeps {
   /** Resolves early when the signal is aborted. */
@@ -155,7 +158,7 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     },
     async get(sublevel, key) {
       const [sealed] = await getMany([{ table: sublevel, key }])
-      return sealed === undefined ? undefined : unsealRow(sealed, `${sublevel}/${key}`)
+      return sealed === undefined ? undefined : decodeRow(sealed, `${sublevel}/${key}`)
     },
     async body(kind, key) {
       const places = placesOf(kind, key)
@@ -173,21 +176,22 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     },
     async *range(sublevel, range = {}) {
       for await (const rows of readPages(readPage, sublevel, range)) {
-        for (const [key, sealed] of rows) yield [key, unsealRow(sealed, `${sublevel}/${key}`)]
+        for (const [key, sealed] of rows) yield [key, decodeRow(sealed, `${sublevel}/${key}`)]
       }
     },
-    async *scan(sublevel) {
+    async scan(sublevel, onRow) {
       const index = createRowIndex(isByValue(sublevel))
       for await (const rows of readPages(readPage, sublevel)) {
         for (const row of rows) {
+          const [key, sealed] = row
           enterRow(index, sublevel, row)
           let value: unknown
           try {
-            value = unsealRow(row[1], `${sublevel}/${row[0]}`)
+            value = decodeRow(sealed, `${sublevel}/${key}`)
           } catch {
             throw await damageOf(drive, sums)
           }
-          yield [row[0], value]
+          onRow(key, value, rowBytes(sealed))
         }
       }
       await prove(sublevel, index)

@@ -235,7 +235,7 @@ export const limits = {
   // ── Store (see The store on disk in ARCHITECTURE.md) ─────────────────────────────────────────
   /**
    * Larger bodies are files: LevelDB's compactions would copy them again and again. Of bodies of 2 to
-   * 128 KB, 4 / 16 / 64 KB took 33 / 44 / 53 MB/s and wrote 1.08 / 1.12 / 1.51 bytes for each in
+   * 128 KB, 4 / 16 / 64 KB took 32 / 37 / 41 MB/s and wrote 1.08 / 1.14 / 1.51 bytes for each in
    * 1.5 s, more the longer it lasts; what small commits beside them wait hardly differs.
    */
   inlineBodyBytesMax: 16 * KiB,

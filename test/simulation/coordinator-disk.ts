@@ -6,6 +6,7 @@
  */
 
 import type { BlobFile, Drive, PageRange, RawOperation, RawRow } from '../../coordinator/drive.ts'
+import { decodeRow } from '../../coordinator/row-form.ts'
 import { createStore, type Operation, type Store } from '../../coordinator/store.ts'
 import {
   BODIES,
@@ -14,7 +15,6 @@ import {
   TABLES,
   type Table,
 } from '../../coordinator/tables.ts'
-import { unsealRow } from '../../daemon/sealed-row.ts'
 import { limits } from '../../protocol/limits.ts'
 import { digestOf, type History, type WrittenRow } from './history.ts'
 import type { Random } from './random.ts'
@@ -263,7 +263,7 @@ export const createCoordinatorDisk = (deps: DiskDeps): CoordinatorDisk => {
     },
     value(sublevel, key) {
       const sealed = content.tables.get(sublevel)?.get(key)
-      return sealed === undefined ? undefined : unsealRow(sealed, `${sublevel}/${key}`)
+      return sealed === undefined ? undefined : decodeRow(sealed, `${sublevel}/${key}`)
     },
     strayFiles: () => content.files.size - rowKeys('blob').length,
     copy: () => copyOf(content),

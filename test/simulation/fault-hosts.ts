@@ -93,8 +93,9 @@ export const drainAgent: Act = (world) => {
     // An operator says it again until it is heard.
     while ((await told()).kind === 'broken') await world.scheduler.pause(1_000)
   }
-  void set(true)
-  world.scheduler.after(spell(world), () => void set(false))
+  const isDrained = set(true)
+  // In this order, also where the first word takes long to be heard.
+  world.scheduler.after(spell(world), () => void isDrained.then(() => set(false)))
   return `${agent.id} drains`
 }
 

@@ -100,9 +100,27 @@ export const beginFaults = (world: World, untilMs: number): void => {
   begin(rates.stranger, ACTS.stranger)
 }
 
+/** A backup knows members that have gone since: the operator removes them again. */
+const removeTheGone = (world: World): void => {
+  const gone = world.agents.filter((agent) => agent.isRetired()).map(({ id }) => id)
+  const told = async (): Promise<void> => {
+    const { kind } = await world.gateway.request(async (rooms) => {
+      for (const id of gone.filter((one) => rooms.membership.isMember(one))) {
+        await rooms.membership.remove(id)
+        rooms.core.transactions.apply({ type: 'forget', agentId: id })
+      }
+    })
+    if (kind !== 'broken') return
+    await world.scheduler.pause(1_000)
+    await told()
+  }
+  void told()
+}
+
 /** Everything is made good, but for what is gone for good; somebody is there to run calls. */
 export const heal = (world: World): void => {
   const { network, agents, shape } = world
+  if (world.coordinators.length > 1) removeTheGone(world)
   network.cutOff.clear()
   network.weather.delayMs = 5
   for (const coordinator of world.coordinators) {

@@ -60,7 +60,12 @@ const rankOf = ({ status }: Seen<'seen'>): number => {
 
 /** Status never goes back, but from running to waiting on a new attempt or after a restart. */
 const neverBack = ({ calls, of }: Evidence): void => {
-  const restarts = of('coordinator').map(({ atMs }) => ({ fromMs: atMs, toMs: atMs }))
+  const commits = of('committed')
+  /** What the last commit did not have is lost with the process, and may have been told. */
+  const restarts = of('coordinator').map(({ atMs }) => ({
+    fromMs: commits.findLast((commit) => commit.atMs <= atMs)?.sinceMs ?? 0,
+    toMs: atMs,
+  }))
   /** A slow disk has it long after the ledger decided it. */
   const leases = new Map<string, { fromMs: number; toMs: number }[]>()
   for (const { rows, sinceMs, atMs } of of('committed')) {
@@ -70,7 +75,7 @@ const neverBack = ({ calls, of }: Evidence): void => {
       leases.set(callOf(key), [...former, { fromMs: sinceMs, toMs: atMs }])
     }
   }
-  for (const { id, seen: all, isRemoved } of calls.values()) {
+  for (const { id, seen: all, isRemoved, isSync } of calls.values()) {
     // Of a function that is being removed they are gone at once; a crash may bring it back.
     const seen = isRemoved ? all.filter(({ status }) => status !== 404) : all
     for (const later of seen) {
@@ -80,6 +85,11 @@ const neverBack = ({ calls, of }: Evidence): void => {
           ({ fromMs, toMs }) => toMs >= earlier.askedMs && fromMs <= later.atMs,
         )
         if (rankOf(earlier) === 1 && isTurn) continue
+        // After a restart an owed body is away until its agent has told it again.
+        const isAway = isSync && rankOf(earlier) === 2 && later.status === 201
+        if (isAway && restarts.some(({ toMs }) => toMs >= earlier.askedMs && toMs <= later.atMs)) {
+          continue
+        }
         throw new Violation(`${id} was ${earlier.status}, then ${later.status}`, later.atMs)
       }
     }

@@ -9,8 +9,18 @@ interface KeptSeed {
 
 export const SEEDS: readonly KeptSeed[] = [
   {
-    seed: 131,
+    seed: 1220,
+    profile: 'all',
+    showed: 'an agent that was told to drain no more while it was away drained for ever',
+  },
+  {
+    seed: 217,
+    profile: 'all',
+    showed: 'what was decided and not yet written was told as a status, and forgotten by a restart',
+  },
+  {
+    seed: 19055,
     profile: null,
-    showed: 'an agent that is told to drain no more while it is away drained for ever',
+    showed: 'a quota that was set while its account was being removed stopped the coordinator',
   },
 ]

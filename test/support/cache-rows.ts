@@ -50,6 +50,8 @@ export const lineOf = (Message: string): LogEntry => ({
   Message,
 })
 
+const jsonBytes = (value: unknown): number => Buffer.byteLength(JSON.stringify(value))
+
 export const restore = (disk: Rows, nowMs: number): Caches => {
   const caches = createCaches()
   const sorted = (sublevel: Sublevel) => disk.of(sublevel).sort(([a], [b]) => (a < b ? -1 : 1))
@@ -60,7 +62,7 @@ export const restore = (disk: Rows, nowMs: number): Caches => {
     assert.ok(isKnown, 'an output has its history row')
   }
   for (const [key, value] of sorted('log')) {
-    caches.restoreLog(key.split('/')[0] ?? '', parseLogRow(value))
+    caches.restoreLog(key.split('/')[0] ?? '', parseLogRow(value), jsonBytes(value))
   }
   const keysOf = (sublevel: Sublevel): Set<string> => new Set(disk.of(sublevel).map(([key]) => key))
   caches.finishRestore(keysOf('owed'), keysOf('fetched'), nowMs)

@@ -3,6 +3,7 @@
  * their keys. Values go through the stored form, so that what could not be stored fails here, too.
  */
 
+import { decodeRow, encodeRow, rowBytes } from '../../coordinator/row-form.ts'
 import {
   BODIES,
   type BodyKind,
@@ -11,7 +12,6 @@ import {
   SUBLEVELS,
   type Sublevel,
 } from '../../coordinator/store.ts'
-import { sealRow, unsealRow } from '../../daemon/sealed-row.ts'
 
 export interface Disk extends Store {
   /** Without a promise, for a simulation that is its own clock. */
@@ -27,12 +27,12 @@ export const createDisk = (): Disk => {
   const of = (table: Sublevel | BodyKind): Map<string, Uint8Array> => tables.get(table) ?? new Map()
   const value = (sublevel: Sublevel, key: string): unknown => {
     const sealed = of(sublevel).get(key)
-    return sealed === undefined ? undefined : unsealRow(sealed, `${sublevel}/${key}`)
+    return sealed === undefined ? undefined : decodeRow(sealed, `${sublevel}/${key}`)
   }
   const commitNow = (operations: readonly Operation[]): void => {
     for (const operation of operations) {
       const { type, key } = operation
-      if (type === 'put') of(operation.sublevel).set(key, sealRow(operation.value))
+      if (type === 'put') of(operation.sublevel).set(key, encodeRow(operation.value))
       else if (type === 'del') of(operation.sublevel).delete(key)
       else if (type === 'put-body') of(operation.kind).set(key, operation.bytes.slice())
       else of(operation.kind).delete(key)
@@ -52,8 +52,10 @@ export const createDisk = (): Disk => {
       if (reverse) keys.reverse()
       for (const key of keys.slice(0, limit)) yield [key, value(sublevel, key)] as const
     },
-    async *scan(sublevel) {
-      for (const key of [...of(sublevel).keys()].sort()) yield [key, value(sublevel, key)]
+    async scan(sublevel, onRow) {
+      for (const [key, sealed] of [...of(sublevel)].sort(([a], [b]) => (a < b ? -1 : 1))) {
+        onRow(key, decodeRow(sealed, `${sublevel}/${key}`), rowBytes(sealed))
+      }
     },
     verify: async () => undefined,
     snapshot: async () => {

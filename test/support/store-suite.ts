@@ -108,7 +108,7 @@ const rowsOf = (model: Model, sublevel: Sublevel): [string, unknown][] =>
 const compareAll = async (model: Model, { store, bench }: Real): Promise<void> => {
   for (const sublevel of SUBLEVELS) {
     const found: (readonly [string, unknown])[] = []
-    for await (const row of store.scan(sublevel)) found.push(row)
+    await store.scan(sublevel, (key, value) => void found.push([key, value]))
     assert.deepEqual(found, rowsOf(model, sublevel), sublevel)
   }
   await store.verify()

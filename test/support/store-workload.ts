@@ -134,9 +134,9 @@ export type Expectation = ReturnType<typeof createExpectation>
 export const readContents = async (store: Store): Promise<Contents> => {
   const rows = new Map<string, unknown>()
   for (const sublevel of SUBLEVELS) {
-    for await (const [key, value] of store.scan(sublevel)) {
+    await store.scan(sublevel, (key, value) => {
       if (sublevel !== 'meta' || key !== 'schema') rows.set(`${sublevel}/${key}`, value)
-    }
+    })
   }
   await store.verify()
   const bodies = new Map<string, Uint8Array>()

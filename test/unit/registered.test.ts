@@ -130,14 +130,14 @@ describe('functions', () => {
 })
 
 describe('accounts', () => {
-  const openAccounts = async () => {
+  const openAccounts = async (onQuota: (quota: number) => void = () => undefined) => {
     const { disk, write } = openBooks()
     const load = () =>
       loadAccounts({
         store: disk,
         write,
         newId: randomUUID,
-        onQuota: () => undefined,
+        onQuota: (_accountId, quota) => onQuota(quota),
         onAdded: () => undefined,
         onRemoved: () => undefined,
         hasFuncs: () => false,
@@ -171,6 +171,17 @@ describe('accounts', () => {
     const rotated = await accounts.rotate('bob')
     assert.equal(accounts.byToken(token), null)
     assert.equal(accounts.byToken(rotated.token)?.name, 'bob')
+  })
+
+  test('that go while their quota is being written are told to be gone, and to nobody else', async () => {
+    const told: number[] = []
+    const { accounts } = await openAccounts((quota) => told.push(quota))
+    await accounts.create('bob', 3)
+    const setting = accounts.setQuota('bob', 5)
+    const removing = accounts.remove('bob')
+    await assert.rejects(setting, isCode('ACCOUNT_NOT_FOUND'))
+    await removing
+    assert.deepEqual(told, [])
   })
 
   test('of the operator stays, others go', async () => {

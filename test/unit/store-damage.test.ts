@@ -3,10 +3,10 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { encodeCallRow } from '../../coordinator/call-row.ts'
+import { encodeRow } from '../../coordinator/row-form.ts'
 import { rowKey } from '../../coordinator/rows.ts'
 import { numberKey, put, putBody, type Store, SUBLEVELS } from '../../coordinator/store.ts'
 import type { Table } from '../../coordinator/tables.ts'
-import { sealRow } from '../../daemon/sealed-row.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { lineOf, rowOf, wall } from '../support/cache-rows.ts'
 import type { MemoryDisk } from '../support/memory-drive.ts'
@@ -48,7 +48,7 @@ const fill = async (store: Store): Promise<void> => {
 
 const readAll = async (store: Store): Promise<void> => {
   for (const sublevel of SUBLEVELS) {
-    for await (const _row of store.scan(sublevel));
+    await store.scan(sublevel, () => undefined)
   }
   await store.verify()
 }
@@ -149,12 +149,12 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   ],
   [
     'the last value of a row: a former one is back',
-    (disk) => rowsOf(disk, 'meta').set('seq', sealRow(1)),
+    (disk) => rowsOf(disk, 'meta').set('seq', encodeRow(1)),
     /meta has 1 rows, and not all are the last that were written/,
   ],
   [
     'a deletion: a row is back',
-    (disk) => rowsOf(disk, 'lease').set('x', sealRow(1)),
+    (disk) => rowsOf(disk, 'lease').set('x', encodeRow(1)),
     /lease has 1 rows, 0 were written/,
   ],
   [

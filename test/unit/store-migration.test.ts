@@ -43,7 +43,7 @@ const rowsOf = async (
   sublevel: Sublevel,
 ): Promise<(readonly [string, unknown])[]> => {
   const rows: (readonly [string, unknown])[] = []
-  for await (const row of store.scan(sublevel)) rows.push(row)
+  await store.scan(sublevel, (key, value) => void rows.push([key, value]))
   return rows
 }
 
