@@ -141,6 +141,8 @@ export const writeBackupFile = async (
     return written
   } catch (error) {
     await rm(temporary, { force: true })
-    throw error
+    if (error instanceof HyperError) throw error
+    const message = `${name} cannot be written: ${messageOf(error)}`
+    throw new HyperError('BAD_PARAMETER', message, { cause: error })
   }
 }

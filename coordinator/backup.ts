@@ -96,10 +96,14 @@ export const createBackups = (deps: Deps): Backups => {
       try {
         await deps.settled()
         const snapshot = await store.snapshot()
-        const close = async (): Promise<void> => {
+        let closed: Promise<void> | null = null
+        // Both its reader and its time may end it: only the first gives the place back.
+        const close = (): Promise<void> => {
           clearTimeout(timer)
-          isOpen = false
-          await snapshot.close()
+          closed ??= snapshot.close().finally(() => {
+            isOpen = false
+          })
+          return closed
         }
         timer = setTimeout(() => {
           isLate = true

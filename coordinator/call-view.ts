@@ -1,6 +1,6 @@
 /**
  * The gateway's view of calls: live ones from the ledger, ended ones from their history rows.
- * Reads only; what changes a call goes through intake.ts, answers.ts and the ledger.
+ * What changes a call is passed on to intake.ts, answers.ts and the ledger.
  */
 
 import { assert } from '../protocol/assert.ts'

@@ -1,5 +1,5 @@
 /**
- * The coordinator's composition root: opens the store, fills the ledger, starts mesh and gateway,
+ * The coordinator's composition root: opens the rooms (rooms.ts), starts mesh and gateway before them,
  * and closes them in the opposite order. It decides nothing.
  */
 

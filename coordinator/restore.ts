@@ -178,7 +178,17 @@ const countRows = async (store: Store): Promise<Pick<Restored, 'rows' | 'bodies'
 }
 
 const write = async (folder: string, deps: Deps): Promise<Restored> => {
-  const store = await openStore(folder)
+  const store = await openStore(folder, { onTrouble: deps.progress })
+  // A commit that waits for a disk without room is given up with the restore.
+  let closing: Promise<void> | null = null
+  const close = (): Promise<void> => {
+    closing ??= store.close()
+    return closing
+  }
+  const onAbort = (): void => {
+    close().catch(() => undefined)
+  }
+  deps.signal.addEventListener('abort', onAbort, { once: true })
   try {
     const { made } = await fill(folder, store, deps)
     const epoch = nextEpoch(await readPast(store), Math.floor(deps.wallMs / 1000), true)
@@ -186,7 +196,8 @@ const write = async (folder: string, deps: Deps): Promise<Restored> => {
     await store.commit([put('meta', 'epoch', epoch), put('meta', RESTORED, made)])
     return { made, epoch, ...counts }
   } finally {
-    await store.close()
+    deps.signal.removeEventListener('abort', onAbort)
+    await close()
   }
 }
 

@@ -1,7 +1,7 @@
 /**
  * The rows on the coordinator's disk, beside those of the rooms that keep their own (accounts.ts,
  * funcs.ts, images.ts, membership.ts): their keys and schemas. Keys hold ids, never names; numbers
- * in keys are padded (store.ts).
+ * in keys are padded (tables.ts).
  *
  *   call/SEQ                 a call that is not final (call-row.ts)
  *   lease/CALL.N.EPOCH       a lease that stands

@@ -82,6 +82,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   /** Of the tables that were proven. */
   const indexes = new Map<Table, RowIndex>()
   let isCommitting = false
+  /** What is on the disk for sure; ahead of it is only a commit that is under way, or was given up. */
+  let durable = sums
   const steady = createSteadyDrive({
     drive,
     lastCommit: async () => (await readSums(drive))?.commit ?? 0,
@@ -144,6 +146,7 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     const gone = await filesBehind(rows)
     const batch = apply(rows)
     await steady.write({ commit: sums.commit, files, operations: batch })
+    durable = sums
     removals.remove(gone)
     tombstones.note(batch)
   }
@@ -221,7 +224,7 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     async close() {
       await Promise.all([steady.settle(), removals.settled(), tombstones.settled()])
       // What the disk does not take now only leaves the end as a crash would have left it.
-      if (steady.isWritable()) await markEnd(drive, sums).catch(() => undefined)
+      if (steady.isWritable() && durable === sums) await markEnd(drive, sums).catch(() => undefined)
       await drive.close()
     },
   }

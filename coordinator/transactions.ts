@@ -29,7 +29,7 @@ export interface Transactions {
   apply(event: LedgerEvent): void
   /** Writes beside the ledger (accounts, functions, members), in the same order of commits. */
   record(operations: readonly Operation[]): void
-  /** The same; resolves when they are durable. Never rejects: a refused commit ends the process. */
+  /** The same; resolves when they are durable. Never rejects: a disk that refuses is waited for. */
   write(operations: readonly Operation[]): Promise<void>
   settled(): Promise<void>
 }

@@ -48,6 +48,13 @@ const printStderr = async (input: Input): Promise<number | undefined> => {
   if (callId === undefined) {
     throw new HyperError('BAD_PARAMETER', '--stderr is of one call: name it with --callid')
   }
+  if (
+    flags.has('follow') ||
+    flags.text('tail') !== undefined ||
+    flags.text('since') !== undefined
+  ) {
+    throw new HyperError('BAD_PARAMETER', '--stderr goes with --callid alone')
+  }
   const client = await input.connect()
   const func = await client.funcs.get(firstArgument(input))
   const answer = await client.calls.stderr(func, callId)

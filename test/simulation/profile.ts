@@ -64,6 +64,10 @@ export interface Shape {
 
 export const shapeOf = (random: Random, profileName: string | null): Shape => {
   const named = [...PROFILES, LARGE].find(({ name }) => name === profileName)
+  if (profileName !== null && named === undefined) {
+    const names = [...PROFILES, LARGE].map(({ name }) => name).join(', ')
+    throw new Error(`no profile ${profileName}; there are ${names}`)
+  }
   const drawn = random.chance(LARGE_SHARE) ? LARGE : random.pick(PROFILES)
   const profile = named ?? drawn
   const isCalm = profile.name === 'calm'

@@ -6,7 +6,7 @@ import { lineOf } from './trace.ts'
 
 const [seed = '', profile = null] = process.argv.slice(2)
 const number = Number(seed)
-if (seed === '' || !Number.isSafeInteger(number)) {
+if (!/^\d+$/.test(seed) || !Number.isSafeInteger(number)) {
   process.stderr.write('usage: npm run simulate -- SEED [PROFILE]\n')
   process.exitCode = 2
 } else {
