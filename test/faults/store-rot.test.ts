@@ -183,7 +183,8 @@ describe('a byte that rots', () => {
     const left = await countRows(accepted)
     await accepted.close()
     assert.ok(left > 0 && left < COMMITS * ROWS)
-    const named = new RegExp(`lease has ${left} rows, ${COMMITS * ROWS} were written`)
+    // The last sums may be in the table that is lost: then those before it count.
+    const named = new RegExp(`lease has ${left} rows, \\d+ were written`)
     assert.match(losses.join('; '), named)
     assert.equal(await startOn(folder), '')
   })
