@@ -40,7 +40,9 @@ test('an agent that was started before its engine runs calls once the engine com
   const proxy = await startEngineProxy(process.env.HYPER_TEST_DOCKER_SOCKET ?? '', socketPath)
   t.after(proxy.close)
   await eventually(async () => (await stateOf()) === 'ready', 30_000, agent.output)
-  const func = await createFunc(context, 'late', 'hyper-func/hello', ['/hello'])
+  // The agent tells its host anew when it knows its engine: a pull of that moment is to be tried again.
+  const create = () => createFunc(context, 'late', 'hyper-func/hello', ['/hello'])
+  const func = await eventually(() => create().catch(() => undefined), 20_000, agent.output)
   const answer = await callSync(context, func, 'engine')
   assert.equal(await answer.text(), 'Hello, engine!\n')
 })

@@ -62,7 +62,7 @@ test('two agents on one machine both work', async () => {
   const busy = await eventually(async () => {
     const rows = await listAgents()
     return rows.every(({ running }) => running > 0) && rows
-  })
+  }, 30_000)
   assert.equal(busy.length, 2)
   for (const [number, id] of ids.entries()) {
     assert.equal(await (await waitOutput(deployment.context, func, id)).text(), `${number}`)
