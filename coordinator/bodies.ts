@@ -37,14 +37,17 @@ export const placesOf = (kind: BodyKind, key: string): readonly [RowName, RowNam
 ]
 
 /** Throws STATE_DAMAGED. */
-const decodePointer = (sealed: Uint8Array, blob: string): Pointer =>
-  parsePointer(decodeRow(sealed, `blob/${blob}`))
+const decodePointer = (stored: Uint8Array | string, blob: string): Pointer =>
+  parsePointer(decodeRow(stored, `blob/${blob}`))
 
 const fileName = (blob: string, commit: number): string => `${blob.replaceAll('/', '.')}.${commit}`
 
 /** The file that a row of `blob` points to, and the commit that brought it. Throws STATE_DAMAGED. */
-export const blobFile = (blob: string, sealed: Uint8Array): { name: string; commit: number } => {
-  const { commit } = decodePointer(sealed, blob)
+export const blobFile = (
+  blob: string,
+  stored: Uint8Array | string,
+): { name: string; commit: number } => {
+  const { commit } = decodePointer(stored, blob)
   return { name: fileName(blob, commit), commit }
 }
 

@@ -20,9 +20,10 @@ import {
   type LogCache,
   type LogEntry,
   type StderrPlace,
+  type StoredLine,
 } from './log-cache.ts'
 import { createOutputCache, type OutputCache } from './output-cache.ts'
-import { type HistoryRow, type LogRow, type OutputRow, rowKey } from './rows.ts'
+import { type HistoryRow, type OutputRow, rowKey } from './rows.ts'
 import { del, type Operation, put } from './store.ts'
 
 interface FuncCache {
@@ -63,8 +64,7 @@ export interface Caches {
   restoreOutput(funcId: string, seq: number, row: OutputRow): boolean
   /** The row of a body was restored. */
   hasRestored(funcId: string, seq: number): boolean
-  /** `rowBytes`: of the row as it is stored. */
-  restoreLog(funcId: string, row: LogRow, rowBytes: number): void
+  restoreLog(funcId: string, line: StoredLine): void
   /** After all rows: what has no body and is not owed is gone; what was delivered has its grace. */
   finishRestore(owed: ReadonlySet<string>, fetched: ReadonlySet<string>, nowMs: number): void
   /** The greatest number of a call that has a history row; 0 for none. */
@@ -211,9 +211,9 @@ export const createCaches = (): Caches => {
       return true
     },
     hasRestored: (funcId, seq) => funcs.get(funcId)?.outputs.hasRestored(seq) === true,
-    restoreLog(funcId, row, rowBytes) {
+    restoreLog(funcId, line) {
       const cache = cacheOf(funcId)
-      cache.log.restore(row, rowBytes, (seq) => cache.rows.has(seq))
+      cache.log.restore(line, (seq) => cache.rows.has(seq))
     },
     finishRestore(owed, fetched, nowMs) {
       for (const [funcId, cache] of funcs) {

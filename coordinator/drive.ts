@@ -1,13 +1,15 @@
 /**
- * What the store asks of a disk, and nothing else: rows in tables, and files of bodies. Bytes only;
- * checksums, sums and the meaning of rows are the store's (store.ts). level-drive.ts is the real one.
+ * What the store asks of a disk, and nothing else: rows in tables, and files of bodies. Bytes, or
+ * text that is UTF-8 there; checksums, sums and the meaning of rows are the store's (store.ts).
+ * level-drive.ts is the real one.
  *
  * - `batch` is atomic, and durable when it resolves. When it rejects, whether it was written is
  *   unknown, and every later batch may reject until `reopen` resolved. One is in flight at a time.
  * - `writeFiles` is durable when it resolves: content and name. When it rejects, or in a crash, each
  *   file may be absent, torn or whole. A name is written again only with the same bytes.
  * - `page` gives some of the rows asked for, in order: at least one if there is any, so an empty page
- *   is the end. Nothing is held between pages.
+ *   is the end. Nothing is held between pages. `textPage` gives the same as text; what is no UTF-8
+ *   comes with replacement characters.
  * - Reads may reject while a batch has failed and `reopen` has not resolved.
  * - `reopen` can be repeated until it resolves. After `close` nothing is called.
  */
@@ -38,6 +40,7 @@ export interface PageRange {
 }
 
 export type RawRow = readonly [key: string, value: Uint8Array]
+export type TextRow = readonly [key: string, value: string]
 
 export interface BlobFile {
   readonly name: string
@@ -55,6 +58,7 @@ export interface Drive {
   /** In the order of the names; undefined where there is none. */
   getMany(rows: readonly RowName[]): Promise<readonly (Uint8Array | undefined)[]>
   page(table: Table, range: PageRange): Promise<readonly RawRow[]>
+  textPage(table: Table, range: PageRange): Promise<readonly TextRow[]>
   snapshot(): Promise<DriveSnapshot>
   writeFiles(files: readonly BlobFile[]): Promise<void>
   readFile(name: string): Promise<Uint8Array | undefined>

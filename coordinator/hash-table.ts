@@ -3,18 +3,23 @@
  * number of 32 bits. No text is kept and nothing is for the garbage collector to walk: 12 bytes a
  * slot, at most three quarters of them full, so under 24 bytes an entry (8 and 16 without numbers).
  *
- * Cut into shards by the hash, so that growing never takes a noticeable pause. Two texts of one hash
- * are one entry here; among ten million that is one chance in 400,000.
+ * Cut into shards, so that growing never takes a noticeable pause. Texts that differ in their last
+ * characters only lie in one shard: numbers that come one after the other, as at a start, find it in
+ * the processor's cache. Two texts of one hash are one entry here; among ten million that is one
+ * chance in 400,000.
  */
 
 const SHARDS = 256
 const SLOTS_MIN = 8
 const FULL = 3 / 4
+/** So many last characters do not choose the shard: a thousand numbers lie together. */
+const ENDING = 3
 
-/** 64 bits as two unsigned words; never both 0. */
+/** 64 bits as two unsigned words, never both 0; and 32 of the text without its ending. */
 export interface Hash {
   readonly low: number
   readonly high: number
+  readonly stem: number
 }
 
 export interface HashTable {
@@ -25,11 +30,14 @@ export interface HashTable {
 
 /** The bits of a text, mixed. The same object each time, filled anew: there is one for each caller. */
 export const createHasher = (): ((text: string) => Hash) => {
-  const hash = { low: 0, high: 0 }
+  const hash = { low: 0, high: 0, stem: 0 }
   return (text) => {
     let a = 0x9e3779b9
     let b = 0x5bd1e995
+    const stemLength = text.length - ENDING
+    hash.stem = 0
     for (let at = 0; at < text.length; at += 1) {
+      if (at === stemLength) hash.stem = (a ^ (a >>> 16)) >>> 0
       const code = text.charCodeAt(at)
       a = Math.imul(a ^ code, 0x01000193)
       b = Math.imul((b << 13) | (b >>> 19), 0x2545f491) ^ code
@@ -125,11 +133,10 @@ interface Shape {
 
 export const createHashTable = ({ hasNumbers, expected = 0 }: Shape): HashTable => {
   const shards: HashTable[] = []
-  // A shard gets its share of random hashes, and by chance a little more.
-  const share = (expected / SHARDS) * 1.1
-  const shardOf = ({ high }: Hash): HashTable => {
-    const shard = shards[high % SHARDS] ?? createShard(hasNumbers ? 3 : 2, share)
-    shards[high % SHARDS] = shard
+  const share = expected / SHARDS
+  const shardOf = ({ stem }: Hash): HashTable => {
+    const shard = shards[stem % SHARDS] ?? createShard(hasNumbers ? 3 : 2, share)
+    shards[stem % SHARDS] = shard
     return shard
   }
   return {

@@ -3,29 +3,24 @@
  * pointers. Reads only; what follows from a difference is decided by others.
  */
 
-import { checksumOf } from '../daemon/sealed-row.ts'
 import { blobFile } from './bodies.ts'
-import type { Drive, RawRow } from './drive.ts'
+import type { Drive, TextRow } from './drive.ts'
 import { type ReadPage, readPages } from './pages.ts'
+import { rowChecksum } from './row-form.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
 import { isByValue, isSummed } from './sums.ts'
 import type { SummedTable } from './tables.ts'
-
-/** Enters a row as a scan finds it. Of rows that count by their keys no value is needed. */
-export const enterRow = (index: RowIndex, table: SummedTable, [key, sealed]: RawRow): void => {
-  if (isSummed(table, key)) index.put(key, checksumOf(sealed))
-}
 
 interface Reading {
   /** How many rows there should be. */
   readonly expected?: number
   /** Sees them as they pass. */
-  readonly onRow?: (row: RawRow) => void
+  readonly onRow?: (row: TextRow) => void
 }
 
 /** All rows of a table. */
 export const indexTable = async (
-  readPage: ReadPage,
+  readPage: ReadPage<TextRow>,
   table: SummedTable,
   { expected = 0, onRow = () => undefined }: Reading = {},
 ): Promise<RowIndex> => {
@@ -33,7 +28,8 @@ export const indexTable = async (
   const range = { keysOnly: !isByValue(table) }
   for await (const rows of readPages(readPage, table, range, { isAhead: true })) {
     for (const row of rows) {
-      enterRow(index, table, row)
+      const [key, text] = row
+      if (isSummed(table, key)) index.put(key, isByValue(table) ? rowChecksum(text) : 0)
       onRow(row)
     }
   }
@@ -56,12 +52,12 @@ export const indexBlobs = async (
 ): Promise<Blobs> => {
   const names = createRowIndex(false)
   let highestCommit = 0
-  const onRow = ([key, sealed]: RawRow): void => {
-    const { name, commit } = blobFile(key, sealed)
+  const onRow = ([key, text]: TextRow): void => {
+    const { name, commit } = blobFile(key, text)
     names.put(name, 0)
     highestCommit = Math.max(highestCommit, commit)
   }
-  const index = await indexTable(drive.page, 'blob', { onRow })
+  const index = await indexTable(drive.textPage, 'blob', { onRow })
   let found = 0
   for await (const listed of drive.listFiles()) {
     const known = listed.filter((name) => names.has(name))

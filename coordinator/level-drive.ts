@@ -19,24 +19,27 @@ import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { syncFolder } from '../protocol/private-file.ts'
 import { createParser } from '../protocol/schema.ts'
-import type { BlobFile, Drive, DriveSnapshot, PageRange, RawRow } from './drive.ts'
-import { MIGRATIONS } from './migrations.ts'
+import type { BlobFile, Drive, DriveSnapshot, PageRange } from './drive.ts'
+import { MIGRATIONS, unsealJson } from './migrations.ts'
 import { decodeRow, encodeRow } from './row-form.ts'
 import { SCHEMA_ROW, type Table } from './tables.ts'
 
 /** Raised with every change of a row's shape. */
-export const SCHEMA_VERSION = 2
+export const SCHEMA_VERSION = 3
 
 const FILE_MODE = 0o600
 const FOLDER_MODE = 0o700
 
-/** Version 1 wrote its rows, this one with them, as CBOR. */
-const versionIn = (sealed: Uint8Array): unknown => {
-  try {
-    return decodeRow(sealed, 'meta/schema')
-  } catch {
-    return unsealRow(sealed, 'meta/schema')
+/** Versions 1 and 2 wrote their rows, this one with them, in another form. */
+const versionIn = (stored: Uint8Array): unknown => {
+  for (const decode of [decodeRow, unsealJson]) {
+    try {
+      return decode(stored, 'meta/schema')
+    } catch {
+      // Then in the form of the version before.
+    }
   }
+  return unsealRow(stored, 'meta/schema')
 }
 
 const parseSchemaVersion = createParser(Type.Integer(), 'STATE_DAMAGED', 'schema version')
@@ -66,32 +69,39 @@ const nameDamage = (error: unknown): never => {
 const isMissing = (error: unknown): boolean =>
   error instanceof Error && 'code' in error && error.code === 'ENOENT'
 
-const pageOf = async (
-  database: Database,
-  table: Table,
-  { gt, lt, reverse = false, limit, keysOnly = false }: PageRange,
-  snapshot?: ReturnType<Database['snapshot']>,
-): Promise<readonly RawRow[]> => {
-  const iterator = database.iterator({
-    gt: levelKey(table, gt ?? ''),
-    lt: lt === undefined ? `!${table}"` : levelKey(table, lt),
-    reverse,
-    values: !keysOnly,
-    highWaterMarkBytes: limits.pageBytesMax,
-    ...(snapshot === undefined ? {} : { snapshot }),
-  })
-  try {
-    const rows = await iterator
-      .nextv(Math.min(limit ?? limits.pageRowsMax, limits.pageRowsMax))
-      .catch(nameDamage)
-    const from = keyStart(table)
-    return rows.map(([key, value]) => [key.slice(from), keysOnly ? EMPTY : value])
-  } finally {
-    await iterator.close()
-  }
-}
-
 const EMPTY = new Uint8Array(0)
+
+/** `empty` is the value of rows whose keys alone are asked for. */
+const createPageOf =
+  <Value>(valueEncoding: 'view' | 'utf8', empty: Value) =>
+  async (
+    database: Database,
+    table: Table,
+    { gt, lt, reverse = false, limit, keysOnly = false }: PageRange,
+    snapshot?: ReturnType<Database['snapshot']>,
+  ): Promise<readonly (readonly [string, Value])[]> => {
+    const iterator = database.iterator<string, Value>({
+      gt: levelKey(table, gt ?? ''),
+      lt: lt === undefined ? `!${table}"` : levelKey(table, lt),
+      reverse,
+      valueEncoding,
+      values: !keysOnly,
+      highWaterMarkBytes: limits.pageBytesMax,
+      ...(snapshot === undefined ? {} : { snapshot }),
+    })
+    try {
+      const rows = await iterator
+        .nextv(Math.min(limit ?? limits.pageRowsMax, limits.pageRowsMax))
+        .catch(nameDamage)
+      const from = keyStart(table)
+      return rows.map(([key, value]) => [key.slice(from), keysOnly ? empty : value])
+    } finally {
+      await iterator.close()
+    }
+  }
+
+const pageOf = createPageOf<Uint8Array>('view', EMPTY)
+const textPageOf = createPageOf<string>('utf8', '')
 
 const writeFile = async (path: string, bytes: Uint8Array): Promise<void> => {
   const file = await open(path, 'w', FILE_MODE)
@@ -170,6 +180,7 @@ const driveOn = (database: Database, { folder, ledger, blobs }: Paths): Omit<Dri
     getMany: (rows) =>
       database.getMany(rows.map(({ table, key }) => levelKey(table, key))).catch(nameDamage),
     page: (table, range) => pageOf(database, table, range),
+    textPage: (table, range) => textPageOf(database, table, range),
     async snapshot(): Promise<DriveSnapshot> {
       const snapshot = database.snapshot()
       return {
@@ -238,8 +249,8 @@ export const openLevelDrive = async (folder: string, onLoss?: OnLoss): Promise<D
         const copy = await repairFiles(path)
         onLoss(`${cause.message}; what could be read was kept, the former files are in ${copy}`)
       }),
-    migrations: MIGRATIONS.map(({ from, migrate }) => ({
-      from,
+    migrations: MIGRATIONS.map(({ from, to, migrate }) => ({
+      ...{ from, to },
       async migrate(opened) {
         await mkdir(paths.blobs, { recursive: true, mode: FOLDER_MODE })
         await migrate({ ...driveOn(opened, paths), close: async () => undefined })

@@ -8,11 +8,11 @@ import { limits } from '../protocol/limits.ts'
 import type { Caches } from './caches.ts'
 import type { Ledger } from './ledger/state.ts'
 import type { OnLoss } from './losses.ts'
-import { parseHistoryRow, parseLogRow, parseOutputRow, parseOwedRow, rowKey } from './rows.ts'
+import { logEndIn, parseHistoryRow, parseOutputRow, parseOwedRow, rowKey } from './rows.ts'
 import { del, delBody, type Operation, type Store } from './store.ts'
 
 interface Deps {
-  readonly store: Pick<Store, 'scan'>
+  readonly store: Pick<Store, 'scan' | 'scanJson'>
   readonly ledger: Ledger
   readonly caches: Caches
   readonly hasFunc: (funcId: string) => boolean
@@ -67,17 +67,17 @@ const loadOutputs = async ({ store, caches, onLoss }: Deps): Promise<ReadonlySet
 
 const loadLogs = async ({ store, caches, hasFunc, onLoss }: Deps): Promise<void> => {
   const strays = new Map<string, Operation[]>()
-  await store.scan('log', (key, value, bytes) => {
+  await store.scanJson('log', (key, json) => {
     const funcId = funcOf(key)
-    const row = parseLogRow(value)
+    const end = logEndIn(json)
     if (hasFunc(funcId)) {
-      caches.restoreLog(funcId, row, bytes)
+      caches.restoreLog(funcId, { seq: seqOf(key), end, bytes: Buffer.byteLength(json) })
       return
     }
     const operations = strays.get(funcId) ?? []
     strays.set(funcId, operations)
     operations.push(del('log', key))
-    if (row.end !== undefined) operations.push(delBody('stderr', rowKey(funcId, row.end.seq)))
+    if (end !== null) operations.push(delBody('stderr', rowKey(funcId, end.seq)))
   })
   for (const [funcId, operations] of strays) {
     onLoss({ what: `the log of ${funcId} has lost its function`, operations })

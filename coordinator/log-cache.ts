@@ -9,7 +9,7 @@
 
 import { limits } from '../protocol/limits.ts'
 import { type LogLine, shortText } from '../protocol/log-line.ts'
-import { type LogRow, rowKey } from './rows.ts'
+import { type LogEnd, type LogRow, rowKey } from './rows.ts'
 import { del, delBody, type Operation, put, putBody } from './store.ts'
 
 /** A line without what the log gives it. */
@@ -21,10 +21,17 @@ export interface CallEnd {
   readonly stderr: Uint8Array
 }
 
-interface Line {
+/** The call that a line ended, and the bytes of STDERR beside it. */
+interface Ended {
+  readonly seq: number
+  stderrBytes: number
+}
+
+/** What the books need of a row: its number, what it ended, and the bytes of its JSON. */
+export interface StoredLine {
+  readonly seq: number
+  readonly end: LogEnd | null
   readonly bytes: number
-  /** The call that it ended, and the bytes of STDERR beside it. */
-  readonly end: { readonly seq: number; stderrBytes: number } | null
 }
 
 /** Where the STDERR of an ended call is: in its body, or whole in the line that ended it. */
@@ -38,8 +45,8 @@ export interface LogCache {
   /** The call's history row goes. */
   forgetCall(seq: number): Operation[]
   removeAll(): Operation[]
-  /** The row of a line and its bytes, at start; `isKept`: whether a call has its history row. */
-  restore(row: LogRow, rowBytes: number, isKept: (seq: number) => boolean): void
+  /** A line that is there at start; `isKept`: whether a call has its history row. */
+  restore(line: StoredLine, isKept: (seq: number) => boolean): void
   /** Null where the line that ended the call has rotated out. */
   stderrOf(seq: number): StderrPlace | null
   /** Numbers of the oldest and the newest line; `last` is below `first` where there is none. */
@@ -59,39 +66,46 @@ const counted = (rowBytes: number): number => Math.max(rowBytes, limits.cacheEnt
 const bytesOf = (row: LogRow): number => counted(Buffer.byteLength(JSON.stringify(row)))
 
 export const createLogCache = (funcId: string): LogCache => {
-  const lines = new Map<number, Line>()
+  /** Bytes of each line. Numbers only: there are a million of them. */
+  const lines = new Map<number, number>()
+  /** By the line's number. */
+  const ends = new Map<number, Ended>()
   /** By the call's number: the line that ended it. */
-  const ends = new Map<number, number>()
+  const lineOf = new Map<number, number>()
   let bytes = 0
   let last = 0
 
-  const enter = (seq: number, lineBytes: number, end: Line['end']): void => {
-    lines.set(seq, { bytes: lineBytes, end })
-    if (end !== null) ends.set(end.seq, seq)
+  const enter = (seq: number, lineBytes: number, end: Ended | null): void => {
+    lines.set(seq, lineBytes)
     bytes += lineBytes + (end?.stderrBytes ?? 0)
     last = seq
+    if (end === null) return
+    ends.set(seq, end)
+    lineOf.set(end.seq, seq)
   }
 
-  const dropStderr = (end: NonNullable<Line['end']>): Operation[] => {
+  const dropStderr = (end: Ended): Operation[] => {
     if (end.stderrBytes === 0) return []
     bytes -= end.stderrBytes
     end.stderrBytes = 0
     return [delBody('stderr', rowKey(funcId, end.seq))]
   }
 
-  const removeLine = (seq: number, { bytes: size, end }: Line): Operation[] => {
+  const removeLine = (seq: number, lineBytes: number): Operation[] => {
     lines.delete(seq)
-    bytes -= size
-    if (end === null) return [del('log', rowKey(funcId, seq))]
-    ends.delete(end.seq)
+    bytes -= lineBytes
+    const end = ends.get(seq)
+    if (end === undefined) return [del('log', rowKey(funcId, seq))]
+    ends.delete(seq)
+    lineOf.delete(end.seq)
     return [del('log', rowKey(funcId, seq)), ...dropStderr(end)]
   }
 
   const rotate = (): Operation[] => {
     const operations: Operation[] = []
-    for (const [seq, line] of lines) {
+    for (const [seq, lineBytes] of lines) {
       if (bytes <= limits.cacheBytesMax) break
-      operations.push(...removeLine(seq, line))
+      operations.push(...removeLine(seq, lineBytes))
     }
     return operations
   }
@@ -112,19 +126,19 @@ export const createLogCache = (funcId: string): LogCache => {
       return { line, operations: [...operations, ...rotate()] }
     },
     forgetCall(seq) {
-      const line = lines.get(ends.get(seq) ?? 0)
-      ends.delete(seq)
-      return line === undefined || line.end === null ? [] : dropStderr(line.end)
+      const end = ends.get(lineOf.get(seq) ?? 0)
+      lineOf.delete(seq)
+      return end === undefined ? [] : dropStderr(end)
     },
-    removeAll: () => [...lines].flatMap(([seq, line]) => removeLine(seq, line)),
-    restore({ Seq, end }, rowBytes, isKept) {
+    removeAll: () => [...lines].flatMap(([seq, lineBytes]) => removeLine(seq, lineBytes)),
+    restore({ seq, end, bytes: rowBytes }, isKept) {
       // A row that went before its line took the STDERR with it.
-      enter(Seq, counted(rowBytes), end === undefined || !isKept(end.seq) ? null : { ...end })
+      enter(seq, counted(rowBytes), end === null || !isKept(end.seq) ? null : { ...end })
     },
     stderrOf(seq) {
-      const lineSeq = ends.get(seq)
+      const lineSeq = lineOf.get(seq)
       if (lineSeq === undefined) return null
-      return { lineSeq, hasBody: (lines.get(lineSeq)?.end?.stderrBytes ?? 0) > 0 }
+      return { lineSeq, hasBody: (ends.get(lineSeq)?.stderrBytes ?? 0) > 0 }
     },
     span: () => ({ first: lines.keys().next().value ?? last + 1, last }),
     bytes: () => bytes,

@@ -1,12 +1,14 @@
 /**
- * From the rows of an earlier version to those of this one: one step a version, in order. A step
- * works through rows in batches and can be cut off and begun again anywhere: a row that was changed
- * is told from one that was not, and the version is written last, in one batch with the sums of what
- * is there then. A step from a version that has sums must prove them first (salvage.ts).
+ * From the rows of an earlier version to those of this one. A step works through rows in batches and
+ * can be cut off and begun again anywhere: a row that was changed is told from one that was not, and
+ * the version is written last, in one batch with the sums of what is there then where they change.
  *
- * 1 → 2   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
+ * 1 → 3   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
  *         a row with its size and place and the body `stdout/FUNC/SEQ`. Rows, which were CBOR, become
- *         JSON; no CBOR that version 1 wrote is JSON as well. Version 1 had no sums.
+ *         JSON. Version 1 had no sums.
+ * 2 → 3   The checksum before a row's JSON becomes text. It is the same number, so the sums stand, and
+ *         the start that follows proves what came of it. A row that is damaged stays as it is, for
+ *         that start to name.
  */
 
 import Type from 'typebox'
@@ -14,13 +16,14 @@ import { openSeal, seal, unsealRow } from '../daemon/sealed-row.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
 import { readPages } from './pages.ts'
-import { encodeRow } from './row-form.ts'
+import { decodeRow, encodeRow } from './row-form.ts'
 import { encodeInput, type OutputRow } from './rows.ts'
 import { recount } from './salvage.ts'
-import { SCHEMA_ROW, SUBLEVELS, type Sublevel, type Table } from './tables.ts'
+import { ROWS, SCHEMA_ROW, SUBLEVELS, type Sublevel, type Table } from './tables.ts'
 
 interface Step {
   readonly from: number
+  readonly to: number
   readonly migrate: (drive: Drive) => Promise<void>
 }
 
@@ -51,9 +54,9 @@ const inputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
 }
 
 /** Whether the row has been written in this version's form. */
-const isJson = (sealed: Uint8Array, where: string): boolean => {
+const isDone = (stored: Uint8Array, where: string): boolean => {
   try {
-    JSON.parse(Buffer.from(openSeal(sealed, where)).toString())
+    decodeRow(stored, where)
     return true
   } catch {
     return false
@@ -62,7 +65,7 @@ const isJson = (sealed: Uint8Array, where: string): boolean => {
 
 const outputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
   const where = `output/${key}`
-  if (isJson(sealed, where)) return []
+  if (isDone(sealed, where)) return []
   const body = unsealRow(sealed, where)
   if (!(body instanceof Uint8Array)) return []
   // The order in which bodies came was not kept: that of their calls is near to it.
@@ -79,18 +82,43 @@ const rowOf =
   ([key, sealed]: RawRow): readonly RawOperation[] => {
     const where = `${table}/${key}`
     const isSchema = table === SCHEMA_ROW.table && key === SCHEMA_ROW.key
-    if (isSchema || isJson(sealed, where)) return []
+    if (isSchema || isDone(sealed, where)) return []
     return [{ type: 'put', table, key, value: encodeRow(unsealRow(sealed, where)) }]
+  }
+
+/** The value of a row as version 2 stored it. Throws for any other. */
+export const unsealJson = (sealed: Uint8Array, where: string): unknown =>
+  JSON.parse(Buffer.from(openSeal(sealed, where)).toString())
+
+const textOf =
+  (table: Table) =>
+  ([key, sealed]: RawRow): readonly RawOperation[] => {
+    if (table === SCHEMA_ROW.table && key === SCHEMA_ROW.key) return []
+    try {
+      const value = encodeRow(unsealJson(sealed, `${table}/${key}`))
+      return [{ type: 'put', table, key, value }]
+    } catch {
+      return []
+    }
   }
 
 export const MIGRATIONS: readonly Step[] = [
   {
     from: 1,
+    to: 3,
     async migrate(drive) {
       await rewrite(drive, 'payload', inputOf)
       await rewrite(drive, 'output', outputOf)
       for (const table of SUBLEVELS) await rewrite(drive, table, rowOf(table))
-      await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: encodeRow(2) }])
+      await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: encodeRow(3) }])
+    },
+  },
+  {
+    from: 2,
+    to: 3,
+    async migrate(drive) {
+      for (const table of ROWS) await rewrite(drive, table, textOf(table))
+      await drive.batch([{ type: 'put', ...SCHEMA_ROW, value: encodeRow(3) }])
     },
   },
 ]

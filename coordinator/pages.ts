@@ -7,19 +7,19 @@
  * read whole.
  */
 
-import type { DriveSnapshot, PageRange, RawRow } from './drive.ts'
+import type { PageRange } from './drive.ts'
 import type { Table } from './tables.ts'
 
-export type ReadPage = DriveSnapshot['page']
+export type ReadPage<Row> = (table: Table, range: PageRange) => Promise<readonly Row[]>
 
-export async function* readPages(
-  readPage: ReadPage,
+export async function* readPages<Row extends readonly [key: string, value: unknown]>(
+  readPage: ReadPage<Row>,
   table: Table,
   range: PageRange = {},
   { isAhead = false } = {},
-): AsyncGenerator<readonly RawRow[]> {
+): AsyncGenerator<readonly Row[]> {
   let rest = range
-  let next: ReturnType<ReadPage> | null = null
+  let next: Promise<readonly Row[]> | null = null
   for (;;) {
     if (rest.limit !== undefined && rest.limit <= 0) return
     const rows = await (next ?? readPage(table, rest))

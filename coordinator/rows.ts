@@ -76,9 +76,11 @@ export type OutputRow = Static<typeof OutputRowSchema>
  * body written with it (0: the line shows all of it). That body is there while the call has its
  * history row.
  */
+const LogEndSchema = Type.Object({ seq: Count, stderrBytes: Count })
+export type LogEnd = Readonly<Static<typeof LogEndSchema>>
 const LogRowSchema = Type.Object({
   ...LogLineSchema.properties,
-  end: Type.Optional(Type.Object({ seq: Count, stderrBytes: Count })),
+  end: Type.Optional(LogEndSchema),
 })
 export type LogRow = Static<typeof LogRowSchema>
 
@@ -92,7 +94,20 @@ export const parseHistoryRow = damaged(HistoryRowSchema, 'stored history row')
 export const parseOwedRow = damaged(OwedRowSchema, 'stored debt')
 export const parseOutputRow = damaged(OutputRowSchema, 'stored output')
 export const parseLogRow = damaged(LogRowSchema, 'stored log line')
+const parseEnd = damaged(LogEndSchema, 'stored log line')
 export const parseCallIdRow = damaged(CallIdRowSchema, 'stored call id')
+
+const END = ',"end":{'
+
+/**
+ * What the JSON of a log's row tells of a call's end; null for a line that ended none. A start asks a
+ * million lines for nothing else: `end` stands last, and in no other line stand two braces there.
+ * Throws STATE_DAMAGED.
+ */
+export const logEndIn = (json: string): LogEnd | null =>
+  json.endsWith('}}')
+    ? parseEnd(JSON.parse(json.slice(json.lastIndexOf(END) + END.length - 1, -1)))
+    : null
 
 export const rowKey = (funcId: string, seq: number): string => `${funcId}/${numberKey(seq)}`
 

@@ -113,7 +113,7 @@ const readAll = async (
 const compareSums = async (drive: Drive, sums: Sums): Promise<Loss[]> => {
   const losses: Loss[] = []
   for (const table of SUMMED) {
-    const found = (await indexTable(drive.page, table)).sum()
+    const found = (await indexTable(drive.textPage, table)).sum()
     const expected = sums.tables[table]
     if (isSameSum(found, expected)) continue
     const what =
@@ -177,7 +177,7 @@ export const recount = async (
   more: readonly RawOperation[] = [],
 ): Promise<Sums> => {
   const entries: [SummedTable, Sums['tables'][SummedTable]][] = []
-  for (const table of SUMMED) entries.push([table, (await indexTable(drive.page, table)).sum()])
+  for (const table of SUMMED) entries.push([table, (await indexTable(drive.textPage, table)).sum()])
   const { highestCommit } = await indexBlobs(drive, () => undefined)
   const tables = Object.fromEntries(entries) as Sums['tables']
   // Above the number in any file's name, which no other body may get.

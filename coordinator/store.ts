@@ -12,18 +12,17 @@
  */
 
 import { setTimeout } from 'node:timers/promises'
-import { checksumOf } from '../daemon/sealed-row.ts'
 import { assert } from '../protocol/assert.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
 import { planCommit } from './commit-plan.ts'
-import type { Drive, PageRange, RawOperation, RowName } from './drive.ts'
-import { enterRow, indexBlobs, indexTable } from './inspection.ts'
+import type { Drive, PageRange, RawOperation, RowName, TextRow } from './drive.ts'
+import { indexBlobs, indexTable } from './inspection.ts'
 import { openLevelDrive } from './level-drive.ts'
 import type { Operation } from './operations.ts'
 import { type ReadPage, readPages } from './pages.ts'
 import { createRemovals } from './removals.ts'
-import { decodeRow, rowBytes } from './row-form.ts'
+import { decodeRow, openRow, parseJson, rowChecksum, rowText } from './row-form.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
 import { damageOf, isDamage, loadSums, readSums } from './salvage.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
@@ -47,7 +46,9 @@ export interface Store {
   /** Rows in order of their keys. */
   range(sublevel: Sublevel, range?: Range): AsyncGenerator<readonly [string, unknown]>
   /** All rows of a sublevel, in order, proven to be all when it resolves. For the start. */
-  scan(sublevel: Sublevel, onRow: OnRow): Promise<void>
+  scan(sublevel: Sublevel, onRow: (key: string, value: unknown) => void): Promise<void>
+  /** The same, for a reader that does not need all of a row: their JSON. */
+  scanJson(sublevel: Sublevel, onRow: (key: string, json: string) => void): Promise<void>
   /** Proves what was not scanned, and removes files that a crash left behind. Ends the start. */
   verify(): Promise<void>
   /** False while the disk refuses a commit. */
@@ -59,8 +60,6 @@ export interface Store {
 }
 
 type Range = Omit<PageRange, 'keysOnly'>
-/** `bytes`: of the row as it is stored (row-form.ts). */
-type OnRow = (key: string, value: unknown, bytes: number) => void
 
 export interface StoreDeps {
   /** Resolves early when the signal is aborted. */
@@ -92,7 +91,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   })
   const removals = createRemovals(drive, deps.onTrouble)
   const tombstones = createTombstones(drive.compact, deps.onTrouble)
-  const readPage: ReadPage = (table, range) => steady.read((open) => open.page(table, range))
+  const readPage: ReadPage<TextRow> = (table, range) =>
+    steady.read((open) => open.textPage(table, range))
 
   const getMany = async (rows: readonly RowName[]) => {
     const asked = rows.filter(({ table, key }) => indexes.get(table)?.has(key) !== false)
@@ -129,8 +129,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       if (index === undefined || !isSummed(row.table, row.key)) return true
       // A deletion of nothing would only be a tombstone that readers have to step over.
       if (row.type === 'del' && !index.has(row.key)) return false
-      if (row.type === 'put') index.put(row.key, checksumOf(row.value))
-      else index.delete(row.key)
+      if (row.type === 'del') index.delete(row.key)
+      else index.put(row.key, isByValue(row.table) ? rowChecksum(rowText(row.value)) : 0)
       return true
     })
     const tables = { ...sums.tables }
@@ -151,6 +151,19 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     durable = sums
     removals.remove(gone)
     tombstones.note(batch)
+  }
+
+  const scanJson: Store['scanJson'] = async (sublevel, onRow) => {
+    const index = createRowIndex(isByValue(sublevel), sums.tables[sublevel].count)
+    for await (const rows of readPages(readPage, sublevel, {}, { isAhead: true })) {
+      for (const [key, text] of rows) {
+        const row = openRow(text)
+        if (row === null) throw await damageOf(drive, sums)
+        if (isSummed(sublevel, key)) index.put(key, row.checksum)
+        onRow(key, row.json)
+      }
+    }
+    await prove(sublevel, index)
   }
 
   return {
@@ -184,23 +197,9 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
         for (const [key, sealed] of rows) yield [key, decodeRow(sealed, `${sublevel}/${key}`)]
       }
     },
-    async scan(sublevel, onRow) {
-      const index = createRowIndex(isByValue(sublevel), sums.tables[sublevel].count)
-      for await (const rows of readPages(readPage, sublevel, {}, { isAhead: true })) {
-        for (const row of rows) {
-          const [key, sealed] = row
-          enterRow(index, sublevel, row)
-          let value: unknown
-          try {
-            value = decodeRow(sealed, `${sublevel}/${key}`)
-          } catch {
-            throw await damageOf(drive, sums)
-          }
-          onRow(key, value, rowBytes(sealed))
-        }
-      }
-      await prove(sublevel, index)
-    },
+    scan: (sublevel, onRow) =>
+      scanJson(sublevel, (key, json) => onRow(key, parseJson(json, `${sublevel}/${key}`))),
+    scanJson,
     async verify() {
       const { index, missing } = await indexBlobs(drive, removals.remove).catch(
         async (error: unknown) => {

@@ -24,12 +24,15 @@ export const SUBLEVELS = [
 ] as const
 export type Sublevel = (typeof SUBLEVELS)[number]
 
+/** The tables of rows; the others hold bytes. */
+export const ROWS = [...SUBLEVELS, 'blob'] as const
+
 /** What a call was given, and what its process wrote. */
 export const BODIES = ['input', 'stdout', 'stderr'] as const
 export type BodyKind = (typeof BODIES)[number]
 
 /** The tables that the sums speak of. */
-export const SUMMED = [...SUBLEVELS, ...BODIES, 'blob'] as const
+export const SUMMED = [...ROWS, ...BODIES] as const
 export type SummedTable = (typeof SUMMED)[number]
 
 export const TABLES = [...SUMMED, 'sums'] as const

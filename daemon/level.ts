@@ -17,9 +17,10 @@ import { lockFolder } from './folder-lock.ts'
 
 export type Database = Level<string, Uint8Array>
 
-/** From one version to the next. Can be repeated at any point; its last write is the new version. */
+/** From one version to a later one. Can be repeated at any point; its last write is the new version. */
 interface Migration {
   readonly from: number
+  readonly to: number
   readonly migrate: (database: Database) => Promise<void>
 }
 
@@ -82,7 +83,7 @@ const migrationsFrom = (stored: number | undefined, plan: LevelPlan): readonly M
     throw new HyperError('STATE_TOO_NEW', `${plan.folder} was written by a later version of hyper`)
   }
   const way: Migration[] = []
-  for (let version = stored; version < plan.schemaVersion; version += 1) {
+  for (let version = stored; version < plan.schemaVersion; ) {
     const next = plan.migrations?.find(({ from }) => from === version)
     if (next === undefined) {
       throw new HyperError(
@@ -91,6 +92,7 @@ const migrationsFrom = (stored: number | undefined, plan: LevelPlan): readonly M
       )
     }
     way.push(next)
+    version = next.to
   }
   return way
 }

@@ -8,7 +8,7 @@ import * as cbor from '@ipld/dag-cbor'
 import { HyperError } from '../protocol/errors.ts'
 
 /** What a seal adds to its body. */
-export const SEAL_BYTES = 4
+const SEAL_BYTES = 4
 
 export const seal = (body: Uint8Array): Uint8Array => {
   const sealed = new Uint8Array(SEAL_BYTES + body.byteLength)
@@ -18,7 +18,7 @@ export const seal = (body: Uint8Array): Uint8Array => {
 }
 
 /** The checksum as it is stored. Of a row too short to have one: 0. */
-export const checksumOf = (sealed: Uint8Array): number => {
+const checksumOf = (sealed: Uint8Array): number => {
   if (sealed.byteLength < SEAL_BYTES) return 0
   const high = ((sealed[0] ?? 0) << 24) | ((sealed[1] ?? 0) << 16)
   return (high | ((sealed[2] ?? 0) << 8) | (sealed[3] ?? 0)) >>> 0

@@ -178,6 +178,10 @@ const createDrive = (
       ),
     getMany: (rows) => read(() => rows.map(({ table, key }) => rowsOf(table).get(key))),
     page: (table, range) => read(() => pageOf(rowsOf(table), range)),
+    textPage: (table, range) =>
+      read(() =>
+        pageOf(rowsOf(table), range).map(([key, value]) => [key, Buffer.from(value).toString()]),
+      ),
     readFile: (name) => read(() => content().files.get(name)),
     async snapshot() {
       const kept = copyOf(content())

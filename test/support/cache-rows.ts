@@ -62,7 +62,9 @@ export const restore = (disk: Rows, nowMs: number): Caches => {
     assert.ok(isKnown, 'an output has its history row')
   }
   for (const [key, value] of sorted('log')) {
-    caches.restoreLog(key.split('/')[0] ?? '', parseLogRow(value), jsonBytes(value))
+    const [funcId = '', seq] = key.split('/')
+    const end = parseLogRow(value).end ?? null
+    caches.restoreLog(funcId, { seq: Number(seq), end, bytes: jsonBytes(value) })
   }
   const keysOf = (sublevel: Sublevel): Set<string> => new Set(disk.of(sublevel).map(([key]) => key))
   caches.finishRestore(keysOf('owed'), keysOf('fetched'), nowMs)

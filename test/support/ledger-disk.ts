@@ -3,7 +3,7 @@
  * their keys. Values go through the stored form, so that what could not be stored fails here, too.
  */
 
-import { decodeRow, encodeRow, rowBytes } from '../../coordinator/row-form.ts'
+import { decodeRow, encodeRow, openRow, rowText } from '../../coordinator/row-form.ts'
 import {
   BODIES,
   type BodyKind,
@@ -38,6 +38,11 @@ export const createDisk = (): Disk => {
       else of(operation.kind).delete(key)
     }
   }
+  const scanJson: Store['scanJson'] = async (sublevel, onRow) => {
+    for (const [key, stored] of [...of(sublevel)].sort(([a], [b]) => (a < b ? -1 : 1))) {
+      onRow(key, openRow(rowText(stored))?.json ?? '')
+    }
+  }
   return {
     commitNow,
     commit: async (operations) => commitNow(operations),
@@ -52,11 +57,8 @@ export const createDisk = (): Disk => {
       if (reverse) keys.reverse()
       for (const key of keys.slice(0, limit)) yield [key, value(sublevel, key)] as const
     },
-    async scan(sublevel, onRow) {
-      for (const [key, sealed] of [...of(sublevel)].sort(([a], [b]) => (a < b ? -1 : 1))) {
-        onRow(key, decodeRow(sealed, `${sublevel}/${key}`), rowBytes(sealed))
-      }
-    },
+    scan: (sublevel, onRow) => scanJson(sublevel, (key, json) => onRow(key, JSON.parse(json))),
+    scanJson,
     verify: async () => undefined,
     snapshot: async () => {
       throw new Error('there is no snapshot of a disk in memory')

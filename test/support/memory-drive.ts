@@ -151,6 +151,10 @@ export const createMemoryDisk = (): MemoryDisk => {
         return rows.map(({ table, key }) => tableOf(table).get(key)?.slice())
       },
       page: select,
+      async textPage(table, range) {
+        const rows = await select(table, range)
+        return rows.map(([key, value]) => [key, Buffer.from(value).toString()])
+      },
       async snapshot(): Promise<DriveSnapshot> {
         await turn()
         const copy = new Map([...tables].map(([table, rows]) => [table, new Map(rows)]))

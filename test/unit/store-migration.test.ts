@@ -1,7 +1,7 @@
-/** A state folder of version 1, made by the code of that time, and what becomes of it. */
+/** State folders of earlier versions, made by the code of their time, and what becomes of them. */
 
 import assert from 'node:assert/strict'
-import { cp, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { cp, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
@@ -18,7 +18,8 @@ import type { MemoryDisk } from '../support/memory-drive.ts'
 import { quiet } from '../support/mesh.ts'
 import { createStoreBench } from '../support/store-bench.ts'
 
-const fixture = fileURLToPath(new URL('../fixtures/store-1', import.meta.url))
+const fixtureOf = (version: number): string =>
+  fileURLToPath(new URL(`../fixtures/store-${version}`, import.meta.url))
 
 interface Expected {
   readonly calls: Readonly<Record<string, string>>
@@ -29,12 +30,13 @@ interface Expected {
 }
 
 const readExpected = async (): Promise<Expected> =>
-  JSON.parse(await readFile(join(fixture, 'expected.json'), 'utf8'))
+  JSON.parse(await readFile(join(fixtureOf(1), 'expected.json'), 'utf8'))
 
-const copyFixture = async (context: TestContext): Promise<string> => {
+const copyFixture = async (context: TestContext, version: number): Promise<string> => {
   const folder = await mkdtemp(join(tmpdir(), 'hyper-store-'))
   context.after(() => rm(folder, { recursive: true, force: true }))
-  await cp(join(fixture, 'ledger'), join(folder, 'ledger'), { recursive: true })
+  await cp(join(fixtureOf(version), 'ledger'), join(folder, 'ledger'), { recursive: true })
+  if (version > 1) await mkdir(join(folder, 'blobs'))
   return folder
 }
 
@@ -90,51 +92,62 @@ const loadInto = async (disk: MemoryDisk, folder: string): Promise<void> => {
   await raw.close()
 }
 
-describe('a folder of version 1', () => {
-  test('opens with every call, lease, output and history row that it had, and again', async (context) => {
-    const folder = await copyFixture(context)
-    const first = await openStore(folder)
-    const found = await checkStore(first)
-    await first.close()
-    const again = await openStore(folder)
-    context.after(() => again.close())
-    assert.equal(await checkStore(again), found)
-  })
-
-  test('serves: its calls stand in the queue, its leases are inherited', async (context) => {
-    const expected = await readExpected()
-    const folder = await copyFixture(context)
-    const rooms = await openRooms({ ...configFor(folder), home: folder }, quiet, () => false)
-    context.after(() => rooms.close())
-    for (const { id, seq } of expected.live) assert.equal(rooms.ledger.calls.get(id)?.seq, seq)
-    assert.deepEqual([...rooms.ledger.leases.keys()].sort(), [...expected.leases].sort())
-  })
-
-  test('is the same after a migration that was cut off at any batch and begun again', async (context) => {
-    const folder = await copyFixture(context)
-    const whole = createStoreBench()
-    await loadInto(whole.disk, folder)
-    const [migration] = MIGRATIONS
-    assert.ok(migration !== undefined)
-    let batches = 0
-    const counting = whole.disk.openDrive({
-      batch: () => {
-        batches += 1
-        return 'done'
-      },
+for (const version of [1, 2])
+  describe(`a folder of version ${version}`, () => {
+    test('opens with every call, lease, output and history row that it had, and again', async (context) => {
+      const folder = await copyFixture(context, version)
+      const first = await openStore(folder)
+      const found = await checkStore(first)
+      await first.close()
+      const again = await openStore(folder)
+      context.after(() => again.close())
+      assert.equal(await checkStore(again), found)
     })
-    await migration.migrate(counting)
-    const expected = await checkStore(await whole.open())
-    assert.ok(batches >= 3)
-    for (let cut = 0; cut < batches; cut += 1) {
-      const bench = createStoreBench()
-      await loadInto(bench.disk, folder)
-      let left = cut
-      const cutOff = bench.disk.openDrive({ batch: () => (left-- > 0 ? 'done' : 'lost') })
-      await assert.rejects(migration.migrate(cutOff))
-      bench.disk.crash()
-      await migration.migrate(bench.disk.openDrive())
-      assert.equal(await checkStore(await bench.open()), expected, `cut off at ${cut}`)
-    }
+
+    test('serves: its calls stand in the queue, its leases are inherited', async (context) => {
+      const expected = await readExpected()
+      const folder = await copyFixture(context, version)
+      const rooms = await openRooms({ ...configFor(folder), home: folder }, quiet, () => false)
+      context.after(() => rooms.close())
+      for (const { id, seq } of expected.live) assert.equal(rooms.ledger.calls.get(id)?.seq, seq)
+      assert.deepEqual([...rooms.ledger.leases.keys()].sort(), [...expected.leases].sort())
+    })
+
+    test('is the same after a migration that was cut off at any batch and begun again', async (context) => {
+      const folder = await copyFixture(context, version)
+      const whole = createStoreBench()
+      await loadInto(whole.disk, folder)
+      const migration = MIGRATIONS.find(({ from }) => from === version)
+      assert.ok(migration !== undefined)
+      let batches = 0
+      const counting = whole.disk.openDrive({
+        batch: () => {
+          batches += 1
+          return 'done'
+        },
+      })
+      await migration.migrate(counting)
+      const expected = await checkStore(await whole.open())
+      assert.ok(batches >= 2)
+      for (let cut = 0; cut < batches; cut += 1) {
+        const bench = createStoreBench()
+        await loadInto(bench.disk, folder)
+        let left = cut
+        const cutOff = bench.disk.openDrive({ batch: () => (left-- > 0 ? 'done' : 'lost') })
+        await assert.rejects(migration.migrate(cutOff))
+        bench.disk.crash()
+        await migration.migrate(bench.disk.openDrive())
+        assert.equal(await checkStore(await bench.open()), expected, `cut off at ${cut}`)
+      }
+    })
   })
+
+test('folders of both versions come to the same', async (context) => {
+  const found: string[] = []
+  for (const version of [1, 2]) {
+    const store = await openStore(await copyFixture(context, version))
+    found.push(await checkStore(store))
+    await store.close()
+  }
+  assert.equal(found[0], found[1])
 })
