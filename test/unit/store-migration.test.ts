@@ -47,7 +47,7 @@ const rowsOf = async (
   return rows
 }
 
-/** Everything of the fixture is there, in the shapes of this version, and proven. */
+/** Everything of the fixture is there, in the shapes of this version, and proven. Gives its text. */
 const checkStore = async (store: Store): Promise<string> => {
   const expected = await readExpected()
   const found: unknown[] = []
@@ -77,7 +77,9 @@ const checkStore = async (store: Store): Promise<string> => {
   assert.equal(await store.get('meta', 'seq'), expected.nextSeq)
   assert.equal(await store.get('meta', 'epoch'), expected.epoch)
   await store.verify()
-  return JSON.stringify(found)
+  return JSON.stringify(found, (_, value) =>
+    value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value,
+  )
 }
 
 /** The fixture's rows as they are, on a disk in memory. */
