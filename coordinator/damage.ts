@@ -2,7 +2,7 @@
  * What is missing among the rows that were found, by name, and what makes the rest consistent again.
  * Rows are written in pairs (a call and its input, a history row and its id, an output and its body),
  * so most of what is missing is named by its other half. Where both are, the sums tell how many
- * (salvage.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
+ * (survey.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
  */
 
 import { blobKey } from './bodies.ts'
@@ -28,7 +28,10 @@ export interface Repair {
   readonly value?: unknown
 }
 
-export interface Loss {
+/** Tells the operator, who accepted it, what is lost. */
+export type TellLoss = (what: string) => void
+
+export interface Damage {
   readonly what: string
   readonly repair: readonly Repair[]
 }
@@ -49,57 +52,57 @@ const dropOutput = (key: string): Repair[] => [
 const keysOf = (found: Found, table: SummedTable): ReadonlySet<string> =>
   found.keys.get(table) ?? new Set()
 
-const findCallLosses = (found: Found): Loss[] => {
-  const losses: Loss[] = []
+const findCallDamage = (found: Found): Damage[] => {
+  const damages: Damage[] = []
   for (const [key, id] of found.calls) {
     if (found.inputs.has(key)) continue
     const repair = [...drop('call', key), ...dropBody('input', key)]
-    losses.push({ what: `call ${id} has lost its input`, repair })
+    damages.push({ what: `call ${id} has lost its input`, repair })
   }
   for (const key of found.inputs) {
     if (found.calls.has(key)) continue
     const what = `call number ${Number(key)} is lost, its input is left`
-    losses.push({ what, repair: dropBody('input', key) })
+    damages.push({ what, repair: dropBody('input', key) })
   }
-  return losses
+  return damages
 }
 
-const findHistoryLosses = (found: Found): Loss[] => {
-  const losses: Loss[] = []
+const findHistoryDamage = (found: Found): Damage[] => {
+  const damages: Damage[] = []
   for (const [id, key] of found.callIds) {
     if (found.histories.has(key)) continue
     const repair = [...drop('callid', id), ...drop('owed', id), ...dropOutput(key)]
-    losses.push({ what: `the history of call ${id} is lost`, repair })
+    damages.push({ what: `the history of call ${id} is lost`, repair })
   }
   for (const [key, id] of found.histories) {
     if (found.callIds.get(id) === key) continue
     const [funcId = '', seq = ''] = key.split('/')
     const value = { funcId, seq: Number(seq) }
     const repair: Repair[] = [{ table: 'callid', key: id, value }]
-    losses.push({ what: `call ${id} could not be found by its id; it can be again`, repair })
+    damages.push({ what: `call ${id} could not be found by its id; it can be again`, repair })
   }
-  return losses
+  return damages
 }
 
-const findOutputLosses = (found: Found): Loss[] => {
-  const losses: Loss[] = []
+const findOutputDamage = (found: Found): Damage[] => {
+  const damages: Damage[] = []
   const outputs = keysOf(found, 'output')
   for (const key of outputs) {
     if (found.stdouts.has(key)) continue
     const what = `the output of call ${found.histories.get(key) ?? key} is lost`
-    losses.push({ what, repair: dropOutput(key) })
+    damages.push({ what, repair: dropOutput(key) })
   }
   for (const key of found.stdouts) {
     if (outputs.has(key)) continue
     const what = `output ${key} has lost its row, its body is left`
-    losses.push({ what, repair: dropOutput(key) })
+    damages.push({ what, repair: dropOutput(key) })
   }
-  return losses
+  return damages
 }
 
 /** Lines go from the oldest on only, so a gap between two is a loss. */
-const findLogLosses = (found: Found): Loss[] => {
-  const losses: Loss[] = []
+const findLogDamage = (found: Found): Damage[] => {
+  const damages: Damage[] = []
   let [lastFunc, lastSeq] = ['', 0]
   for (const key of [...keysOf(found, 'log')].sort()) {
     const [funcId = '', seq = ''] = key.split('/')
@@ -108,16 +111,16 @@ const findLogLosses = (found: Found): Loss[] => {
         Number(seq) === lastSeq + 2
           ? `line ${lastSeq + 1}`
           : `lines ${lastSeq + 1} to ${Number(seq) - 1}`
-      losses.push({ what: `log ${lines} of function ${funcId} are lost`, repair: [] })
+      damages.push({ what: `log ${lines} of function ${funcId} are lost`, repair: [] })
     }
     ;[lastFunc, lastSeq] = [funcId, Number(seq)]
   }
-  return losses
+  return damages
 }
 
-export const findLosses = (found: Found): Loss[] => [
-  ...findCallLosses(found),
-  ...findHistoryLosses(found),
-  ...findOutputLosses(found),
-  ...findLogLosses(found),
+export const findDamage = (found: Found): Damage[] => [
+  ...findCallDamage(found),
+  ...findHistoryDamage(found),
+  ...findOutputDamage(found),
+  ...findLogDamage(found),
 ]

@@ -2,7 +2,7 @@
  * From the rows of an earlier version to those of this one: one step a version, in order. A step
  * works through rows in batches and can be cut off and begun again anywhere: a row that was changed
  * is told from one that was not, and the version is written last, in one batch with the sums of what
- * is there then. A step from a version that has sums must prove them first (salvage.ts).
+ * is there then. A step from a version that has sums must prove them first (recount.ts).
  *
  * 1 → 2   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
  *         a row with its size and place and the body `stdout/FUNC/SEQ`. Rows, which were CBOR, become
@@ -14,9 +14,9 @@ import { openSeal, seal, unsealRow } from '../daemon/sealed-row.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
 import { readPages } from './pages.ts'
+import { recount } from './recount.ts'
 import { encodeRow } from './row-form.ts'
 import { encodeInput, type OutputRow } from './rows.ts'
-import { recount } from './salvage.ts'
 import { SCHEMA_ROW, SUBLEVELS, type Sublevel, type Table } from './tables.ts'
 
 interface Step {
