@@ -1,12 +1,13 @@
 /**
  * What is missing among the rows that were found, by name, and what makes the rest consistent again.
- * Rows are written in pairs (a call and its input, a history row and its id, an output and its body),
- * so most of what is missing is named by its other half. Where both are, the sums tell how many
+ * Rows are written in pairs (a call and its input, a history row and its id, an output and its body, a
+ * line that ended a call and its STDERR), so most of what is missing is named by its other half. Where both are, the sums tell how many
  * (survey.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
  */
 
 import { blobKey } from './bodies.ts'
-import type { SummedTable } from './tables.ts'
+import type { LogRow } from './rows.ts'
+import type { BodyKind, SummedTable } from './tables.ts'
 
 /** The keys that were found and could be read, and of some rows what they say. */
 export interface Found {
@@ -14,11 +15,16 @@ export interface Found {
   /** Keys of the bodies that are there, in a table or in a file that is there. */
   readonly inputs: ReadonlySet<string>
   readonly stdouts: ReadonlySet<string>
+  readonly stderrs: ReadonlySet<string>
   /** Call id of each row of `call`. */
   readonly calls: ReadonlyMap<string, string>
   /** Call id of each row of `history`; the key of its history row of each row of `callid`. */
   readonly histories: ReadonlyMap<string, string>
   readonly callIds: ReadonlyMap<string, string>
+  /** Keys of the STDERR bodies that a line of a log speaks of. */
+  readonly stderrsOfLines: ReadonlySet<string>
+  /** Lines that speak of a body that has to be there and is not: key of the body, key and row of the line. */
+  readonly linesWithoutBody: ReadonlyMap<string, readonly [string, LogRow]>
 }
 
 /** A row as it has to be: gone, or of a value. */
@@ -38,7 +44,7 @@ export interface Damage {
 
 const drop = (table: SummedTable, key: string): Repair[] => [{ table, key }]
 
-const dropBody = (kind: 'input' | 'stdout', key: string): Repair[] => [
+const dropBody = (kind: BodyKind, key: string): Repair[] => [
   ...drop(kind, key),
   ...drop('blob', blobKey(kind, key)),
 ]
@@ -118,9 +124,25 @@ const findLogDamage = (found: Found): Damage[] => {
   return damages
 }
 
+/** Such a line is left without its end: what it shows must not be taken for all of the STDERR. */
+const findStderrDamage = (found: Found): Damage[] => {
+  const damages: Damage[] = []
+  for (const [key, [lineKey, { end: _, ...line }]] of found.linesWithoutBody) {
+    const what = `the STDERR of call ${found.histories.get(key) ?? key} is lost`
+    damages.push({ what, repair: [{ table: 'log', key: lineKey, value: line }] })
+  }
+  for (const key of found.stderrs) {
+    if (found.stderrsOfLines.has(key) && found.histories.has(key)) continue
+    const what = `STDERR ${key} has lost its line or its call, its body is left`
+    damages.push({ what, repair: dropBody('stderr', key) })
+  }
+  return damages
+}
+
 export const findDamage = (found: Found): Damage[] => [
   ...findCallDamage(found),
   ...findHistoryDamage(found),
   ...findOutputDamage(found),
   ...findLogDamage(found),
+  ...findStderrDamage(found),
 ]

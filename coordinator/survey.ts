@@ -12,7 +12,7 @@ import type { Drive, RawRow } from './drive.ts'
 import { indexTable } from './inspection.ts'
 import { readPages } from './pages.ts'
 import { decodeRow } from './row-form.ts'
-import { parseCallIdRow, parseHistoryRow, rowKey } from './rows.ts'
+import { type LogRow, parseCallIdRow, parseHistoryRow, parseLogRow, rowKey } from './rows.ts'
 import { isSameSum, type Sums } from './sums.ts'
 import { BODIES, type BodyKind, SUMMED, type SummedTable } from './tables.ts'
 
@@ -24,12 +24,25 @@ interface Filled extends Found {
   readonly calls: Map<string, string>
   readonly histories: Map<string, string>
   readonly callIds: Map<string, string>
+  readonly stderrsOfLines: Set<string>
+  readonly linesWithoutBody: Map<string, readonly [string, LogRow]>
 }
 
 const isBody = (table: SummedTable): table is BodyKind => BODIES.some((kind) => kind === table)
 
 const bodiesOf = (found: Filled, kind: BodyKind): Set<string> =>
   ({ input: found.inputs, stdout: found.stdouts, stderr: found.stderrs })[kind]
+
+/** A body goes with the history row of its call: without that, a line says what was. */
+const enterLine = (found: Filled, lineKey: string, row: LogRow): void => {
+  if (row.end === undefined || row.end.stderrBytes === 0) return
+  const [funcId = ''] = lineKey.split('/')
+  const key = rowKey(funcId, row.end.seq)
+  found.stderrsOfLines.add(key)
+  if (found.histories.has(key) && !found.stderrs.has(key)) {
+    found.linesWithoutBody.set(key, [lineKey, row])
+  }
+}
 
 /** Takes down what a row says. Throws for one that cannot be read. */
 const enter = (found: Filled, table: SummedTable, [key, sealed]: RawRow): void => {
@@ -40,6 +53,7 @@ const enter = (found: Filled, table: SummedTable, [key, sealed]: RawRow): void =
   const value = decodeRow(sealed, `${table}/${key}`)
   if (table === 'call') found.calls.set(key, parseCallRow(value).id)
   else if (table === 'history') found.histories.set(key, parseHistoryRow(value).id)
+  else if (table === 'log') enterLine(found, key, parseLogRow(value))
   else if (table === 'callid') {
     const { funcId, seq } = parseCallIdRow(value)
     found.callIds.set(key, rowKey(funcId, seq))
@@ -74,22 +88,20 @@ const readBlobs = async (drive: Drive, found: Filled): Promise<Damage[]> => {
   return damages
 }
 
+/** Lines of logs are told by what was found before them. */
+const IN_ORDER: readonly SummedTable[] = [...SUMMED.filter((table) => table !== 'log'), 'log']
+
 /** Rows that cannot be read, and what is missing among the others. */
 const readAll = async (
   drive: Drive,
 ): Promise<{ readonly unreadable: readonly Damage[]; readonly missing: readonly Damage[] }> => {
   const found: Filled = {
-    ...{
-      keys: new Map(),
-      inputs: new Set(),
-      stdouts: new Set(),
-      stderrs: new Set(),
-      calls: new Map(),
-    },
-    ...{ histories: new Map(), callIds: new Map() },
+    ...{ keys: new Map(), inputs: new Set(), stdouts: new Set(), stderrs: new Set() },
+    ...{ calls: new Map(), histories: new Map(), callIds: new Map() },
+    ...{ stderrsOfLines: new Set(), linesWithoutBody: new Map() },
   }
   const damages = await readBlobs(drive, found)
-  for (const table of SUMMED) {
+  for (const table of IN_ORDER) {
     if (table === 'blob') continue
     for await (const rows of readPages(drive.page, table, { keysOnly: isBody(table) })) {
       for (const row of rows) {
