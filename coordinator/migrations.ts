@@ -6,12 +6,14 @@
  *
  * 1 → 2   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
  *         a row with its size and place and the body `stdout/FUNC/SEQ`. Rows, which were CBOR, become
- *         JSON; no CBOR that version 1 wrote is JSON as well. Version 1 had no sums.
+ *         JSON; no CBOR that version 1 wrote is JSON as well. `call/SEQ`, which was an object, becomes
+ *         a tuple (call-row.ts). Version 1 had no sums.
  */
 
 import Type from 'typebox'
 import { openSeal, seal, unsealRow } from '../daemon/sealed-row.ts'
 import { createParser } from '../protocol/schema.ts'
+import { type CallRow, encodeCallRow } from './call-row.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
 import { readPages } from './pages.ts'
 import { recount } from './recount.ts'
@@ -74,6 +76,39 @@ const outputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
   ]
 }
 
+const Count = Type.Integer({ minimum: 0 })
+const CallSchema = Type.Object({
+  id: Type.String(),
+  funcId: Type.String(),
+  revision: Count,
+  accepted: Type.String(),
+  payloadBytes: Count,
+  granted: Type.Array(
+    Type.Object({ attempt: Count, epoch: Count, agentId: Type.String(), isLost: Type.Boolean() }),
+  ),
+  lastAttempt: Count,
+  attemptsLost: Count,
+  exitRetries: Count,
+})
+const parseCall = createParser(CallSchema, 'STATE_DAMAGED', 'stored call')
+
+/** What version 1 did not count has been nothing so far. */
+const callRowOf = (value: unknown): CallRow => {
+  const { id, funcId, revision, accepted, payloadBytes, ...trials } = parseCall(value)
+  const uncounted = { failedForMs: 0, pauseMs: 0, waitedMs: 0 }
+  return {
+    ...{ id, funcId, revision, acceptedMs: Date.parse(accepted), payloadBytes },
+    trials: trials.lastAttempt === 0 ? null : { ...trials, ...uncounted },
+  }
+}
+
+const callOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
+  const where = `call/${key}`
+  if (isJson(sealed, where)) return []
+  const row = encodeCallRow(callRowOf(unsealRow(sealed, where)))
+  return [{ type: 'put', table: 'call', key, value: encodeRow(row) }]
+}
+
 const rowOf =
   (table: Sublevel) =>
   ([key, sealed]: RawRow): readonly RawOperation[] => {
@@ -89,6 +124,7 @@ export const MIGRATIONS: readonly Step[] = [
     async migrate(drive) {
       await rewrite(drive, 'payload', inputOf)
       await rewrite(drive, 'output', outputOf)
+      await rewrite(drive, 'call', callOf)
       for (const table of SUBLEVELS) await rewrite(drive, table, rowOf(table))
       await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: encodeRow(2) }])
     },

@@ -55,7 +55,16 @@ const checkStore = async (store: Store): Promise<string> => {
     const rows = await rowsOf(store, sublevel)
     found.push([sublevel, rows])
   }
-  const ids = (await rowsOf(store, 'call')).map(([, value]) => parseCallRow(value).id)
+  const calls = (await rowsOf(store, 'call')).map(([, value]) => parseCallRow(value))
+  const ids = calls.map(({ id }) => id)
+  // A lease names its attempt; the call has it among those that were granted.
+  for (const { id, trials } of calls) {
+    const granted = trials?.granted.map(({ attempt, epoch }) => `${id}.${attempt}.${epoch}`) ?? []
+    assert.deepEqual(
+      granted,
+      expected.leases.filter((key) => key.startsWith(id)),
+    )
+  }
   for (const { id } of expected.live) assert.ok(ids.includes(id), id)
   for (const [key] of await rowsOf(store, 'call')) {
     const bytes = await store.body('input', key)
