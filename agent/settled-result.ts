@@ -3,7 +3,7 @@
  * is outside would end the channel, and be told again at every next one. Pure.
  */
 
-import { Compile } from 'typebox/compile'
+import { Compile } from 'typebox/schema'
 import { type AttemptResult, AttemptResultSchema } from '../protocol/call.ts'
 import { limits } from '../protocol/limits.ts'
 import { notStarted } from './classify.ts'
@@ -22,7 +22,7 @@ const clipped = (text: string): string => {
 export const settledResult = (result: AttemptResult): AttemptResult => {
   const settled = { ...result, message: clipped(result.message) }
   if (schema.Check(settled)) return settled
-  const [first] = schema.Errors(settled)
+  const [, [first]] = schema.Errors(settled)
   const why = `${first?.instancePath.slice(1)} ${first?.message}`
   return {
     ...notStarted(

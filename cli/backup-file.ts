@@ -66,11 +66,11 @@ async function* withoutPrefix(chunks: AsyncIterable<Uint8Array>): AsyncGenerator
     }
     prefix = Buffer.concat([prefix, chunk])
     if (prefix.byteLength < BACKUP_PREFIX_BYTES) continue
-    checkBackupPrefix(prefix)
+    checkBackupPrefix(prefix, 'what came')
     yield prefix.subarray(BACKUP_PREFIX_BYTES)
     prefix = null
   }
-  if (prefix !== null) checkBackupPrefix(prefix)
+  if (prefix !== null) checkBackupPrefix(prefix, 'what came')
 }
 
 /** Passes the bytes on while it checks them; rejects with the first thing that is wrong. */

@@ -5,8 +5,6 @@
  *   [id, function, revision, accepted (ms by the wall clock), payload bytes]
  *   [… the same five, [[attempt, epoch, agent, is lost] …], last attempt, attempts lost,
  *    exit retries, ms the platform failed it, ms of its last pause, ms that queueTimeout counted]
- *
- * A row that was written under schema 1 is an object; it is read as it stands.
  */
 
 import Type from 'typebox'
@@ -47,25 +45,11 @@ const TriedSchema = Type.Tuple([
   Text, Text, Count, Count, Count,
   GrantsSchema, Count, Count, Count, Count, Count, Count,
 ])
-const FormerSchema = Type.Object({
-  id: Type.String(),
-  funcId: Type.String(),
-  revision: Count,
-  accepted: Type.String(),
-  payloadBytes: Count,
-  granted: Type.Array(
-    Type.Object({ attempt: Count, epoch: Count, agentId: Type.String(), isLost: Type.Boolean() }),
-  ),
-  lastAttempt: Count,
-  attemptsLost: Count,
-  exitRetries: Count,
-})
 
 const FRESH_FIELDS = 5
 
 const parseFresh = createParser(FreshSchema, 'STATE_DAMAGED', 'stored call')
 const parseTried = createParser(TriedSchema, 'STATE_DAMAGED', 'stored call')
-const parseFormer = createParser(FormerSchema, 'STATE_DAMAGED', 'stored call')
 
 export const encodeCallRow = (row: CallRow): unknown => {
   const { id, funcId, revision, acceptedMs, payloadBytes, trials } = row
@@ -78,19 +62,6 @@ export const encodeCallRow = (row: CallRow): unknown => {
     ...[lastAttempt, attemptsLost, exitRetries],
     ...[trials.failedForMs, trials.pauseMs, trials.waitedMs].map(Math.round),
   ]
-}
-
-const fromFormer = (value: unknown): CallRow => {
-  const row = parseFormer(value)
-  const { id, funcId, revision, payloadBytes } = row
-  const { granted, lastAttempt, attemptsLost, exitRetries } = row
-  const rest = { failedForMs: 0, pauseMs: 0, waitedMs: 0 }
-  const trials = { granted, lastAttempt, attemptsLost, exitRetries, ...rest }
-  const acceptedMs = Date.parse(row.accepted)
-  return {
-    ...{ id, funcId, revision, acceptedMs, payloadBytes },
-    trials: lastAttempt === 0 ? null : trials,
-  }
 }
 
 const fromTried = (value: unknown): CallRow => {
@@ -107,8 +78,7 @@ const fromTried = (value: unknown): CallRow => {
 
 /** Throws STATE_DAMAGED. */
 export const parseCallRow = (value: unknown): CallRow => {
-  if (!Array.isArray(value)) return fromFormer(value)
-  if (value.length > FRESH_FIELDS) return fromTried(value)
+  if (Array.isArray(value) && value.length > FRESH_FIELDS) return fromTried(value)
   const [id, funcId, revision, acceptedMs, payloadBytes] = parseFresh(value)
   return { id, funcId, revision, acceptedMs, payloadBytes, trials: null }
 }

@@ -19,6 +19,7 @@ import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { syncFolder } from '../protocol/private-file.ts'
 import { createParser } from '../protocol/schema.ts'
+import type { TellLoss } from './damage.ts'
 import type { BlobFile, Drive, DriveSnapshot, PageRange } from './drive.ts'
 import { MIGRATIONS, unsealJson } from './migrations.ts'
 import { decodeRow, encodeRow } from './row-form.ts'
@@ -223,13 +224,11 @@ const repairFiles = async (path: string): Promise<string> => {
   return copy
 }
 
-type OnLoss = (what: string) => void
-
 /**
- * Opens, or makes, the drive in `folder`. Throws as `openLevel` does; with `onLoss`, the operator
+ * Opens, or makes, the drive in `folder`. Throws as `openLevel` does; with `tellLoss`, the operator
  * accepts that rows are lost, and what is left is opened.
  */
-export const openLevelDrive = async (folder: string, onLoss?: OnLoss): Promise<Drive> => {
+export const openLevelDrive = async (folder: string, tellLoss?: TellLoss): Promise<Drive> => {
   const paths = { folder, ledger: join(folder, 'ledger'), blobs: join(folder, 'blobs') }
   const wasWritten = await isThere(paths.blobs)
   const { database, close } = await openLevel({
@@ -239,15 +238,15 @@ export const openLevelDrive = async (folder: string, onLoss?: OnLoss): Promise<D
       if (sealed !== undefined) return parseSchemaVersion(versionIn(sealed))
       if (!wasWritten) return undefined
       const what = `${paths.ledger} has lost its version, and what else nobody knows`
-      if (onLoss === undefined) throw new HyperError('STATE_DAMAGED', what)
-      onLoss(what)
+      if (tellLoss === undefined) throw new HyperError('STATE_DAMAGED', what)
+      tellLoss(what)
       return undefined
     },
     repair:
-      onLoss &&
+      tellLoss &&
       (async (path, cause) => {
         const copy = await repairFiles(path)
-        onLoss(`${cause.message}; what could be read was kept, the former files are in ${copy}`)
+        tellLoss(`${cause.message}; what could be read was kept, the former files are in ${copy}`)
       }),
     migrations: MIGRATIONS.map(({ from, to, migrate }) => ({
       ...{ from, to },

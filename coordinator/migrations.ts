@@ -5,20 +5,25 @@
  *
  * 1 → 3   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
  *         a row with its size and place and the body `stdout/FUNC/SEQ`. Rows, which were CBOR, become
- *         JSON. Version 1 had no sums.
+ *         JSON. `call/SEQ`, which was an object, becomes a tuple (call-row.ts). Version 1 had no sums.
  * 2 → 3   The checksum before a row's JSON becomes text. It is the same number, so the sums stand, and
  *         the start that follows proves what came of it. A row that is damaged stays as it is, for
- *         that start to name.
+ *         that start to name. A call that came from version 1 is still an object and becomes a tuple;
+ *         the sums follow in the same batch.
  */
 
 import Type from 'typebox'
 import { openSeal, seal, unsealRow } from '../daemon/sealed-row.ts'
 import { createParser } from '../protocol/schema.ts'
+import { type CallRow, encodeCallRow } from './call-row.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
 import { readPages } from './pages.ts'
-import { decodeRow, encodeRow } from './row-form.ts'
+import { recount } from './recount.ts'
+import { decodeRow, encodeRow, rowChecksum, rowText } from './row-form.ts'
+import { createRowIndex } from './row-index.ts'
 import { encodeInput, type OutputRow } from './rows.ts'
-import { recount } from './salvage.ts'
+import { readSums } from './stored-sums.ts'
+import { addSum, putSums, type Sum, subtractSum } from './sums.ts'
 import { ROWS, SCHEMA_ROW, SUBLEVELS, type Sublevel, type Table } from './tables.ts'
 
 interface Step {
@@ -77,6 +82,39 @@ const outputOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
   ]
 }
 
+const Count = Type.Integer({ minimum: 0 })
+const CallSchema = Type.Object({
+  id: Type.String(),
+  funcId: Type.String(),
+  revision: Count,
+  accepted: Type.String(),
+  payloadBytes: Count,
+  granted: Type.Array(
+    Type.Object({ attempt: Count, epoch: Count, agentId: Type.String(), isLost: Type.Boolean() }),
+  ),
+  lastAttempt: Count,
+  attemptsLost: Count,
+  exitRetries: Count,
+})
+const parseCall = createParser(CallSchema, 'STATE_DAMAGED', 'stored call')
+
+/** What version 1 did not count has been nothing so far. */
+const callRowOf = (value: unknown): CallRow => {
+  const { id, funcId, revision, accepted, payloadBytes, ...trials } = parseCall(value)
+  const uncounted = { failedForMs: 0, pauseMs: 0, waitedMs: 0 }
+  return {
+    ...{ id, funcId, revision, acceptedMs: Date.parse(accepted), payloadBytes },
+    trials: trials.lastAttempt === 0 ? null : { ...trials, ...uncounted },
+  }
+}
+
+const callOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
+  const where = `call/${key}`
+  if (isDone(sealed, where)) return []
+  const row = encodeCallRow(callRowOf(unsealRow(sealed, where)))
+  return [{ type: 'put', table: 'call', key, value: encodeRow(row) }]
+}
+
 const rowOf =
   (table: Sublevel) =>
   ([key, sealed]: RawRow): readonly RawOperation[] => {
@@ -102,6 +140,31 @@ const textOf =
     }
   }
 
+/** What these rows add to the sum of their table. */
+const shareOf = (rows: readonly { readonly key: string; readonly value: Uint8Array }[]): Sum => {
+  const index = createRowIndex(true)
+  for (const { key, value } of rows) index.put(key, rowChecksum(rowText(value)))
+  return index.sum()
+}
+
+/** Rows of `call` that are objects still, in this version's form. */
+const tuples = async (drive: Drive): Promise<void> => {
+  for await (const rows of readPages(drive.page, 'call')) {
+    const former = rows.flatMap(([key, value]) => {
+      const object = isDone(value, key) ? decodeRow(value, key) : []
+      return Array.isArray(object) ? [] : [{ key, value, object }]
+    })
+    const sums = await readSums(drive)
+    if (former.length === 0 || sums === undefined) continue
+    const written = former.map(({ key, object }) => ({
+      ...{ type: 'put' as const, table: 'call' as const, key },
+      value: encodeRow(encodeCallRow(callRowOf(object))),
+    }))
+    const call = addSum(subtractSum(sums.tables.call, shareOf(former)), shareOf(written))
+    await drive.batch([...written, putSums({ ...sums, tables: { ...sums.tables, call } })])
+  }
+}
+
 export const MIGRATIONS: readonly Step[] = [
   {
     from: 1,
@@ -109,6 +172,7 @@ export const MIGRATIONS: readonly Step[] = [
     async migrate(drive) {
       await rewrite(drive, 'payload', inputOf)
       await rewrite(drive, 'output', outputOf)
+      await rewrite(drive, 'call', callOf)
       for (const table of SUBLEVELS) await rewrite(drive, table, rowOf(table))
       await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: encodeRow(3) }])
     },
@@ -118,6 +182,7 @@ export const MIGRATIONS: readonly Step[] = [
     to: 3,
     async migrate(drive) {
       for (const table of ROWS) await rewrite(drive, table, textOf(table))
+      await tuples(drive)
       await drive.batch([{ type: 'put', ...SCHEMA_ROW, value: encodeRow(3) }])
     },
   },

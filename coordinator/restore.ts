@@ -1,19 +1,23 @@
 /**
  * A coordinator's home made of a backup. It is written in a folder beside the home and takes the
  * home's name only when all of it is written, checked and synced: a restore that breaks off, or a
- * backup that turns out damaged at its last byte, leaves nothing that starts.
+ * backup that turns out damaged at its last byte, leaves nothing that starts. One that is refused
+ * leaves no folder at all that was not there.
  *
  *   (home absent or empty) ─► HOME.restoring ─► HOME
+ *
+ * A home that is a mount point is refused before anything is written: nothing can take its name.
  *
  * The state is marked as restored (`meta/restored`) for the next start, which knows then that calls
  * may have gone on since. Its epoch is above the backup's, above all that agents told of, and at least
  * the wall clock's seconds, so that agents leave the coordinator that the backup is of.
  */
 
-import { open, readdir, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { createGunzip } from 'node:zlib'
 import { lockFolder } from '../daemon/folder-lock.ts'
+import { isMountPoint } from '../daemon/mount-point.ts'
 import {
   BACKUP_PREFIX_BYTES,
   type BackupHead,
@@ -33,6 +37,8 @@ import { BODIES, type Operation, openStore, put, putBody, type Store, SUBLEVELS 
 /** Row of `meta`: when the backup was made that the state comes from, until the next start. */
 export const RESTORED = 'restored'
 
+const FOLDER_MODE = 0o700
+
 interface Deps {
   readonly config: RestoreConfig
   readonly wallMs: number
@@ -44,13 +50,29 @@ interface Deps {
 const errorCode = (error: unknown): unknown =>
   error instanceof Error && 'code' in error ? error.code : undefined
 
-/** Throws STATE_EXISTS where there is anything. */
+/** Throws STATE_EXISTS where there is anything, or something is mounted. */
 const checkFree = async (home: string): Promise<void> => {
   const names = await readdir(home).catch((error: unknown) => {
     if (errorCode(error) === 'ENOENT') return []
     throw new HyperError('STATE_EXISTS', `${home} cannot be restored into: ${messageOf(error)}`)
   })
   if (names.length > 0) throw new HyperError('STATE_EXISTS', `there is something in ${home}`)
+  if (await isMountPoint(home)) {
+    const what = `${home} is a mount point, which no other folder can take the place of`
+    throw new HyperError('STATE_EXISTS', what)
+  }
+}
+
+/** Makes the folder and those above it; gives what takes away those that it made. */
+const makeFolder = async (folder: string): Promise<() => Promise<void>> => {
+  const first = await mkdir(folder, { recursive: true, mode: FOLDER_MODE })
+  return async () => {
+    if (first === undefined) return
+    for (let path = folder; path.length >= first.length; path = dirname(path)) {
+      // Whoever put something there meanwhile keeps it.
+      await rmdir(path).catch(() => undefined)
+    }
+  }
 }
 
 /** What a restore that broke off has left; STATE_IN_USE for one that is running. */
@@ -79,7 +101,7 @@ async function* recordsOf(path: string, signal: AbortSignal): AsyncGenerator<Bac
       .catch((cause: unknown) => {
         throw unreadable(path, cause)
       })
-    checkBackupPrefix(buffer.subarray(0, bytesRead))
+    checkBackupPrefix(buffer.subarray(0, bytesRead), path)
     const source = file.createReadStream({ start: BACKUP_PREFIX_BYTES, autoClose: false, signal })
     const gunzip = createGunzip()
     source.on('error', (error) => gunzip.destroy(error))
@@ -207,6 +229,7 @@ export const restoreBackup = async (deps: Deps): Promise<Restored> => {
   const folder = `${home}.restoring`
   await checkFree(home)
   await clear(folder)
+  const unmake = await makeFolder(dirname(home))
   try {
     const restored = await write(folder, deps)
     deps.signal.throwIfAborted()
@@ -218,6 +241,7 @@ export const restoreBackup = async (deps: Deps): Promise<Restored> => {
     return restored
   } catch (error) {
     await rm(folder, { recursive: true, force: true })
+    await unmake()
     throw error
   }
 }

@@ -35,7 +35,7 @@ const noteLoss = (log: Log, loss: string): void =>
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
   const store = await openStore(config.home, {
     onTrouble: (reason) => log.warn({ reason }, 'the disk has trouble'),
-    onLoss: config.acceptDataLoss ? (loss) => noteLoss(log, loss) : undefined,
+    tellLoss: config.acceptDataLoss ? (loss) => noteLoss(log, loss) : undefined,
   })
   const diskRoom = await openDiskRoom({
     statfs: () => statfs(config.home),

@@ -19,7 +19,7 @@ import { assert } from '../protocol/assert.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { BlobFile, Drive, RawOperation } from './drive.ts'
-import { isDamage } from './salvage.ts'
+import { isDamage } from './survey.ts'
 
 interface Write {
   /** The number that `operations` leave behind as the last commit's. */

@@ -16,6 +16,7 @@ import { assert } from '../protocol/assert.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
 import { planCommit } from './commit-plan.ts'
+import type { TellLoss } from './damage.ts'
 import type { Drive, PageRange, RawOperation, RowName, TextRow } from './drive.ts'
 import { indexBlobs, indexTable } from './inspection.ts'
 import { openLevelDrive } from './level-drive.ts'
@@ -24,10 +25,11 @@ import { type ReadPage, readPages } from './pages.ts'
 import { createRemovals } from './removals.ts'
 import { decodeRow, openRow, parseJson, rowChecksum, rowText } from './row-form.ts'
 import { createRowIndex, type RowIndex } from './row-index.ts'
-import { damageOf, isDamage, loadSums, readSums } from './salvage.ts'
 import { readSnapshot, type StoreSnapshot } from './snapshot.ts'
 import { createSteadyDrive } from './steady-drive.ts'
+import { loadSums, readSums } from './stored-sums.ts'
 import { isByValue, isSameSum, isSummed, markEnd, putSums } from './sums.ts'
+import { damageOf, isDamage } from './survey.ts'
 import { type BodyKind, SUMMED, type Sublevel, type SummedTable, type Table } from './tables.ts'
 import { createTombstones } from './tombstones.ts'
 
@@ -70,14 +72,14 @@ export interface StoreDeps {
    * Given, the operator accepts that data is lost: all of it is told, and the rest made consistent.
    * Otherwise a damaged disk is refused.
    */
-  readonly onLoss?: ((what: string) => void) | undefined
+  readonly tellLoss?: TellLoss | undefined
   /** Bodies above it are files. */
   readonly inlineBytesMax: number
 }
 
 /** Opens what is on the drive. Throws STATE_DAMAGED; the drive is the caller's then. */
 export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store> => {
-  let sums = await loadSums(drive, deps.onLoss)
+  let sums = await loadSums(drive, deps.tellLoss)
   /** Of the tables that were proven. */
   const indexes = new Map<Table, RowIndex>()
   let isCommitting = false
@@ -234,14 +236,17 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
 /** Opens, or makes, the store in `folder`. Throws as `openLevel` does. */
 export const openStore = async (
   folder: string,
-  { onTrouble = () => undefined, onLoss }: Partial<Pick<StoreDeps, 'onTrouble' | 'onLoss'>> = {},
+  {
+    onTrouble = () => undefined,
+    tellLoss,
+  }: Partial<Pick<StoreDeps, 'onTrouble' | 'tellLoss'>> = {},
 ): Promise<Store> => {
-  const drive = await openLevelDrive(folder, onLoss)
+  const drive = await openLevelDrive(folder, tellLoss)
   try {
     return await createStore(drive, {
       pause: (ms, signal) => setTimeout(ms, undefined, { signal }).catch(() => undefined),
       onTrouble,
-      onLoss,
+      tellLoss,
       inlineBytesMax: limits.inlineBodyBytesMax,
     })
   } catch (error) {

@@ -49,6 +49,18 @@ export const emptySums = (): Sums => ({
 export const isSameSum = (a: Sum, b: Sum): boolean =>
   a.count === b.count && a.low === b.low && a.high === b.high
 
+export const addSum = (a: Sum, b: Sum): Sum => ({
+  count: a.count + b.count,
+  low: (a.low + b.low) >>> 0,
+  high: (a.high + b.high) >>> 0,
+})
+
+export const subtractSum = (a: Sum, b: Sum): Sum => ({
+  count: a.count - b.count,
+  low: (a.low - b.low) >>> 0,
+  high: (a.high - b.high) >>> 0,
+})
+
 export const SUMS_ROW = { table: 'sums', key: 'all' } as const
 
 /** Written by every commit, so packed: for each table named, in that order, count (8 bytes), low, high. */

@@ -80,14 +80,14 @@ export const backupPrefix = (): Uint8Array => {
   return prefix
 }
 
-/** Throws NOT_A_BACKUP, or STATE_TOO_NEW for a form that is not known yet. */
-export const checkBackupPrefix = (prefix: Uint8Array): void => {
+/** Throws NOT_A_BACKUP of `what`, or STATE_TOO_NEW for a form that is not known yet. */
+export const checkBackupPrefix = (prefix: Uint8Array, what: string): void => {
   const bytes = Buffer.from(prefix)
   if (
     bytes.byteLength < BACKUP_PREFIX_BYTES ||
     !bytes.subarray(0, MAGIC.byteLength).equals(MAGIC)
   ) {
-    throw new HyperError('NOT_A_BACKUP', 'this is no backup of a coordinator')
+    throw new HyperError('NOT_A_BACKUP', `${what} is no backup of a coordinator`)
   }
   if (bytes.readUInt32BE(MAGIC.byteLength) > FORM_VERSION) {
     throw new HyperError('STATE_TOO_NEW', 'the backup was made by a later version of hyper')

@@ -4,7 +4,7 @@
  */
 
 import Type, { type Static, type TSchema } from 'typebox'
-import { Compile } from 'typebox/compile'
+import { Compile, type Validator } from 'typebox/schema'
 import { type ErrorCode, HyperError } from './errors.ts'
 
 /** A Uint8Array of at most `bytesMax` bytes. */
@@ -16,14 +16,16 @@ export const Bytes = (bytesMax: number) =>
   )
 
 /**
- * Compiles a schema into a parser. The parser returns the value as it came (nothing is coerced,
+ * A schema as a parser, compiled when it is first used: of all that a program declares it uses few
+ * while it starts. The parser returns the value as it came (nothing is coerced,
  * no default filled in), or throws a HyperError of `code` that names the first wrong field.
  */
 export const createParser = <S extends TSchema>(schema: S, code: ErrorCode, what: string) => {
-  const validator = Compile(schema)
+  let validator: Validator | undefined
   return (value: unknown): Static<S> => {
+    validator ??= Compile(schema)
     if (validator.Check(value)) return value as Static<S>
-    const [first] = validator.Errors(value)
+    const [, [first]] = validator.Errors(value)
     const path = first === undefined ? '' : first.instancePath.slice(1).replaceAll('/', '.')
     throw new HyperError(
       code,

@@ -52,6 +52,8 @@ const makeEnvironment = (dir: string): NodeJS.ProcessEnv => ({
   HYPER_TEST_DIR: dir,
   HYPER_HOME: join(dir, 'home'),
   TMPDIR: join(dir, 'tmp'),
+  // Each file, and each program that it starts, is a process: they share what Node made of the sources.
+  NODE_COMPILE_CACHE: join(dir, 'compiled'),
 })
 
 const runSuites = async (

@@ -41,12 +41,19 @@ export const backUp = async (input: Input): Promise<undefined> => {
   return undefined
 }
 
+/** It is opened by another process, and read from its start: STDIN is not for it. */
+const backupPathOf = (name: string): string => {
+  if (name !== '-') return resolve(name)
+  throw new HyperError('BAD_PARAMETER', 'a restore reads a file, not STDIN: write it to one first')
+}
+
 export const restore = async (input: Input): Promise<undefined> => {
   const { output, environment } = input
   const home = join(environment.home, 'coordinator')
+  const backupPath = backupPathOf(firstArgument(input))
   const daemon = startDaemon({
     program: modulePath('coordinator/restore-main'),
-    config: { home, backupPath: resolve(firstArgument(input)), logFormat: logFormat() },
+    config: { home, backupPath, logFormat: logFormat() },
     name: 'restore',
     onProgress: output.isQuiet ? () => undefined : output.note,
   })

@@ -111,7 +111,7 @@ describe('a byte that rots', () => {
         }
         named += 1
         const losses: string[] = []
-        const accepted = await openStore(copy, { onLoss: (what) => losses.push(what) })
+        const accepted = await openStore(copy, { tellLoss: (what) => losses.push(what) })
         await prove(accepted)
         assert.ok(losses.length > 0)
         const left = await countRows(accepted)
@@ -178,7 +178,7 @@ describe('a byte that rots', () => {
       new RegExp(`cannot be opened: .*${Number.parseInt(lost, 10)}`),
     )
     const losses: string[] = []
-    const accepted = await openStore(folder, { onLoss: (what) => losses.push(what) })
+    const accepted = await openStore(folder, { tellLoss: (what) => losses.push(what) })
     await prove(accepted)
     const left = await countRows(accepted)
     await accepted.close()

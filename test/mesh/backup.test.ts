@@ -157,7 +157,7 @@ test('hyper restore says why not, in one line, and leaves nothing', async (t) =>
   const foreign = join(folder, 'foreign')
   await writeFile(foreign, 'something else')
   const refused = await restore(foreign)
-  assert.match(refused.stderr, /^hyper: this is no backup of a coordinator\. Give a file/)
+  assert.match(refused.stderr, /^hyper: .*foreign is no backup of a coordinator\. Give a file/)
   assert.equal(refused.stderr.trim().split('\n').length, 1)
   const taken = await newFolder(t)
   await mkdir(join(taken, 'coordinator'))

@@ -23,7 +23,7 @@ export const createStoreBench = () => {
       }),
     /** Opens what is left where the operator accepts the loss. */
     accept() {
-      return this.open({}, { onLoss: (what) => void losses.push(what) })
+      return this.open({}, { tellLoss: (what) => void losses.push(what) })
     },
   }
 }

@@ -110,12 +110,12 @@ describe('a backup’s form', () => {
   })
 
   test('is known by its first bytes, and a later one as such', () => {
-    checkBackupPrefix(backupPrefix())
+    checkBackupPrefix(backupPrefix(), 'x')
     for (const text of ['', 'HYPERBA', 'HYPERBAK', '\x1f\x8b\x08 something packed']) {
-      assert.throws(() => checkBackupPrefix(Buffer.from(text)), { code: 'NOT_A_BACKUP' })
+      assert.throws(() => checkBackupPrefix(Buffer.from(text), 'x'), { code: 'NOT_A_BACKUP' })
     }
     const later = Buffer.from(backupPrefix())
     later.writeUInt32BE(2, 8)
-    assert.throws(() => checkBackupPrefix(later), { code: 'STATE_TOO_NEW' })
+    assert.throws(() => checkBackupPrefix(later, 'x'), { code: 'STATE_TOO_NEW' })
   })
 })

@@ -20,7 +20,7 @@ import {
   type Random,
 } from '../support/ledger-words.ts'
 
-const SEEDS = Number(process.env.SEEDS ?? 120)
+const SEEDS = Number(process.env.SEEDS ?? 40)
 const STEPS = 250
 const accountIds = ['a1', 'a2', 'a3', 'a4']
 const agentIds = ['one', 'two', 'three', 'four']

@@ -5,6 +5,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
+import { encodeCallRow } from '../../coordinator/call-row.ts'
 import { openRooms } from '../../coordinator/rooms.ts'
 import { type HistoryRow, rowKey } from '../../coordinator/rows.ts'
 import { numberKey, type Operation, openStore, put, putBody } from '../../coordinator/store.ts'
@@ -19,10 +20,10 @@ const account = {
   ...{ tokenHash: 'h', created: wall },
 }
 const func = storedFunc()
-const call = (seq: number, funcId: string) => ({
-  ...{ id: `c${seq}`, seq, accountId: 'a1', funcId, revision: 1, accepted: wall, payloadBytes: 0 },
-  ...{ granted: [], lastAttempt: 0, attemptsLost: 0, exitRetries: 0 },
-})
+const call = (seq: number, funcId: string) =>
+  encodeCallRow({
+    ...{ id: `c${seq}`, funcId, revision: 1, acceptedMs: 0, payloadBytes: 0, trials: null },
+  })
 const history = (row: HistoryRow): Operation[] => [
   put('history', rowKey(row.funcId, row.seq), row),
   put('callid', row.id, { funcId: row.funcId, seq: row.seq }),

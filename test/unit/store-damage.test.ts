@@ -12,6 +12,7 @@ import { lineOf, rowOf, wall } from '../support/cache-rows.ts'
 import type { MemoryDisk } from '../support/memory-drive.ts'
 import { createStoreBench, INLINE_BYTES_MAX } from '../support/store-bench.ts'
 
+const [three, four] = [rowKey('f1', 3), rowKey('f1', 4)]
 const small = new Uint8Array(INLINE_BYTES_MAX)
 const large = new Uint8Array(INLINE_BYTES_MAX + 1)
 
@@ -44,6 +45,15 @@ const fill = async (store: Store): Promise<void> => {
     put('log', rowKey('f1', seq), { Seq: seq, Time: wall, ...lineOf('x') }),
   )
   await store.commit([...lines, put('meta', 'seq', 5)])
+  // Two that ended a call of which the history row stands, one of which it has gone.
+  const ends = [3, 4, 1].map((seq, at) =>
+    put('log', rowKey('f1', 4 + at), {
+      ...{ Seq: 4 + at, Time: wall, ...lineOf('x') },
+      end: { seq, stderrBytes: 17 },
+    }),
+  )
+  const stderrs = [putBody('stderr', three, small), putBody('stderr', four, large)]
+  await store.commit([...ends, ...stderrs])
 }
 
 const readAll = async (store: Store): Promise<void> => {
@@ -75,8 +85,6 @@ const change = (disk: MemoryDisk, table: Table, key: string, at = 5): void => {
   sealed[at] = (sealed[at] ?? 0) ^ 1
 }
 
-const [three, four] = [rowKey('f1', 3), rowKey('f1', 4)]
-
 /** What happens to the disk, what the refusal says, and what of the calls is left if it is accepted. */
 const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[] = [
   [
@@ -95,7 +103,7 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
       disk.files.delete(`input.${numberKey(2)}.1`)
       rowsOf(disk, 'blob').delete(`input/${numberKey(2)}`)
     },
-    /blob has 1 rows, 2 were written; call call-2 has lost its input/,
+    /blob has 2 rows, 3 were written; call call-2 has lost its input/,
   ],
   [
     'the file of a large body',
@@ -125,7 +133,22 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   [
     'a line in the middle of a log',
     (disk) => rowsOf(disk, 'log').delete(rowKey('f1', 2)),
-    /log has 2 rows, 3 were written; log line 2 of function f1/,
+    /log has 5 rows, 6 were written; log line 2 of function f1/,
+  ],
+  [
+    'the small STDERR beside a line',
+    (disk) => rowsOf(disk, 'stderr').delete(three),
+    /stderr has 0 rows, 1 were written; the STDERR of call call-3 is lost$/,
+  ],
+  [
+    'the file of a large STDERR',
+    (disk) => disk.files.delete(`stderr.f1.${numberKey(4)}.4`),
+    /the file stderr\.f1\.0*4\.4 is missing; the STDERR of call call-4 is lost$/,
+  ],
+  [
+    'the line of a STDERR',
+    (disk) => rowsOf(disk, 'log').delete(rowKey('f1', 5)),
+    /log line 5 of function f1 are lost; STDERR f1\/0*4 has lost its line or its call, its body is left$/,
   ],
   [
     'a row whose bytes rotted',
@@ -205,6 +228,20 @@ describe('a disk that lost', () => {
     const store = await bench.accept()
     assert.deepEqual(await store.get('callid', 'call-4'), { funcId: 'f1', seq: 4 })
     assert.deepEqual(await store.body('stdout', four), large)
+  })
+
+  test('a STDERR that is lost is said to be gone, and one without its line goes', async () => {
+    const bench = await damageable()
+    rowsOf(bench.disk, 'stderr').delete(three)
+    rowsOf(bench.disk, 'log').delete(rowKey('f1', 5))
+    const store = await bench.accept()
+    assert.equal(await store.body('stderr', four), undefined)
+    assert.deepEqual(await store.get('log', rowKey('f1', 4)), {
+      ...{ Seq: 4, Time: wall, ...lineOf('x') },
+    })
+    assert.deepEqual(await store.get('log', rowKey('f1', 6)), {
+      ...{ Seq: 6, Time: wall, ...lineOf('x'), end: { seq: 1, stderrBytes: 17 } },
+    })
   })
 
   test('a rotten body is never given, and named when it is read', async () => {

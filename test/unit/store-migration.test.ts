@@ -49,7 +49,7 @@ const rowsOf = async (
   return rows
 }
 
-/** Everything of the fixture is there, in the shapes of this version, and proven. */
+/** Everything of the fixture is there, in the shapes of this version, and proven. Gives its text. */
 const checkStore = async (store: Store): Promise<string> => {
   const expected = await readExpected()
   const found: unknown[] = []
@@ -57,7 +57,16 @@ const checkStore = async (store: Store): Promise<string> => {
     const rows = await rowsOf(store, sublevel)
     found.push([sublevel, rows])
   }
-  const ids = (await rowsOf(store, 'call')).map(([, value]) => parseCallRow(value).id)
+  const calls = (await rowsOf(store, 'call')).map(([, value]) => parseCallRow(value))
+  const ids = calls.map(({ id }) => id)
+  // A lease names its attempt; the call has it among those that were granted.
+  for (const { id, trials } of calls) {
+    const granted = trials?.granted.map(({ attempt, epoch }) => `${id}.${attempt}.${epoch}`) ?? []
+    assert.deepEqual(
+      granted,
+      expected.leases.filter((key) => key.startsWith(id)),
+    )
+  }
   for (const { id } of expected.live) assert.ok(ids.includes(id), id)
   for (const [key] of await rowsOf(store, 'call')) {
     const bytes = await store.body('input', key)
@@ -79,7 +88,9 @@ const checkStore = async (store: Store): Promise<string> => {
   assert.equal(await store.get('meta', 'seq'), expected.nextSeq)
   assert.equal(await store.get('meta', 'epoch'), expected.epoch)
   await store.verify()
-  return JSON.stringify(found)
+  return JSON.stringify(found, (_, value) =>
+    value instanceof Uint8Array ? Buffer.from(value).toString('base64') : value,
+  )
 }
 
 /** The fixture's rows as they are, on a disk in memory. */

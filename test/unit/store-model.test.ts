@@ -9,6 +9,10 @@ import { createStore, type Store } from '../../coordinator/store.ts'
 import { createMemoryDisk, type Outcome } from '../support/memory-drive.ts'
 import { checkStore, INLINE_BYTES_MAX, type StoreBench } from '../support/store-suite.ts'
 
+/** Runs over a drive in memory; one over LevelDB costs ten times as much, so there are fewer. */
+const RUNS = Number(process.env.SEEDS ?? 120)
+const LEVEL_RUNS = Math.ceil(RUNS / 10)
+
 /** Refusals end after two: a store that goes on trying forgot something. */
 const PAUSES_MAX = 100
 
@@ -84,10 +88,10 @@ const makeLevelBench = async (): Promise<StoreBench> => {
 
 describe('the store and its model', () => {
   test('agree over a drive in memory, through refusals and crashes at every step', async () => {
-    await checkStore(makeMemoryBench, 400)
+    await checkStore(makeMemoryBench, RUNS)
   })
 
   test('agree over LevelDB and files, through refusals and reopenings', async () => {
-    await checkStore(makeLevelBench, 40)
+    await checkStore(makeLevelBench, LEVEL_RUNS)
   })
 })

@@ -140,7 +140,7 @@ describe('the store', () => {
     await rm(join(folder, 'ledger'), { recursive: true })
     await assert.rejects(openStore(folder), hasCode('STATE_DAMAGED'))
     const losses: string[] = []
-    const accepted = await openStore(folder, { onLoss: (what) => losses.push(what) })
+    const accepted = await openStore(folder, { tellLoss: (what) => losses.push(what) })
     assert.match(losses.join(), /has lost its version/)
     await accepted.verify()
     await accepted.close()
@@ -156,7 +156,7 @@ describe('the store', () => {
     await rm(join(ledger, manifest))
     await assert.rejects(openStore(folder), hasCode('STATE_DAMAGED'))
     const losses: string[] = []
-    const accepted = await openStore(folder, { onLoss: (what) => losses.push(what) })
+    const accepted = await openStore(folder, { tellLoss: (what) => losses.push(what) })
     context.after(() => accepted.close())
     assert.match(losses[0] ?? '', /the former files are in .*ledger\.damaged/)
     await accepted.verify()
