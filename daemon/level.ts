@@ -14,6 +14,7 @@ import { Level } from 'level'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { syncFolder } from '../protocol/private-file.ts'
 import { lockFolder } from './folder-lock.ts'
+import { checkFiles, repairFiles } from './level-files.ts'
 
 export type Database = Level<string, Uint8Array>
 
@@ -34,8 +35,8 @@ interface LevelPlan {
   /** A synced write of at least the version. */
   readonly writeFirst: (database: Database) => Promise<void>
   readonly migrations?: readonly Migration[]
-  /** Where the operator accepts a loss: makes a database that cannot be opened one that can. */
-  readonly repair?: ((path: string, cause: HyperError) => Promise<void>) | undefined
+  /** The operator accepts a loss, and is told it; a database that cannot be opened is repaired. */
+  readonly onLoss?: ((what: string) => void) | undefined
 }
 
 interface OpenLevel {
@@ -61,9 +62,11 @@ const isLocked = (error: unknown): boolean =>
 const innermost = (error: unknown): unknown =>
   error instanceof Error && error.cause !== undefined ? innermost(error.cause) : error
 
+/** Throws STATE_IN_USE, STATE_DAMAGED. */
 const openDatabase = async (path: string): Promise<Database> => {
   const database: Database = new Level(path, { keyEncoding: 'utf8', valueEncoding: 'view' })
   try {
+    await checkFiles(path)
     await database.open()
     return database
   } catch (cause) {
@@ -72,6 +75,22 @@ const openDatabase = async (path: string): Promise<Database> => {
     }
     const reason = messageOf(innermost(cause))
     throw new HyperError('STATE_DAMAGED', `${path} cannot be opened: ${reason}`, { cause })
+  }
+}
+
+/** One of the tables, one of the rest. */
+const REPAIRS_MAX = 2
+
+const openRepaired = async (path: string, onLoss: LevelPlan['onLoss']): Promise<Database> => {
+  for (let repairs = 0; ; repairs += 1) {
+    try {
+      return await openDatabase(path)
+    } catch (error) {
+      const isDamage = error instanceof HyperError && error.code === 'STATE_DAMAGED'
+      if (!isDamage || onLoss === undefined || repairs === REPAIRS_MAX) throw error
+      const copy = await repairFiles(path)
+      onLoss(`${error.message}; what could be read was kept, the former files are in ${copy}`)
+    }
   }
 }
 
@@ -100,17 +119,10 @@ export const openLevel = async (plan: LevelPlan): Promise<OpenLevel> => {
   await claimFolder(plan.folder)
   const path = join(plan.folder, plan.name)
   const lock = await lockFolder(plan.folder)
-  const database = await openDatabase(path)
-    .catch(async (error: unknown) => {
-      const isDamage = error instanceof HyperError && error.code === 'STATE_DAMAGED'
-      if (!isDamage || plan.repair === undefined) throw error
-      await plan.repair(path, error)
-      return openDatabase(path)
-    })
-    .catch(async (error: unknown) => {
-      await lock.release()
-      throw error
-    })
+  const database = await openRepaired(path, plan.onLoss).catch(async (error: unknown) => {
+    await lock.release()
+    throw error
+  })
   const close = async (): Promise<void> => {
     await database.close().finally(() => lock.release())
   }
