@@ -12,7 +12,7 @@
  * would delete the tables of which it no longer knows.
  */
 
-import { readFile } from 'node:fs/promises'
+import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { HyperError } from '../protocol/errors.ts'
 import { type ByteReader, createByteReader } from './byte-reader.ts'
@@ -44,28 +44,31 @@ interface Piece {
   readonly bytes: Buffer
 }
 
-function* piecesOf(log: Buffer): Generator<Piece> {
-  for (let block = 0; block < log.byteLength; block += BLOCK_BYTES) {
-    const blockEnd = Math.min(block + BLOCK_BYTES, log.byteLength)
-    for (let at = block; at + HEADER_BYTES <= blockEnd; ) {
-      const [length, kind] = [log.readUInt16LE(at + 4), log.readUInt8(at + KIND_AT)]
+async function* piecesOf(log: FileHandle): AsyncGenerator<Piece> {
+  const { size } = await log.stat()
+  for (let offset = 0; offset < size; offset += BLOCK_BYTES) {
+    const block = Buffer.alloc(Math.min(BLOCK_BYTES, size - offset))
+    await log.read(block, 0, block.byteLength, offset)
+    for (let at = 0; at + HEADER_BYTES <= block.byteLength; ) {
+      const [length, kind] = [block.readUInt16LE(at + 4), block.readUInt8(at + KIND_AT)]
       if (length === 0 && kind === NONE) break
       const end = at + HEADER_BYTES + length
-      if (end > blockEnd) {
-        if (blockEnd < log.byteLength || fitsShorter(log, at)) throw wrong()
-        return
+      if (end > block.byteLength) {
+        const isLast = offset + block.byteLength === size
+        if (isLast && !fitsShorter(block, at)) return
+        throw wrong()
       }
-      const crc = crc32c(log, at + KIND_AT, end)
-      if (maskCrc(crc) !== log.readUInt32LE(at)) throw wrong()
-      yield { kind, bytes: log.subarray(at + HEADER_BYTES, end) }
+      const crc = crc32c(block, at + KIND_AT, end)
+      if (maskCrc(crc) !== block.readUInt32LE(at)) throw wrong()
+      yield { kind, bytes: block.subarray(at + HEADER_BYTES, end) }
       at = end
     }
   }
 }
 
-function* recordsOf(log: Buffer): Generator<Buffer> {
+async function* recordsOf(log: FileHandle): AsyncGenerator<Buffer> {
   let begun: Buffer[] = []
-  for (const { kind, bytes } of piecesOf(log)) {
+  for await (const { kind, bytes } of piecesOf(log)) {
     const isBegin = kind === WHOLE || kind === FIRST
     const isMore = (kind === MIDDLE || kind === LAST) && begun.length > 0
     if (!isBegin && !isMore) throw wrong()
@@ -108,21 +111,15 @@ const CHANGES: Readonly<Record<number, (from: ByteReader, sizes: Map<number, num
 }
 
 /** Undefined where there is no such file. */
-const readIfThere = (path: string): Promise<Buffer | undefined> =>
-  readFile(path).catch((error: unknown) => {
+const ifThere = <T>(reading: Promise<T>): Promise<T | undefined> =>
+  reading.catch((error: unknown) => {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
     throw error
   })
 
-/** Undefined where no database was made yet. Throws STATE_DAMAGED. */
-export const readTableSizes = async (path: string): Promise<TableSizes | undefined> => {
-  const current = await readIfThere(join(path, 'CURRENT'))
-  if (current === undefined) return undefined
-  const [, name] = /^(MANIFEST-\d+)\n$/.exec(current.toString('latin1')) ?? []
-  const manifest = name === undefined ? undefined : await readIfThere(join(path, name))
-  if (manifest === undefined) throw wrong()
+const sizesIn = async (manifest: FileHandle): Promise<TableSizes> => {
   const sizes = new Map<number, number>()
-  for (const record of recordsOf(manifest)) {
+  for await (const record of recordsOf(manifest)) {
     const from = createByteReader(record, wrong)
     while (!from.isAtEnd()) {
       const change = CHANGES[from.varint()]
@@ -131,4 +128,14 @@ export const readTableSizes = async (path: string): Promise<TableSizes | undefin
     }
   }
   return sizes
+}
+
+/** Undefined where no database was made yet. Throws STATE_DAMAGED. */
+export const readTableSizes = async (path: string): Promise<TableSizes | undefined> => {
+  const current = await ifThere(readFile(join(path, 'CURRENT'), 'latin1'))
+  if (current === undefined) return undefined
+  const [, name] = /^(MANIFEST-\d+)\n$/.exec(current) ?? []
+  const manifest = name === undefined ? undefined : await ifThere(open(join(path, name)))
+  if (manifest === undefined) throw wrong()
+  return await sizesIn(manifest).finally(() => manifest.close())
 }

@@ -1,6 +1,7 @@
 /**
- * Opening a daemon's LevelDB: the state folder is made or narrowed to 0700 and locked, the database
- * opened in it, its schema version compared, and its first files made to outlive a power cut.
+ * Opening a daemon's LevelDB: the state folder is made or narrowed to 0700 and locked, the database's
+ * files are proven (level-files.ts), it is opened, its schema version compared, and its first files
+ * made to outlive a power cut.
  *
  * What is not to be opened is refused before anything is written: STATE_IN_USE, STATE_DAMAGED,
  * STATE_TOO_NEW, STATE_TOO_OLD (no migration leads from there). The rows are the caller's own; so is
@@ -64,9 +65,10 @@ const innermost = (error: unknown): unknown =>
 
 /** Throws STATE_IN_USE, STATE_DAMAGED. */
 const openDatabase = async (path: string): Promise<Database> => {
-  const database: Database = new Level(path, { keyEncoding: 'utf8', valueEncoding: 'view' })
   try {
     await checkFiles(path)
+    // Only now: a database opens itself soon after it was made.
+    const database: Database = new Level(path, { keyEncoding: 'utf8', valueEncoding: 'view' })
     await database.open()
     return database
   } catch (cause) {

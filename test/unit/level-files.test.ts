@@ -133,6 +133,32 @@ describe('the files of a database', () => {
     assert.equal((await rowsOf(path)).size, ROWS + 1)
   })
 
+  test('are read to the end of a list of many blocks, whose records lie across them', async (context) => {
+    const path = join(await makeFolder(context), 'database')
+    const longKey = (n: number): string => `${n}`.repeat(10_000)
+    await withDatabase(path, async (database) => {
+      for (let n = 1; n < 8; n += 1) {
+        await database.put(longKey(n), 'row')
+        await compact(database)
+      }
+    })
+    const [list = ''] = await namesIn(path, /^MANIFEST/)
+    const bytes = await readFile(join(path, list))
+    assert.ok(bytes.byteLength > 3 * 32 * 1024)
+    assert.equal(await damageOf(path), '')
+    for (let at = 5; at < bytes.byteLength; at += 9973) {
+      await writeFile(join(path, list), flip(bytes, at))
+      assert.match(await damageOf(path), /the list of its tables is damaged/, `at ${at}`)
+    }
+    await writeFile(join(path, list), bytes)
+    for (const name of await namesIn(path, TABLES)) {
+      const table = await readFile(join(path, name))
+      await writeFile(join(path, name), flip(table, 10))
+      assert.match(await damageOf(path), new RegExp(`${name}: damaged`))
+      await writeFile(join(path, name), table)
+    }
+  })
+
   test('are damaged where a table is missing or cut short, or CURRENT is gone but its tables are not', async (context) => {
     const path = await makeDatabase(context)
     const [name = ''] = await namesIn(path, TABLES)
