@@ -32,10 +32,13 @@ const withDatabase = async (path: string, act: Act): Promise<void> => {
   await act(database).finally(() => database.close())
 }
 
-const compact: Act = async (database) => {
-  assert.ok('compactRange' in database && typeof database.compactRange === 'function')
-  await database.compactRange('', '~')
-}
+const compactFrom =
+  (from: string, to: string): Act =>
+  async (database) => {
+    assert.ok('compactRange' in database && typeof database.compactRange === 'function')
+    await database.compactRange(from, to)
+  }
+const compact = compactFrom('', '~')
 
 /** Two tables of rows on two levels, the later of which has some of them once more; a log. */
 const makeDatabase = async (context: TestContext): Promise<string> => {
@@ -192,6 +195,21 @@ describe('the files of a database', () => {
         assert.deepEqual(await rowsOf(copy), left, `${name} at ${at}, compacted`)
       }
     }
+  })
+
+  test('give the newest row after a repair, though a former one is in a later table', async (context) => {
+    const path = join(await makeFolder(context), 'database')
+    await withDatabase(path, async (database) => {
+      for (const key of ['a', 'c']) await database.put(key, 'former')
+      await compact(database)
+    })
+    await withDatabase(path, (database) => database.put('a', 'newest'))
+    await withDatabase(path, (database) => database.put('b', 'newest'))
+    // Merges the tables of `b` and of the former rows.
+    await withDatabase(path, compactFrom('b', 'b'))
+    await writeFile(join(path, 'CURRENT'), 'rotten')
+    const left = await repair(path)
+    assert.deepEqual([...left.values()], ['newest', 'newest', 'former'])
   })
 
   test('lose a block of their rows and no other by a repair', async (context) => {
