@@ -16,14 +16,22 @@ export const enterRow = (index: RowIndex, table: SummedTable, [key, sealed]: Raw
   if (isSummed(table, key)) index.put(key, checksumOf(sealed))
 }
 
-/** All rows of a table; `onRow` sees them as they pass. */
+interface Reading {
+  /** How many rows there should be. */
+  readonly expected?: number
+  /** Sees them as they pass. */
+  readonly onRow?: (row: RawRow) => void
+}
+
+/** All rows of a table. */
 export const indexTable = async (
   readPage: ReadPage,
   table: SummedTable,
-  onRow: (row: RawRow) => void = () => undefined,
+  { expected = 0, onRow = () => undefined }: Reading = {},
 ): Promise<RowIndex> => {
-  const index = createRowIndex(isByValue(table))
-  for await (const rows of readPages(readPage, table, { keysOnly: !isByValue(table) })) {
+  const index = createRowIndex(isByValue(table), expected)
+  const range = { keysOnly: !isByValue(table) }
+  for await (const rows of readPages(readPage, table, range, { isAhead: true })) {
     for (const row of rows) {
       enterRow(index, table, row)
       onRow(row)
@@ -48,11 +56,12 @@ export const indexBlobs = async (
 ): Promise<Blobs> => {
   const names = createRowIndex(false)
   let highestCommit = 0
-  const index = await indexTable(drive.page, 'blob', ([key, sealed]) => {
+  const onRow = ([key, sealed]: RawRow): void => {
     const { name, commit } = blobFile(key, sealed)
     names.put(name, 0)
     highestCommit = Math.max(highestCommit, commit)
-  })
+  }
+  const index = await indexTable(drive.page, 'blob', { onRow })
   let found = 0
   for await (const listed of drive.listFiles()) {
     const known = listed.filter((name) => names.has(name))

@@ -120,7 +120,9 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   }
 
   const proveOnce = async (table: SummedTable): Promise<void> => {
-    if (!indexes.has(table)) await prove(table, await indexTable(readPage, table))
+    if (indexes.has(table)) return
+    const expected = sums.tables[table].count
+    await prove(table, await indexTable(readPage, table, { expected }))
   }
 
   /** Files of bodies that these rows replace or delete. */
@@ -198,8 +200,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       }
     },
     async scan(sublevel, onRow) {
-      const index = createRowIndex(isByValue(sublevel))
-      for await (const rows of readPages(readPage, sublevel)) {
+      const index = createRowIndex(isByValue(sublevel), sums.tables[sublevel].count)
+      for await (const rows of readPages(readPage, sublevel, {}, { isAhead: true })) {
         for (const row of rows) {
           const [key, sealed] = row
           enterRow(index, sublevel, row)

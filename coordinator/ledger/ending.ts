@@ -106,7 +106,7 @@ export const endCall = (
   }
   unhearAll(ledger, call)
   leaveQueue(ledger, call)
-  ledger.calls.delete(call.id)
+  ledger.calls.delete(call)
   if (isOwed) {
     ledger.owed.set(call.id, { key, agentId, row, isInherited: false, untilMs: Infinity })
     effects.push({ type: 'write', operation: put('owed', call.id, { funcId, seq, key, agentId }) })

@@ -83,8 +83,8 @@ const RESTORED =
  * call that lives in the backup may have run to its end since, whether it had an attempt then or not.
  */
 export const endAtMostOnce = (ledger: Ledger, now: Now, effects: Effect[]): void => {
-  for (const call of ledger.calls.values()) {
-    if (!call.terms.atMostOnce) continue
+  const calls = [...ledger.calls.values()].filter(({ terms }) => terms.atMostOnce)
+  for (const call of calls.sort((left, right) => left.seq - right.seq)) {
     endCall(ledger, call, endingWithout(call, 'AGENT_LOST', RESTORED), now, effects)
   }
 }

@@ -14,6 +14,7 @@ import type { CallEnd, LogEntry } from '../log-cache.ts'
 import type { HistoryRow } from '../rows.ts'
 import type { Operation } from '../store.ts'
 import type { Aside } from './aside.ts'
+import type { CallIndex } from './call-index.ts'
 import type { CallList } from './call-list.ts'
 import type { Delay } from './delay.ts'
 import type { Heap } from './heap.ts'
@@ -167,7 +168,7 @@ export interface Ledger {
   nextSeq: number
   lastTickMs: number
   readonly accounts: Map<string, Account>
-  readonly calls: Map<string, Call>
+  readonly calls: CallIndex<Call>
   readonly leases: Map<string, Lease>
   /** The leases of each agent that has any, also of one that is not known yet. */
   readonly agentLeases: Map<string, Set<Lease>>

@@ -11,6 +11,7 @@ import { assert, assertNever } from '../../protocol/assert.ts'
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
 import { accountOf } from './books.ts'
+import { createCallIndex } from './call-index.ts'
 import { acceptCall, logLine, startCall } from './calls.ts'
 import { dispatch } from './dispatch.ts'
 import { endCall, endingWithout } from './ending.ts'
@@ -32,7 +33,7 @@ export const createLedger = (epoch: number, nowMs: number): Ledger => ({
   nextSeq: 1,
   lastTickMs: nowMs,
   accounts: new Map(),
-  calls: new Map(),
+  calls: createCallIndex(),
   leases: new Map(),
   agentLeases: new Map(),
   agents: new Map(),

@@ -57,7 +57,7 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
     'a call that has ended can end again',
     'crash',
     ['invariant 1', 'assertion'],
-    edit('coordinator/ledger/ending.ts', '  ledger.calls.delete(call.id)\n', ''),
+    edit('coordinator/ledger/ending.ts', '  ledger.calls.delete(call)\n', ''),
   ),
   bug(
     'a lease is lost without its margin',

@@ -98,7 +98,7 @@ const checkLine = (ledger: Ledger): void => {
 }
 
 export const checkBooks = (ledger: Ledger): void => {
-  const calls = [...ledger.calls.values()]
+  const calls = [...ledger.calls.values()].sort((a, b) => a.seq - b.seq)
   checkAccounts(ledger, calls)
   checkAgents(ledger)
   checkCalls(ledger, calls)
