@@ -9,11 +9,11 @@
  * database has been lost, which LevelDB would not say.
  */
 
-import { cp, mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises'
-import { basename, join } from 'node:path'
-import { Level } from 'level'
+import { mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises'
+import { join } from 'node:path'
 import Type from 'typebox'
 import { type Database, openLevel } from '../daemon/level.ts'
+import { repairFiles } from '../daemon/level-files.ts'
 import { unsealRow } from '../daemon/sealed-row.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
@@ -216,14 +216,6 @@ const driveOn = (database: Database, { folder, ledger, blobs }: Paths): Omit<Dri
 const writeVersion = (database: Database): Promise<void> =>
   database.put(SCHEMA_KEY, encodeRow(SCHEMA_VERSION), { sync: true })
 
-/** LevelDB's own repair, which throws away what it cannot read. The copy has the former files. */
-const repairFiles = async (path: string): Promise<string> => {
-  const copy = `${path}.damaged-${Date.now()}`
-  await cp(path, copy, { recursive: true, filter: (source) => basename(source) !== 'LOCK' })
-  if ('repair' in Level && typeof Level.repair === 'function') await Level.repair(path)
-  return copy
-}
-
 /**
  * Opens, or makes, the drive in `folder`. Throws as `openLevel` does; with `tellLoss`, the operator
  * accepts that rows are lost, and what is left is opened.
@@ -234,7 +226,7 @@ export const openLevelDrive = async (folder: string, tellLoss?: TellLoss): Promi
   const { database, close } = await openLevel({
     ...{ folder, name: 'ledger', schemaVersion: SCHEMA_VERSION, writeFirst: writeVersion },
     async readVersion(opened) {
-      const sealed = await opened.get(SCHEMA_KEY)
+      const sealed = await opened.get(SCHEMA_KEY).catch(nameDamage)
       if (sealed !== undefined) return parseSchemaVersion(versionIn(sealed))
       if (!wasWritten) return undefined
       const what = `${paths.ledger} has lost its version, and what else nobody knows`
@@ -242,12 +234,7 @@ export const openLevelDrive = async (folder: string, tellLoss?: TellLoss): Promi
       tellLoss(what)
       return undefined
     },
-    repair:
-      tellLoss &&
-      (async (path, cause) => {
-        const copy = await repairFiles(path)
-        tellLoss(`${cause.message}; what could be read was kept, the former files are in ${copy}`)
-      }),
+    tellLoss,
     migrations: MIGRATIONS.map(({ from, to, migrate }) => ({
       ...{ from, to },
       async migrate(opened) {

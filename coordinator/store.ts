@@ -13,6 +13,7 @@
 
 import { setTimeout } from 'node:timers/promises'
 import { assert } from '../protocol/assert.ts'
+import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
 import { planCommit } from './commit-plan.ts'
@@ -83,6 +84,8 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   /** Of the tables that were proven. */
   const indexes = new Map<Table, RowIndex>()
   let isCommitting = false
+  /** Rows that the indexes know and the disk may not. */
+  let underWay: readonly RawOperation[] = []
   /** What is on the disk for sure; ahead of it is only a commit that is under way, or was given up. */
   let durable = sums
   const steady = createSteadyDrive({
@@ -96,11 +99,21 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
   const readPage: ReadPage<TextRow> = (table, range) =>
     steady.read((open) => open.textPage(table, range))
 
+  const isDue = ({ table, key }: RowName): boolean =>
+    indexes.get(table)?.has(key) === true &&
+    !underWay.some((row) => row.table === table && row.key === key)
+
+  /** Throws STATE_DAMAGED for a row that must be there: the disk lost it after the start. */
   const getMany = async (rows: readonly RowName[]) => {
     const asked = rows.filter(({ table, key }) => indexes.get(table)?.has(key) !== false)
     if (asked.length === 0) return rows.map(() => undefined)
-    const found = await steady.read((open) => open.getMany(asked))
-    return rows.map((row) => found[asked.indexOf(row)])
+    // Read again, because it may have been on its way to the disk.
+    for (let reads = 0; ; reads += 1) {
+      const found = await steady.read((open) => open.getMany(asked))
+      const lost = asked.find((row, at) => found[at] === undefined && isDue(row))
+      if (lost === undefined) return rows.map((row) => found[asked.indexOf(row)])
+      if (reads === 1) throw new HyperError('STATE_DAMAGED', `${lost.table}/${lost.key} is lost`)
+    }
   }
 
   const prove = async (table: SummedTable, index: RowIndex): Promise<void> => {
@@ -148,8 +161,10 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
       for (const table of touched) await proveOnce(table)
     }
     const gone = await filesBehind(rows)
+    underWay = rows
     const batch = apply(rows)
     await steady.write({ commit: sums.commit, files, operations: batch })
+    underWay = []
     durable = sums
     removals.remove(gone)
     tombstones.note(batch)

@@ -1,6 +1,7 @@
 /**
- * Opening a daemon's LevelDB: the state folder is made or narrowed to 0700 and locked, the database
- * opened in it, its schema version compared, and its first files made to outlive a power cut.
+ * Opening a daemon's LevelDB: the state folder is made or narrowed to 0700 and locked, the database's
+ * files are proven (level-files.ts), it is opened, its schema version compared, and its first files
+ * made to outlive a power cut.
  *
  * What is not to be opened is refused before anything is written: STATE_IN_USE, STATE_DAMAGED,
  * STATE_TOO_NEW, STATE_TOO_OLD (no migration leads from there). The rows are the caller's own; so is
@@ -14,6 +15,7 @@ import { Level } from 'level'
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { syncFolder } from '../protocol/private-file.ts'
 import { lockFolder } from './folder-lock.ts'
+import { checkFiles, repairFiles } from './level-files.ts'
 
 export type Database = Level<string, Uint8Array>
 
@@ -35,8 +37,8 @@ interface LevelPlan {
   /** A synced write of at least the version. */
   readonly writeFirst: (database: Database) => Promise<void>
   readonly migrations?: readonly Migration[]
-  /** Where the operator accepts a loss: makes a database that cannot be opened one that can. */
-  readonly repair?: ((path: string, cause: HyperError) => Promise<void>) | undefined
+  /** The operator accepts a loss, and is told it; a database that cannot be opened is repaired. */
+  readonly tellLoss?: ((what: string) => void) | undefined
 }
 
 interface OpenLevel {
@@ -62,9 +64,12 @@ const isLocked = (error: unknown): boolean =>
 const innermost = (error: unknown): unknown =>
   error instanceof Error && error.cause !== undefined ? innermost(error.cause) : error
 
+/** Throws STATE_IN_USE, STATE_DAMAGED. */
 const openDatabase = async (path: string): Promise<Database> => {
-  const database: Database = new Level(path, { keyEncoding: 'utf8', valueEncoding: 'view' })
   try {
+    await checkFiles(path)
+    // Only now: a database opens itself soon after it was made.
+    const database: Database = new Level(path, { keyEncoding: 'utf8', valueEncoding: 'view' })
     await database.open()
     return database
   } catch (cause) {
@@ -73,6 +78,22 @@ const openDatabase = async (path: string): Promise<Database> => {
     }
     const reason = messageOf(innermost(cause))
     throw new HyperError('STATE_DAMAGED', `${path} cannot be opened: ${reason}`, { cause })
+  }
+}
+
+/** One of the tables, one of the rest. */
+const REPAIRS_MAX = 2
+
+const openRepaired = async (path: string, tellLoss: LevelPlan['tellLoss']): Promise<Database> => {
+  for (let repairs = 0; ; repairs += 1) {
+    try {
+      return await openDatabase(path)
+    } catch (error) {
+      const isDamage = error instanceof HyperError && error.code === 'STATE_DAMAGED'
+      if (!isDamage || tellLoss === undefined || repairs === REPAIRS_MAX) throw error
+      const copy = await repairFiles(path)
+      tellLoss(`${error.message}; what could be read was kept, the former files are in ${copy}`)
+    }
   }
 }
 
@@ -102,17 +123,10 @@ export const openLevel = async (plan: LevelPlan): Promise<OpenLevel> => {
   await claimFolder(plan.folder)
   const path = join(plan.folder, plan.name)
   const lock = await lockFolder(plan.folder)
-  const database = await openDatabase(path)
-    .catch(async (error: unknown) => {
-      const isDamage = error instanceof HyperError && error.code === 'STATE_DAMAGED'
-      if (!isDamage || plan.repair === undefined) throw error
-      await plan.repair(path, error)
-      return openDatabase(path)
-    })
-    .catch(async (error: unknown) => {
-      await lock.release()
-      throw error
-    })
+  const database = await openRepaired(path, plan.tellLoss).catch(async (error: unknown) => {
+    await lock.release()
+    throw error
+  })
   const close = async (): Promise<void> => {
     await database.close().finally(() => lock.release())
   }

@@ -103,7 +103,7 @@ export const ERRORS = {
   // Daemons
   ENGINE_UNSUITABLE: row(503, EXIT.failed, 'platform', false, ''),
   STATE_IN_USE: row(500, EXIT.failed, 'caller', false, 'Stop the other process, or set another HYPER_HOME.'),
-  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Restore a coordinator’s with `hyper restore FILE`; --accept-data-loss starts it without what is damaged.'),
+  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Restore a coordinator’s with `hyper restore FILE`; --accept-data-loss starts it without what is damaged. Move an agent’s `outbox` folder away: what it ran counts as lost.'),
   STATE_TOO_NEW: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it.'),
   STATE_TOO_OLD: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it, or move the folder away.'),
   STATE_EXISTS: row(409, EXIT.failed, 'caller', false, 'Set another HYPER_HOME, or move the folder away.'),

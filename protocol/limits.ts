@@ -244,6 +244,10 @@ export const limits = {
   /** Rows of one read, and about their bytes: memory of a scan, and the time one read may take. */
   pageRowsMax: 1000,
   pageBytesMax: MiB,
+  /** Blocks of LevelDB's tables that a start reads together: few reads, and little memory. */
+  tablePartBytes: 256 * KiB,
+  /** Index of one table of LevelDB: a hundredth of it, and a table is as large as its largest batch. */
+  tableIndexBytesMax: 64 * MiB,
   /** What is wrong with a damaged disk, named in one line of a log. */
   lossesNamedMax: 20,
   /** Deleted rows that a reader steps over at the most: about 10 ms. */

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import { encodeCallRow } from '../../coordinator/call-row.ts'
 import { encodeRow } from '../../coordinator/row-form.ts'
 import { rowKey } from '../../coordinator/rows.ts'
-import { numberKey, put, putBody, type Store, SUBLEVELS } from '../../coordinator/store.ts'
+import { del, numberKey, put, putBody, type Store, SUBLEVELS } from '../../coordinator/store.ts'
 import type { Table } from '../../coordinator/tables.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { lineOf, rowOf, wall } from '../support/cache-rows.ts'
@@ -254,6 +254,19 @@ describe('a disk that lost', () => {
     await readAll(store)
     await assert.rejects(store.body('input', numberKey(1)), /input\/0*1/)
     await assert.rejects(store.body('stdout', four), /the file of stdout\/f1\/0*4 does not match/)
+  })
+
+  test('a row that is lost after the start is named when it is read, and is not taken for none', async () => {
+    const bench = await damageable()
+    const store = await bench.open()
+    await readAll(store)
+    rowsOf(bench.disk, 'history').delete(three)
+    await assert.rejects(store.get('history', three), /history\/f1\/0*3 is lost/)
+    rowsOf(bench.disk, 'stdout').delete(three)
+    await assert.rejects(store.body('stdout', three), /stdout\/f1\/0*3 is lost/)
+    assert.equal(await store.get('history', 'f1/none'), undefined)
+    await store.commit([del('history', three)])
+    assert.equal(await store.get('history', three), undefined)
   })
 
   test('files that nothing points to are swept, whatever their names', async () => {
