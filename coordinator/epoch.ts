@@ -8,6 +8,9 @@
  * that took over. Only the operator raises it above (`--raise-epoch`). A member's word never raises
  * it, and never stops it: it goes on for the other agents, and each start still has a new number.
  * What nobody's epoch can be is not remembered, so that no member can use the numbers up.
+ *
+ * A raised epoch, as that of a restored coordinator, is far above all others: the coordinator that it
+ * replaces reaches it neither by its restarts nor, where nobody told it, by its clock.
  */
 
 import Type from 'typebox'
@@ -27,12 +30,12 @@ interface Past {
 }
 
 /**
- * Above the last one, and at least the wall clock's seconds, so that a coordinator restored from an
- * old backup is ahead of the one it replaces; but not past one it was told of, unless it is raised.
+ * Above the last one, and at least the wall clock's seconds, so that one whose state was set back by
+ * hand is ahead all the same; but not past one it was told of, unless it is raised.
  */
 export const nextEpoch = ({ last, told }: Past, wallSeconds: number, isRaised: boolean): number => {
   const next = last + 1
-  if (isRaised) return Math.max(next, wallSeconds, told + 1)
+  if (isRaised) return Math.max(last, wallSeconds, told) + limits.raisedEpochGap
   const highest = told > last ? told - 1 : Number.POSITIVE_INFINITY
   return Math.max(next, Math.min(wallSeconds, highest))
 }

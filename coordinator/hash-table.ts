@@ -28,12 +28,16 @@ export interface HashTable {
   delete(hash: Hash): void
 }
 
-/** The bits of a text, mixed. The same object each time, filled anew: there is one for each caller. */
-export const createHasher = (): ((text: string) => Hash) => {
+/**
+ * The bits of a text, mixed. The same object each time, filled anew: there is one for each caller.
+ * Texts that others choose need a `seed` that they do not know (two words), or they could make two
+ * of one hash.
+ */
+export const createHasher = ([seedA = 0, seedB = 0]: Iterable<number> = []) => {
   const hash = { low: 0, high: 0, stem: 0 }
-  return (text) => {
-    let a = 0x9e3779b9
-    let b = 0x5bd1e995
+  return (text: string): Hash => {
+    let a = 0x9e3779b9 ^ seedA
+    let b = 0x5bd1e995 ^ seedB
     const stemLength = text.length - ENDING
     hash.stem = 0
     for (let at = 0; at < text.length; at += 1) {

@@ -5,7 +5,8 @@
  * not there counts against one of its files, and a few hundred of them have that file written anew.
  */
 
-import { createHasher, createHashTable } from './hash-table.ts'
+import { getRandomValues } from 'node:crypto'
+import { createHasher, createHashTable, type Hash } from './hash-table.ts'
 import type { Sum } from './sums.ts'
 
 export interface RowIndex {
@@ -19,11 +20,14 @@ export interface RowIndex {
 /** `expected`: how many rows are about to come. */
 export const createRowIndex = (isByValue: boolean, expected = 0): RowIndex => {
   const rows = createHashTable({ hasNumbers: isByValue, expected })
-  const hash = createHasher()
+  // Keys hold names that users choose: where a row stands is for nobody to guess. Its share of the
+  // sum is stored, and the same in every process; of two rows with one share both still count.
+  const placeOf = createHasher(getRandomValues(new Uint32Array(2)))
+  const shareOf = createHasher()
   let [count, sumLow, sumHigh] = [0, 0, 0]
 
   /** Adds or takes away the share of a row. */
-  const change = (sign: 1 | -1, { low, high }: ReturnType<typeof hash>, checksum: number): void => {
+  const change = (sign: 1 | -1, { low, high }: Hash, checksum: number): void => {
     const mixed = Math.imul(checksum ^ (checksum >>> 16), 0x45d9f3b)
     count += sign
     sumLow = (sumLow + sign * ((low ^ mixed) >>> 0)) >>> 0
@@ -32,21 +36,22 @@ export const createRowIndex = (isByValue: boolean, expected = 0): RowIndex => {
 
   return {
     put(key, checksum) {
-      const row = hash(key)
-      const former = rows.get(row)
-      if (former !== undefined) change(-1, row, former)
+      const place = placeOf(key)
+      const share = shareOf(key)
+      const former = rows.get(place)
+      if (former !== undefined) change(-1, share, former)
       const counted = isByValue ? checksum : 0
-      rows.set(row, counted)
-      change(1, row, counted)
+      rows.set(place, counted)
+      change(1, share, counted)
     },
     delete(key) {
-      const row = hash(key)
-      const former = rows.get(row)
+      const place = placeOf(key)
+      const former = rows.get(place)
       if (former === undefined) return
-      change(-1, row, former)
-      rows.delete(row)
+      change(-1, shareOf(key), former)
+      rows.delete(place)
     },
-    has: (key) => rows.get(hash(key)) !== undefined,
+    has: (key) => rows.get(placeOf(key)) !== undefined,
     sum: () => ({ count, low: sumLow, high: sumHigh }),
   }
 }

@@ -98,6 +98,8 @@ export const limits = {
    * clocks that were wrong. Small enough that no member can use up the numbers.
    */
   epochAheadMax: 100 * 365 * 86_400,
+  /** So far above all others is a raised epoch: ten years of a clock’s seconds, or of restarts. */
+  raisedEpochGap: 10 * 365 * 86_400,
   /** How long an at-most-once call waits for its agent after its lease was lost. */
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,

@@ -22,8 +22,18 @@ describe('the epoch of a start', () => {
     const first = await raiseEpoch(disk, 1_000_000, false)
     watchEpochs(first, disk.commitNow).told(5_000)
     assert.deepEqual(await raiseEpoch(disk, 9_000_000, false), { epoch: 4_999, told: 5_000 })
-    assert.equal((await raiseEpoch(disk, 1_000, true)).epoch, 5_001)
-    assert.equal((await raiseEpoch(disk, 9_000_000, false)).epoch, 9_000)
+    assert.equal((await raiseEpoch(disk, 1_000, true)).epoch, 5_000 + limits.raisedEpochGap)
+    assert.equal((await raiseEpoch(disk, 9_000_000, false)).epoch, 5_001 + limits.raisedEpochGap)
+  })
+
+  test('that was raised is not reached by the starts of a coordinator that knows nothing of it', () => {
+    const wall = 1_000_000
+    const raised = nextEpoch({ last: wall, told: 0 }, wall, true)
+    let last = wall
+    for (let day = 1; day <= 3_000; day += 1) {
+      last = nextEpoch({ last, told: 0 }, wall + day * 86_400, false)
+      assert.ok(last < raised)
+    }
   })
 
   test('always grows, whatever was told', () => {
@@ -64,6 +74,6 @@ describe('what is told of a later epoch', () => {
   })
 
   test('can be raised above for longer than anybody tries', () => {
-    assert.ok(Number.MAX_SAFE_INTEGER / limits.epochAheadMax > 1_000_000)
+    assert.ok(Number.MAX_SAFE_INTEGER / (limits.epochAheadMax + limits.raisedEpochGap) > 1_000_000)
   })
 })
