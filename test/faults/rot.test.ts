@@ -14,7 +14,7 @@ import { makeRotStore } from '../support/rot-store.ts'
 import { chooseSeed } from '../support/seed.ts'
 
 /** Of each kind of file. */
-const SAMPLE = 20
+const SAMPLE = 12
 /** Of what is not sound. */
 const SHOWN = 5
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Call } from '../../coordinator/ledger/state.ts'
 import { addAccount } from '../../coordinator/ledger/step.ts'
+import { limits } from '../../protocol/limits.ts'
 import { createBench } from '../support/ledger-bench.ts'
 import { MiB } from '../support/ledger-words.ts'
 
@@ -94,6 +95,25 @@ describe('a head that finds no room', () => {
     const held = [...bench.ledger.reservations.values()].map(({ agent }) => agent.id)
     assert.equal(held.length, 2)
     assert.equal(new Set(held).size, 2)
+  })
+
+  test('waits its turn where many do: so many get room in a tick, the oldest first', () => {
+    const bench = createBench(100)
+    const most = limits.reservationsPerTickMax
+    const accountIds = Array.from({ length: most + 2 }, (_, n) => `b${n}`)
+    for (let n = 0; n < 2 * accountIds.length; n += 1) {
+      bench.connect(`agent-${n}`, { memoryBytes: 1000 * MiB })
+      bench.accept({ memoryBytes: 500 * MiB, timeoutMs: 0 })
+    }
+    for (const accountId of accountIds) {
+      addAccount(bench.ledger, accountId, 10)
+      bench.accept({ ...large, accountId, funcId: accountId })
+    }
+    const { reservations } = bench.ledger
+    for (let passed = 0; passed < 60 && reservations.size === 0; passed += 1) pass(bench, 1)
+    assert.deepEqual([...reservations.keys()], accountIds.slice(0, most))
+    pass(bench, 1)
+    assert.deepEqual([...reservations.keys()], accountIds)
   })
 
   test('chooses the agent whose calls must end soonest', () => {
