@@ -1,8 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { acceptedOf } from '../../coordinator/ledger/calls.ts'
 import type { Effect } from '../../coordinator/ledger/state.ts'
-import { put } from '../../coordinator/store.ts'
 import { limits } from '../../protocol/limits.ts'
 import { CALL, createRestartable } from '../support/ledger-restartable.ts'
 import { makeResult } from '../support/ledger-words.ts'
@@ -169,24 +167,6 @@ describe('what a restart still knows of a call that waits', () => {
       bench.pass(1_000)
     }
     assert.equal(bench.call()?.state, 'leased')
-  })
-
-  test('of a row of schema 1, all that it tells', async () => {
-    const bench = createRestartable()
-    bench.accept()
-    const granted = [{ attempt: 1, epoch: 1, agentId: 'one', isLost: true }]
-    const row = {
-      ...{ id: CALL, seq: 1, accountId: 'a1', funcId: 'f1', revision: 1, payloadBytes: 5 },
-      ...{ accepted: '2017-03-16T07:05:24.473Z', granted, lastAttempt: 1, attemptsLost: 1 },
-      exitRetries: 0,
-    }
-    const [name = ''] = bench.disk.keys('call')
-    bench.disk.commitNow([put('call', name, row)])
-    await bench.restart()
-    const call = bench.call()
-    assert.deepEqual([call?.granted, call?.attemptsLost], [granted, 1])
-    assert.equal(call === undefined ? '' : acceptedOf(call), '2017-03-16T07:05:24.473Z')
-    assert.equal(call?.payloadBytes, 5)
   })
 })
 

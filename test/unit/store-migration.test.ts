@@ -13,6 +13,7 @@ import { openRooms } from '../../coordinator/rooms.ts'
 import { decodeInput, parseHistoryRow, parseOutputRow } from '../../coordinator/rows.ts'
 import { openStore, type Store, SUBLEVELS, type Sublevel } from '../../coordinator/store.ts'
 import type { Table } from '../../coordinator/tables.ts'
+import { sealRow } from '../../daemon/sealed-row.ts'
 import { configFor } from '../support/coordinator.ts'
 import type { MemoryDisk } from '../support/memory-drive.ts'
 import { quiet } from '../support/mesh.ts'
@@ -161,4 +162,20 @@ test('folders of both versions come to the same', async (context) => {
     await store.close()
   }
   assert.equal(found[0], found[1])
+})
+
+test('a call of version 1 keeps all that it tells of its attempts and its acceptance', async () => {
+  const { disk, open } = createStoreBench()
+  const granted = [{ attempt: 2, epoch: 1, agentId: 'one', isLost: true }]
+  const counts = { lastAttempt: 2, attemptsLost: 1, exitRetries: 3 }
+  const head = { id: 'c1', funcId: 'f1', revision: 4, payloadBytes: 5 }
+  const row = { ...head, seq: 1, accountId: 'a1', accepted: '2017-03-16T07:05:24.473Z' }
+  disk.tables.get('call')?.set('1', sealRow({ ...row, granted, ...counts }))
+  const migration = MIGRATIONS.find(({ from }) => from === 1)
+  await migration?.migrate(disk.openDrive())
+  const found = parseCallRow(await (await open()).get('call', '1'))
+  assert.deepEqual(found, {
+    ...{ ...head, acceptedMs: Date.parse('2017-03-16T07:05:24.473Z') },
+    trials: { ...{ granted, ...counts }, ...{ failedForMs: 0, pauseMs: 0, waitedMs: 0 } },
+  })
 })
