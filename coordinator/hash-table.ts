@@ -9,35 +9,49 @@
  * chance in 400,000.
  */
 
+import { getRandomValues } from 'node:crypto'
+
 const SHARDS = 256
 const SLOTS_MIN = 8
 const FULL = 3 / 4
 /** So many last characters do not choose the shard: a thousand numbers lie together. */
 const ENDING = 3
 
-/** 64 bits as two unsigned words, never both 0; and 32 of the text without its ending. */
-export interface Hash {
+/** Two unsigned words, never both 0. */
+export interface Bits {
   readonly low: number
   readonly high: number
+}
+
+/** Of a text; `stem`, one word, of the text without its ending. */
+interface Hash extends Bits {
   readonly stem: number
+}
+
+interface Fingerprint extends Hash {
+  readonly print: Bits
 }
 
 export interface HashTable {
   get(hash: Hash): number | undefined
-  set(hash: Hash, value: number): void
+  /** Gives the number that stood there. */
+  set(hash: Hash, value: number): number | undefined
   delete(hash: Hash): void
 }
 
 /**
- * The bits of a text, mixed. The same object each time, filled anew: there is one for each caller.
- * Texts that others choose need a `seed` that they do not know (two words), or they could make two
- * of one hash.
+ * The bits of a text, mixed twice in one pass: `low`, `high` and `stem` with a key that only this
+ * process knows, so that nobody who chooses texts can make two of one hash; and `print`, 64 bits that
+ * are the same in every process. The same object each time, filled anew: one for each caller.
  */
-export const createHasher = ([seedA = 0, seedB = 0]: Iterable<number> = []) => {
-  const hash = { low: 0, high: 0, stem: 0 }
-  return (text: string): Hash => {
-    let a = 0x9e3779b9 ^ seedA
-    let b = 0x5bd1e995 ^ seedB
+export const createHasher = (): ((text: string) => Fingerprint) => {
+  const [keyA = 0, keyB = 0] = getRandomValues(new Uint32Array(2))
+  const hash = { low: 0, high: 0, stem: 0, print: { low: 0, high: 0 } }
+  return (text) => {
+    let a = keyA
+    let b = keyB
+    let c = 0x9e3779b9
+    let d = 0x5bd1e995
     const stemLength = text.length - ENDING
     hash.stem = 0
     for (let at = 0; at < text.length; at += 1) {
@@ -45,12 +59,19 @@ export const createHasher = ([seedA = 0, seedB = 0]: Iterable<number> = []) => {
       const code = text.charCodeAt(at)
       a = Math.imul(a ^ code, 0x01000193)
       b = Math.imul((b << 13) | (b >>> 19), 0x2545f491) ^ code
+      c = Math.imul(c ^ code, 0x01000193)
+      d = Math.imul((d << 13) | (d >>> 19), 0x2545f491) ^ code
     }
     a = Math.imul(a ^ (a >>> 15), 0x7feb352d)
     b = Math.imul(b ^ (b >>> 16), 0x846ca68b)
     hash.low = (a ^ (b >>> 13)) >>> 0
     hash.high = (b ^ (a >>> 17)) >>> 0
     if (hash.low === 0 && hash.high === 0) hash.low = 1
+    c = Math.imul(c ^ (c >>> 15), 0x7feb352d)
+    d = Math.imul(d ^ (d >>> 16), 0x846ca68b)
+    hash.print.low = (c ^ (d >>> 13)) >>> 0
+    hash.print.high = (d ^ (c >>> 17)) >>> 0
+    if (hash.print.low === 0 && hash.print.high === 0) hash.print.low = 1
     return hash
   }
 }
@@ -74,6 +95,11 @@ const createShard = (width: 2 | 3, expected: number): HashTable => {
     }
   }
 
+  const numberAt = (slot: number): number | undefined => {
+    if (isEmpty(slot)) return undefined
+    return width === 3 ? words[slot * width + 2] : 0
+  }
+
   const copy = (from: Uint32Array, slot: number, to: number): void => {
     for (let word = 0; word < width; word += 1) {
       words[to * width + word] = from[slot * width + word] ?? 0
@@ -93,23 +119,21 @@ const createShard = (width: 2 | 3, expected: number): HashTable => {
   }
 
   return {
-    get({ low, high }) {
-      const slot = find(low, high)
-      if (isEmpty(slot)) return undefined
-      return width === 3 ? words[slot * width + 2] : 0
-    },
+    get: ({ low, high }) => numberAt(find(low, high)),
     set({ low, high }, value) {
       let slot = find(low, high)
-      if (isEmpty(slot)) {
+      const former = numberAt(slot)
+      if (former === undefined) {
         used += 1
         if (used > slots * FULL) {
           grow()
           slot = find(low, high)
         }
+        words[slot * width] = low
+        words[slot * width + 1] = high
       }
-      words[slot * width] = low
-      words[slot * width + 1] = high
       if (width === 3) words[slot * width + 2] = value
+      return former
     },
     /** Closes the gap: an entry further on may stand there only because this place was taken. */
     delete({ low, high }) {

@@ -1,12 +1,11 @@
 /**
  * Which rows of a table are live, in memory: for each the hash of its key and the checksum of its
- * value (hash-table.ts), and the sum over all of them (sums.ts). It lets a commit keep the sums
+ * value (hash-table.ts), and the sum over all of them (sums.ts), of the keys' prints. It lets a commit keep the sums
  * without reading what stood there before. LevelDB must not be asked: every look-up of a key that is
  * not there counts against one of its files, and a few hundred of them have that file written anew.
  */
 
-import { getRandomValues } from 'node:crypto'
-import { createHasher, createHashTable, type Hash } from './hash-table.ts'
+import { type Bits, createHasher, createHashTable } from './hash-table.ts'
 import type { Sum } from './sums.ts'
 
 export interface RowIndex {
@@ -20,14 +19,11 @@ export interface RowIndex {
 /** `expected`: how many rows are about to come. */
 export const createRowIndex = (isByValue: boolean, expected = 0): RowIndex => {
   const rows = createHashTable({ hasNumbers: isByValue, expected })
-  // Keys hold names that users choose: where a row stands is for nobody to guess. Its share of the
-  // sum is stored, and the same in every process; of two rows with one share both still count.
-  const placeOf = createHasher(getRandomValues(new Uint32Array(2)))
-  const shareOf = createHasher()
+  const hash = createHasher()
   let [count, sumLow, sumHigh] = [0, 0, 0]
 
   /** Adds or takes away the share of a row. */
-  const change = (sign: 1 | -1, { low, high }: Hash, checksum: number): void => {
+  const change = (sign: 1 | -1, { low, high }: Bits, checksum: number): void => {
     const mixed = Math.imul(checksum ^ (checksum >>> 16), 0x45d9f3b)
     count += sign
     sumLow = (sumLow + sign * ((low ^ mixed) >>> 0)) >>> 0
@@ -36,22 +32,20 @@ export const createRowIndex = (isByValue: boolean, expected = 0): RowIndex => {
 
   return {
     put(key, checksum) {
-      const place = placeOf(key)
-      const share = shareOf(key)
-      const former = rows.get(place)
-      if (former !== undefined) change(-1, share, former)
+      const row = hash(key)
       const counted = isByValue ? checksum : 0
-      rows.set(place, counted)
-      change(1, share, counted)
+      const former = rows.set(row, counted)
+      if (former !== undefined) change(-1, row.print, former)
+      change(1, row.print, counted)
     },
     delete(key) {
-      const place = placeOf(key)
-      const former = rows.get(place)
+      const row = hash(key)
+      const former = rows.get(row)
       if (former === undefined) return
-      change(-1, shareOf(key), former)
-      rows.delete(place)
+      change(-1, row.print, former)
+      rows.delete(row)
     },
-    has: (key) => rows.get(placeOf(key)) !== undefined,
+    has: (key) => rows.get(hash(key)) !== undefined,
     sum: () => ({ count, low: sumLow, high: sumHigh }),
   }
 }
