@@ -8,6 +8,7 @@
 import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
 import type { Images } from '../../agent/images.ts'
+import { createPullOrders } from '../../agent/pull-orders.ts'
 import { createSupply } from '../../agent/supply.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
@@ -34,7 +35,7 @@ const silent = pino({ level: 'silent' })
 const IMAGES: Images = {
   ensure: async () => IMAGE,
   forget: () => undefined,
-  pull: () => Promise.reject(new HyperError('PULL_FAILED', 'nothing is pulled here')),
+  pull: async () => IMAGE,
   arrivals: () => 0,
   keys: async () => [imageKey(IMAGE)],
   importHello: async () => IMAGE,
@@ -85,6 +86,10 @@ export const createAgentProcess = (
     }
     await to.send(message)
   }
+
+  const pulls = createPullOrders({
+    ...{ images: IMAGES, send: say, onEnd: () => undefined, log: silent },
+  })
 
   const advertise = (): void => {
     if (attempts === null) return
@@ -173,7 +178,7 @@ export const createAgentProcess = (
     await of.connected(welcome, {
       send: say,
       disconnect: own.close,
-      pulls: { start: () => undefined, cancel: () => undefined },
+      pulls,
     })
     const heard = joining
     joining = null

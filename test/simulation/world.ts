@@ -4,6 +4,7 @@
  * must come to rest.
  */
 
+import { pickAgentForPull } from '../../coordinator/ledger/placement.ts'
 import type { Advert } from '../../protocol/advert.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -185,14 +186,16 @@ export const createWorld = async (deps: WorldDeps): Promise<World> => {
   const isPolite = shape.profile.name === 'calm'
   const clients = createClients({ scheduler, random, history, gateway, isLarge, isPolite })
 
-  /** Everything is registered, and the agents are on their way. */
+  /** The agents are there, the first of them for pulls, and everything is registered. */
   const found = async (rooms: Rooms): Promise<void> => {
+    for (let left = shape.agents; left > 0; left -= 1) await admit(rooms)
+    const { agents: known } = rooms.core.ledger
+    while (pickAgentForPull(known.values()) === undefined) await scheduler.pause(100)
     const plans: AccountPlan[] = Array.from({ length: shape.accounts }, (_, at) => ({
       name: `account-${at + 1}`,
       quota: random.between(1, 4),
     }))
     clients.funcs.push(...(await register({ random, history, isLarge }, rooms, plans)))
-    for (let left = shape.agents; left > 0; left -= 1) await admit(rooms)
     main.disk.health.writeMs = shape.writeMs
   }
   main.start()
