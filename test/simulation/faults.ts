@@ -2,7 +2,9 @@
  * What goes wrong in a run, each kind at its own pace, and how it is all made good at the end.
  */
 
+import { markRestored } from '../../coordinator/restored.ts'
 import { limits } from '../../protocol/limits.ts'
+import { type SimulatedCoordinator, wallMsAt } from './coordinator.ts'
 import type { Act } from './fault.ts'
 import {
   cutPower,
@@ -34,6 +36,7 @@ import {
   stallLine,
 } from './fault-ways.ts'
 import type { FaultRates } from './profile.ts'
+import { createProcess } from './scheduler.ts'
 import type { World } from './world.ts'
 
 const ACTS: Readonly<Record<keyof FaultRates, readonly Act[]>> = {
@@ -46,9 +49,25 @@ const ACTS: Readonly<Record<keyof FaultRates, readonly Act[]>> = {
   stranger: [forge],
 }
 
+/** What `hyper restore` makes of a backup (restore.ts): its rows, and the mark for the first start. */
+const restoreInto = async (
+  next: SimulatedCoordinator,
+  backup: ReturnType<SimulatedCoordinator['disk']['copy']>,
+  { scheduler, history }: World,
+): Promise<void> => {
+  next.disk.restore(backup)
+  const { name: coordinator } = next
+  history.record({ type: 'coordinator', coordinator, what: 'is restored', epoch: 0 })
+  const wallMs = wallMsAt(scheduler.nowMs())
+  const restoring = createProcess(scheduler)
+  const store = await next.disk.open(restoring)
+  await markRestored(store, new Date(wallMs).toISOString(), wallMs)
+  restoring.kill()
+}
+
 /**
- * The coordinator is given up for one from a backup, with a higher epoch; the old one runs on for a
- * while beside it, and some agents still find it.
+ * The coordinator is given up for one from a backup. Its host is lost, or it runs on for a while
+ * beside the other, and some agents still find it: the epoch alone keeps them apart.
  */
 const beginRestore = (world: World, untilMs: number): void => {
   const { scheduler, random, history, agents, network } = world
@@ -59,16 +78,15 @@ const beginRestore = (world: World, untilMs: number): void => {
     history.record({ type: 'backup', coordinator: former.name })
     scheduler.after(random.between(1_500, restMs * 0.5), () => {
       former.retire()
+      const isLost = random.chance(0.3)
+      if (isLost) former.kill()
       const next = world.makeCoordinator()
-      next.disk.restore(backup)
-      const { name: coordinator } = next
-      history.record({ type: 'coordinator', coordinator, what: 'is restored', epoch: 0 })
       for (const { id } of agents) {
         if (random.chance(0.5)) world.strays.add(id)
         else scheduler.after(random.below(5_000), () => network.linkOf(id)?.cut())
       }
       world.replaceMain(next)
-      next.start()
+      void restoreInto(next, backup, world).then(next.start)
       scheduler.after(random.between(5_000, 60_000), world.strays.clear.bind(world.strays))
       scheduler.after(random.between(5_000, 90_000), former.kill)
     })

@@ -170,10 +170,14 @@ export const AGENT_INVARIANTS = {
   'invariant 4 (fresh container)': freshContainers,
   'invariant 4 (at most once)': atMostOnce,
   'invariant 4 (lease first)': leasedFirst,
-  'invariant 4 (never started)': neverStarted,
   'promise 6 (noted first)': notedFirst,
   'promise 6 (kept first)': keptFirst,
-  'promise 6 (acknowledged is committed)': acknowledgedIsCommitted,
   'epoch (only the higher is obeyed)': onlyHigherEpoch,
   'invariant 9 (nothing left)': nothingLeft,
+} as const
+
+/** Of what one coordinator, or a line of them, had committed. */
+export const COMMITTED_INVARIANTS = {
+  'invariant 4 (never started)': neverStarted,
+  'promise 6 (acknowledged is committed)': acknowledgedIsCommitted,
 } as const

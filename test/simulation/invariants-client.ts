@@ -132,10 +132,13 @@ const keptUntilDelivered = ({ calls, of, replay }: Evidence): void => {
   const losses = of('agent').filter(({ what }) =>
     ['loses its store', 'is removed', 'leaves'].includes(what),
   )
+  const restoredMs = of('coordinator').find(({ what }) => what === 'is restored')?.atMs ?? 0
   for (const story of calls.values()) {
     const gone = story.seen.find(({ status }) => status === GONE)
     if (gone === undefined || story.isRemoved) continue
-    const isLossPossible = losses.some(({ atMs }) => atMs <= gone.atMs)
+    // Owed in the backup, it may have been delivered since, and have left its agent.
+    const wasOwed = story.finals.some(({ atMs }) => atMs < restoredMs)
+    const isLossPossible = wasOwed || losses.some(({ atMs }) => atMs <= gone.atMs)
     if (!mayBeGone(story, gone, rotated, isLossPossible)) {
       throw new Violation(`the body of ${story.id} is gone, and was delivered to nobody`, gone.atMs)
     }

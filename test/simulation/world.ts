@@ -4,7 +4,6 @@
  * must come to rest.
  */
 
-import { pickAgentForPull } from '../../coordinator/ledger/placement.ts'
 import type { Advert } from '../../protocol/advert.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -186,16 +185,16 @@ export const createWorld = async (deps: WorldDeps): Promise<World> => {
   const isPolite = shape.profile.name === 'calm'
   const clients = createClients({ scheduler, random, history, gateway, isLarge, isPolite })
 
-  /** The agents are there, the first of them for pulls, and everything is registered. */
+  /** The agents are there, one of them pulls each account's image, and everything is registered. */
   const found = async (rooms: Rooms): Promise<void> => {
     for (let left = shape.agents; left > 0; left -= 1) await admit(rooms)
-    const { agents: known } = rooms.core.ledger
-    while (pickAgentForPull(known.values()) === undefined) await scheduler.pause(100)
     const plans: AccountPlan[] = Array.from({ length: shape.accounts }, (_, at) => ({
       name: `account-${at + 1}`,
       quota: random.between(1, 4),
     }))
-    clients.funcs.push(...(await register({ random, history, isLarge }, rooms, plans)))
+    clients.funcs.push(
+      ...(await register({ random, history, scheduler, isLarge }, rooms, main.name, plans)),
+    )
     main.disk.health.writeMs = shape.writeMs
   }
   main.start()
