@@ -16,6 +16,7 @@ import {
   freezeAgent,
   join,
   killAgent,
+  killBusyAgent,
   leave,
   loseStore,
   removeAgent,
@@ -42,7 +43,7 @@ import type { World } from './world.ts'
 const ACTS: Readonly<Record<keyof FaultRates, readonly Act[]>> = {
   network: [cutLine, cutLine, stallLine, partition, slowNetwork],
   disk: [slowDisk, failDisk, fillDisk, failAgentDisk, slowAgentDisk],
-  crash: [killCoordinator, killAtCommit, killAgent, killAgent, cutPower],
+  crash: [killCoordinator, killAtCommit, killAgent, killBusyAgent, cutPower],
   sleep: [freezeCoordinator, freezeAgent, freezeAgent],
   churn: [drainAgent, drainAgent, loseStore, leave, removeAgent, join, join, resize],
   engine: [engineAway, engineAiling, wipeEngine],

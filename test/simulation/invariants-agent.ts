@@ -3,7 +3,6 @@
 import { type Evidence, Violation } from './evidence.ts'
 
 const callOf = (attempt: string): string => attempt.slice(0, attempt.indexOf('.'))
-const numberOf = (attempt: string): number => Number(attempt.split('.')[1])
 
 /** No container serves two attempts, and none is started twice. */
 const freshContainers = ({ of }: Evidence): void => {
@@ -83,13 +82,9 @@ const notedFirst = ({ of, calls, functions }: Evidence): void => {
   }
 }
 
-/**
- * What ended by itself is in the outbox before its container goes, unless its call has ended, or has
- * gone on with a newer attempt: then an agent that comes back is told to end what it finds.
- */
+/** What ended by itself is in the outbox before its container goes, unless its call has ended. */
 const keptFirst = ({ observations, calls, of }: Evidence): void => {
   const ended = new Map<string, string>()
-  const newest = new Map<string, number>()
   const kept = new Set<string>()
   // Who lost its notes knows its containers no more.
   const forgetful = new Set(
@@ -99,16 +94,10 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
   )
   for (const one of observations) {
     if (one.type === 'result-kept') kept.add(one.attempt)
-    else if (one.type === 'committed') {
-      for (const { type, table, key } of one.rows) {
-        if (type === 'put' && table === 'lease') newest.set(callOf(key), numberOf(key))
-      }
-    }
     if (one.type === 'process-end' && one.end !== 'killed') ended.set(one.container, one.attempt)
     else if (one.type === 'container-removed' && !forgetful.has(one.agentId)) {
       const attempt = ended.get(one.container)
       if (attempt === undefined || kept.has(attempt)) continue
-      if ((newest.get(callOf(attempt)) ?? 0) > numberOf(attempt)) continue
       const { finals = [], acceptedMs = null, rowMs = null } = calls.get(callOf(attempt)) ?? {}
       const isOver =
         finals.some(({ atMs }) => atMs <= one.atMs) || (acceptedMs === null && rowMs === null)

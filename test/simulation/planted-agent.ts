@@ -54,6 +54,12 @@ export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
     ),
   ),
   bug(
+    'an attempt that is cancelled throws the result away that it has in hand',
+    'crash',
+    ['promise 6'],
+    edit('agent/recovery.ts', 'return insisting(closing, readEnded)', 'return null'),
+  ),
+  bug(
     'a container that left no trailer counts as finished',
     'churn',
     ['invariant 5'],
