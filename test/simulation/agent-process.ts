@@ -109,6 +109,13 @@ export const createAgentProcess = (
     process.after(limits.advertMs, advertiseRegularly)
   }
 
+  /** As premises.ts has it done. */
+  const sweepRegularly = (of: Attempts): void =>
+    process.after(limits.sweepMs, () => {
+      of.sweep()
+      sweepRegularly(of)
+    })
+
   /** Heartbeats are answered in their order. */
   const answered = (): void => {
     const beat = beats.shift()
@@ -251,6 +258,7 @@ export const createAgentProcess = (
     history.record({ type: 'agent', agentId, what: 'starts' })
     connect()
     advertiseRegularly()
+    sweepRegularly(attempts)
   }
   start().catch((error: unknown) => {
     throw error

@@ -43,8 +43,9 @@ export const killBusyAgent: Act = (world) => {
   const forMs = random.between(25_000, 60_000)
   const laterMs = random.between(2_000, 30_000)
   const others = world.agents.filter((one) => one !== agent)
-  const slow = (startMs: number) => (): void =>
-    others.forEach(({ engine }) => Object.assign(engine.health, { startMs }))
+  const slow = (startMs: number) => (): void => {
+    for (const { engine } of others) engine.health.startMs = startMs
+  }
   agent.kill()
   agent.engine.goDown(false)
   slow(forMs)()

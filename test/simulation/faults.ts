@@ -139,6 +139,7 @@ const removeTheGone = (world: World): void => {
 /** Everything is made good, but for what is gone for good; somebody is there to run calls. */
 export const heal = (world: World): void => {
   const { network, agents, shape } = world
+  world.history.record({ type: 'healed' })
   if (world.coordinators.length > 1) removeTheGone(world)
   network.cutOff.clear()
   network.weather.delayMs = 5

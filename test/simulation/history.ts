@@ -198,7 +198,20 @@ interface LastLook {
   readonly type: 'last-look'
 }
 
-type Observed = ClientSaw | ContainerSaw | AgentSaw | CoordinatorSaw | Fault | Rest | LastLook
+/** The faults are over, and what they broke works again. */
+interface Healed {
+  readonly type: 'healed'
+}
+
+type Observed =
+  | ClientSaw
+  | ContainerSaw
+  | AgentSaw
+  | CoordinatorSaw
+  | Fault
+  | Healed
+  | Rest
+  | LastLook
 export type Observation = Observed & { readonly atMs: number }
 
 export interface History {

@@ -1,5 +1,6 @@
 /** Invariants of what containers and agents saw, and of what is left at the end. */
 
+import { limits } from '../../protocol/limits.ts'
 import { type Evidence, Violation } from './evidence.ts'
 
 const callOf = (attempt: string): string => attempt.slice(0, attempt.indexOf('.'))
@@ -146,6 +147,28 @@ const onlyHigherEpoch = ({ observations }: Evidence): void => {
   }
 }
 
+/** Engines and agents are slow, and stand still at times. */
+const SWEPT_MS = limits.sweepMs + limits.startMsMax + 60_000
+
+/** A container in which nothing was started is gone by the next sweep, if its agent is there. */
+const isSwept = ({ of }: Evidence): void => {
+  const healedMs = of('healed')[0]?.atMs ?? Number.POSITIVE_INFINITY
+  const removed = new Map(of('container-removed').map((one) => [one.container, one.atMs]))
+  const started = new Set(of('process').map(({ container }) => container))
+  const gone = new Set(
+    of('agent').flatMap(({ agentId, what }) =>
+      what === 'leaves' || what === 'is removed' ? [agentId] : [],
+    ),
+  )
+  for (const { container, agentId, atMs } of of('container')) {
+    const removedMs = removed.get(container)
+    // Who never removed one that is not left had it taken away by others.
+    if (removedMs === undefined || started.has(container) || gone.has(agentId)) continue
+    const latestMs = Math.max(atMs, healedMs) + SWEPT_MS
+    if (removedMs > latestMs) throw new Violation(`${container} stayed for long`, removedMs)
+  }
+}
+
 /** After the run nothing is left. */
 const nothingLeft = ({ of }: Evidence): void => {
   for (const { left, atMs } of of('rest')) {
@@ -162,6 +185,7 @@ export const AGENT_INVARIANTS = {
   'promise 6 (noted first)': notedFirst,
   'promise 6 (kept first)': keptFirst,
   'epoch (only the higher is obeyed)': onlyHigherEpoch,
+  'invariant 9 (swept)': isSwept,
   'invariant 9 (nothing left)': nothingLeft,
 } as const
 

@@ -60,6 +60,12 @@ export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
     edit('agent/recovery.ts', 'return insisting(closing, readEnded)', 'return null'),
   ),
   bug(
+    'containers are swept only when the engine comes up',
+    'crash',
+    ['invariant 9'],
+    edit('agent/attempts.ts', 'sweep: () => onEngine(engine.isUp()),', 'sweep: () => undefined,'),
+  ),
+  bug(
     'a container that left no trailer counts as finished',
     'churn',
     ['invariant 5'],
