@@ -1,7 +1,7 @@
 /** Invariants of what containers and agents saw, and of what is left at the end. */
 
 import { limits } from '../../protocol/limits.ts'
-import { type Evidence, Violation } from './evidence.ts'
+import { callFactsOf, type Evidence, Violation } from './evidence.ts'
 
 const callOf = (attempt: string): string => attempt.slice(0, attempt.indexOf('.'))
 
@@ -83,10 +83,14 @@ const notedFirst = ({ of, calls, functions }: Evidence): void => {
   }
 }
 
-/** What ended by itself is in the outbox before its container goes, unless its call has ended. */
+/**
+ * What ended by itself is in the outbox before its container goes, unless its call has ended, or its
+ * result was taken already: it was reported while it was being written, and only its attempt ended.
+ */
 const keptFirst = ({ observations, calls, of }: Evidence): void => {
   const ended = new Map<string, string>()
   const kept = new Set<string>()
+  const awaited = new Map<string, ReadonlySet<string>>()
   // Who lost its notes knows its containers no more.
   const forgetful = new Set(
     of('agent').flatMap(({ agentId, what }) =>
@@ -95,10 +99,18 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
   )
   for (const one of observations) {
     if (one.type === 'result-kept') kept.add(one.attempt)
+    else if (one.type === 'committed') {
+      for (const row of one.rows) {
+        if (row.type !== 'put' || row.table !== 'call') continue
+        const { id, granted } = callFactsOf(row)
+        awaited.set(id, new Set(granted.map(({ attempt, epoch }) => `${id}.${attempt}.${epoch}`)))
+      }
+    }
     if (one.type === 'process-end' && one.end !== 'killed') ended.set(one.container, one.attempt)
     else if (one.type === 'container-removed' && !forgetful.has(one.agentId)) {
       const attempt = ended.get(one.container)
       if (attempt === undefined || kept.has(attempt)) continue
+      if (awaited.get(callOf(attempt))?.has(attempt) === false) continue
       const { finals = [], acceptedMs = null, rowMs = null } = calls.get(callOf(attempt)) ?? {}
       const isOver =
         finals.some(({ atMs }) => atMs <= one.atMs) || (acceptedMs === null && rowMs === null)
