@@ -1,7 +1,8 @@
 /**
  * The agent's attempts, alive: holds the state of attempt.ts and takes events through it one after
  * the other. It knows no mesh: what it has to say goes to the session's `send`, what it is told
- * comes by `receive`. Containers that no attempt needs are swept whenever the engine comes up.
+ * comes by `receive`. Containers that no attempt needs are swept whenever the engine comes up, and
+ * every `sweepMs`: an engine may make one for a process of ours that died meanwhile.
  */
 
 import type { AttemptKey } from '../protocol/call.ts'
@@ -52,6 +53,8 @@ export interface Attempts {
   drain(isDraining: boolean): void
   /** Stops what runs; it is handed back as lost. */
   leave(): void
+  /** Removes containers that no attempt needs; called every `sweepMs`. */
+  sweep(): void
   /** Resolves as soon as the condition holds after an event. */
   until(condition: () => boolean, signal: AbortSignal): Promise<void>
   /** No container is left and every result is written. */
@@ -95,11 +98,17 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     const removed = await sweep(deps, isNeeded, acts.signal)
     if (removed > 0) log.info({ removed }, 'containers of the past removed')
   }
-  const onEngine = (isUp: boolean): void => {
-    if (!isUp) return
+  let isSweeping = false
+  const sweepOnce = async (): Promise<void> => {
+    if (isSweeping) return
+    isSweeping = true
     const { signal } = acts
     const ready = (): Promise<void> => untilUp(engine, signal)
-    acts.start(insist({ what: 'containers could not be swept', log, signal, ready }, sweepPast))
+    await insist({ what: 'containers could not be swept', log, signal, ready }, sweepPast)
+    isSweeping = false
+  }
+  const onEngine = (isUp: boolean): void => {
+    if (isUp) acts.start(sweepOnce())
   }
 
   const unfit = (order: CoordinatorOrder): string => {
@@ -142,6 +151,7 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     receive: (order) => dispatch({ type: 'order', order, unfit: unfit(order) }),
     drain: (draining) => dispatch({ type: 'drain', draining }),
     leave: () => dispatch({ type: 'leave' }),
+    sweep: () => onEngine(engine.isUp()),
     until: (condition, signal) =>
       new Promise((resolve, reject) => {
         const look = (): void => {

@@ -11,7 +11,7 @@ import type { Assignment } from '../protocol/messages.ts'
 import { notStarted } from './classify.ts'
 import { runCall } from './container.ts'
 import type { Note, Outbox } from './outbox.ts'
-import { adopt, type RecoveryDeps } from './recovery.ts'
+import { adopt, type Ends, type RecoveryDeps } from './recovery.ts'
 import type { Supplied, Supply } from './supply.ts'
 
 export interface CallRunDeps extends RecoveryDeps {
@@ -19,10 +19,8 @@ export interface CallRunDeps extends RecoveryDeps {
   readonly outbox: Outbox
 }
 
-export interface CallRun {
+export interface CallRun extends Ends {
   readonly assignment: Assignment
-  /** Aborted with the reason `cancel` or `leaving`. */
-  readonly stop: AbortSignal
   /** From now on this container is to be removed when all is done. */
   readonly onContainer: (id: string) => void
   readonly onRunning: () => void
@@ -85,5 +83,5 @@ export const performCall = async (
   run: CallRun,
 ): Promise<AttemptResult | null> => {
   const ran = await runNoted(deps, run)
-  return ran !== null && 'note' in ran ? adopt(deps, ran.note, run.stop) : ran
+  return ran !== null && 'note' in ran ? adopt(deps, ran.note, run) : ran
 }

@@ -90,6 +90,7 @@ export const createEffects = (
     const result = await performCall(deps, {
       assignment,
       stop: held.stop.signal,
+      closing: signal,
       onContainer: (id) => {
         held.container = id
       },
@@ -101,7 +102,7 @@ export const createEffects = (
   const resume = async (note: Note): Promise<void> => {
     const held = liveOf(note.key)
     held.container = note.container === '' ? null : note.container
-    const result = await adopt(deps, note, held.stop.signal)
+    const result = await adopt(deps, note, { stop: held.stop.signal, closing: signal })
     ended(note.key, result, { isRecovered: true })
   }
 

@@ -6,6 +6,7 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
+import { limits } from '../protocol/limits.ts'
 import type { Hello } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
 import { type Attempts, createAttempts } from './attempts.ts'
@@ -137,6 +138,8 @@ const open = async (
     onChange: () => onChange(),
   })
   closers.add(attempts.close)
+  const sweeping = setInterval(attempts.sweep, limits.sweepMs)
+  closers.add(async () => clearInterval(sweeping))
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
     attempts.resize(room())

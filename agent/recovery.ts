@@ -6,7 +6,7 @@
  */
 
 import type { Log } from '../daemon/log.ts'
-import { type AttemptResult, attemptName } from '../protocol/call.ts'
+import { type AttemptResult, attemptName, isPlatformFailure } from '../protocol/call.ts'
 import { limits } from '../protocol/limits.ts'
 import { type EndedAttempt, resultOf } from './classify.ts'
 import { overdueMs } from './container.ts'
@@ -16,7 +16,7 @@ import { insist } from './insist.ts'
 import { startLongTimer } from './long-timer.ts'
 import type { DeriveNonces } from './nonces.ts'
 import type { Note } from './outbox.ts'
-import type { OwnContainer, Runner } from './runner/runner.ts'
+import type { ContainerState, OwnContainer, Runner } from './runner/runner.ts'
 
 export interface RecoveryDeps {
   readonly engine: Pick<Engine, 'facts' | 'isUp' | 'onChange'>
@@ -34,52 +34,89 @@ const createStreams = (nonces: DeriveNonces, note: Note) => {
   }
 }
 
-/** A container that was noted is waited for, and its result read back. Null: it was cancelled. */
-export const adopt = async (
-  deps: RecoveryDeps,
-  note: Note,
-  stop: AbortSignal,
-): Promise<AttemptResult | null> => {
+/** What ends the wait for a container that was left. */
+export interface Ends {
+  /** Aborted with the reason `cancel` or `leaving`. */
+  readonly stop: AbortSignal
+  /** This process ends: the container and its note are the next one's. */
+  readonly closing: AbortSignal
+}
+
+const createAccount = (deps: RecoveryDeps, note: Note) => {
   const startedAt = performance.now()
-  const account = (ended: Pick<EndedAttempt, 'stdout' | 'stderr' | 'container' | 'endedBy'>) =>
+  return (ended: Pick<EndedAttempt, 'stdout' | 'stderr' | 'container' | 'endedBy'>) =>
     resultOf({
       ...ended,
       ...{ command: note.command, imagePlatform: note.imagePlatform, timeoutMs: note.timeoutMs },
       enginePlatform: deps.engine.facts()?.platform ?? '',
       ...{ startMs: 0, runMs: performance.now() - startedAt },
     })
+}
+
+/** Reads a container that has ended back from the engine. */
+const createReader = (
+  deps: RecoveryDeps,
+  note: Note,
+  account: ReturnType<typeof createAccount>,
+) => {
   let endedAt: number | null = null
+  return async (container: ContainerState | null, signal: AbortSignal): Promise<AttemptResult> => {
+    const { stdout, stderr } = createStreams(deps.nonces, note)
+    endedAt ??= performance.now()
+    try {
+      await deps.runner.readLog(
+        note.container,
+        { onStdout: (chunk) => stdout.push(chunk), onStderr: (chunk) => stderr.push(chunk) },
+        signal,
+      )
+    } catch (error) {
+      // An engine that answers, and never gives the log: what it kept is lost.
+      if (performance.now() - endedAt < limits.readBackMs) throw error
+    }
+    stdout.end()
+    stderr.end()
+    return account({ stdout, stderr, container, endedBy: null })
+  }
+}
+
+/**
+ * A container that was noted is waited for, and its result read back. One that is cancelled is not
+ * waited for; but if it had ended by itself, its result is in hand, and may be the first of its call.
+ * Null: it was cancelled before it had a result.
+ */
+export const adopt = async (
+  deps: RecoveryDeps,
+  note: Note,
+  { stop, closing }: Ends,
+): Promise<AttemptResult | null> => {
+  const account = createAccount(deps, note)
+  const read = createReader(deps, note, account)
+  const nothing = { ...createStreams(deps.nonces, note), container: null }
+  const insisting = <T>(signal: AbortSignal, act: () => Promise<T>): Promise<T> => {
+    const what = 'a call that was left cannot be read back yet'
+    const ready = (): Promise<void> => untilUp(deps.engine, signal)
+    return insist({ what, log: deps.log, signal, ready }, act)
+  }
+  const readEnded = async (): Promise<AttemptResult | null> => {
+    if (note.container === '') return null
+    const container = await deps.runner.state(note.container, closing)
+    if (container === null || container.isRunning) return null
+    const result = await read(container, closing)
+    return isPlatformFailure(result.code) ? null : result
+  }
   const overdue = new AbortController()
   const signal = AbortSignal.any([stop, overdue.signal])
   const timer = startLongTimer(overdueMs(note.timeoutMs), () => overdue.abort())
   try {
-    const what = 'a call that was left cannot be read back yet'
-    const ready = (): Promise<void> => untilUp(deps.engine, signal)
-    return await insist({ what, log: deps.log, signal, ready }, async () => {
-      const { stdout, stderr } = createStreams(deps.nonces, note)
-      if (note.container === '') return account({ stdout, stderr, container: null, endedBy: null })
+    return await insisting(signal, async () => {
+      if (note.container === '') return account({ ...nothing, endedBy: null })
       await deps.runner.waitForEnd(note.container, signal)
-      const container = await deps.runner.state(note.container, signal)
-      endedAt ??= performance.now()
-      try {
-        await deps.runner.readLog(
-          note.container,
-          { onStdout: (chunk) => stdout.push(chunk), onStderr: (chunk) => stderr.push(chunk) },
-          signal,
-        )
-      } catch (error) {
-        // An engine that answers, and never gives the log: what it kept is lost.
-        if (performance.now() - endedAt < limits.readBackMs) throw error
-      }
-      stdout.end()
-      stderr.end()
-      return account({ stdout, stderr, container, endedBy: null })
+      return read(await deps.runner.state(note.container, signal), signal)
     })
   } catch (error) {
     if (!signal.aborted) throw error
-    if (stop.aborted && stop.reason === 'cancel') return null
-    const endedBy = overdue.signal.aborted ? 'overdue' : 'leaving'
-    return account({ ...createStreams(deps.nonces, note), container: null, endedBy })
+    if (stop.aborted && stop.reason === 'cancel') return insisting(closing, readEnded)
+    return account({ ...nothing, endedBy: overdue.signal.aborted ? 'overdue' : 'leaving' })
   } finally {
     timer.cancel()
   }

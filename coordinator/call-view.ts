@@ -109,7 +109,12 @@ export const createCalls = (deps: Deps): Calls => {
     },
     async find(funcId, callId) {
       const call = liveOf(funcId, callId)
-      if (call !== undefined) return viewOf(call)
+      if (call !== undefined) {
+        const view = viewOf(call)
+        // A decision that a crash would forget is told to nobody.
+        await deps.settled()
+        return view
+      }
       const row = await answers.historyOf(callId)
       if (row?.funcId !== funcId) return null
       const told = { id: callId, funcId, created: row.accepted, position: 0 }

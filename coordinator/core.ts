@@ -1,7 +1,7 @@
 /**
  * The coordinator's core: ledger, caches, commit loop, intake and answers, wired to each other over
  * a store. No mesh, no HTTP, no clock, no randomness of its own: what it needs of the world is
- * handed in, so that a simulation runs the same core as the daemon (rooms.ts).
+ * handed in (wiring.ts), so that a simulation runs the same core as the daemon.
  *
  * `load` fills it from the store, once, before anything else is asked of it.
  */

@@ -8,9 +8,8 @@
  *
  * A home that is a mount point is refused before anything is written: nothing can take its name.
  *
- * The state is marked as restored (`meta/restored`) for the next start, which knows then that calls
- * may have gone on since. Its epoch is above the backup's, above all that agents told of, and at least
- * the wall clock's seconds, so that agents leave the coordinator that the backup is of.
+ * The state is marked as restored for the next start (restored.ts): calls may have gone on since, and
+ * agents must leave the coordinator that the backup is of.
  */
 
 import { mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises'
@@ -30,12 +29,9 @@ import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { syncFolder, writePrivateFile } from '../protocol/private-file.ts'
 import { HOME_FILES } from './backup.ts'
-import { nextEpoch, readPast } from './epoch.ts'
 import { SCHEMA_VERSION } from './level-drive.ts'
+import { markRestored } from './restored.ts'
 import { BODIES, type Operation, openStore, put, putBody, type Store, SUBLEVELS } from './store.ts'
-
-/** Row of `meta`: when the backup was made that the state comes from, until the next start. */
-export const RESTORED = 'restored'
 
 const FOLDER_MODE = 0o700
 
@@ -213,9 +209,8 @@ const write = async (folder: string, deps: Deps): Promise<Restored> => {
   deps.signal.addEventListener('abort', onAbort, { once: true })
   try {
     const { made } = await fill(folder, store, deps)
-    const epoch = nextEpoch(await readPast(store), Math.floor(deps.wallMs / 1000), true)
     const counts = await countRows(store)
-    await store.commit([put('meta', 'epoch', epoch), put('meta', RESTORED, made)])
+    const epoch = await markRestored(store, made, deps.wallMs)
     return { made, epoch, ...counts }
   } finally {
     deps.signal.removeEventListener('abort', onAbort)

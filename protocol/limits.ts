@@ -122,6 +122,8 @@ export const limits = {
   readBackMs: 5 * minute,
   /** Create and start of one container; an engine slower than this has failed the attempt. */
   startMsMax: 60 * second,
+  /** Between two sweeps: so long can a container stay that the engine made for an agent that died. */
+  sweepMs: 5 * minute,
   /** Processes of one function container, hyper-init among them. */
   pidsMax: 128,
   openFilesSoft: 1024,

@@ -8,6 +8,7 @@
 import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
 import type { Images } from '../../agent/images.ts'
+import { createPullOrders } from '../../agent/pull-orders.ts'
 import { createSupply } from '../../agent/supply.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
@@ -34,7 +35,7 @@ const silent = pino({ level: 'silent' })
 const IMAGES: Images = {
   ensure: async () => IMAGE,
   forget: () => undefined,
-  pull: () => Promise.reject(new HyperError('PULL_FAILED', 'nothing is pulled here')),
+  pull: async () => IMAGE,
   arrivals: () => 0,
   keys: async () => [imageKey(IMAGE)],
   importHello: async () => IMAGE,
@@ -86,6 +87,10 @@ export const createAgentProcess = (
     await to.send(message)
   }
 
+  const pulls = createPullOrders({
+    ...{ images: IMAGES, send: say, onEnd: () => undefined, log: silent },
+  })
+
   const advertise = (): void => {
     if (attempts === null) return
     adverts += 1
@@ -103,6 +108,13 @@ export const createAgentProcess = (
     advertise()
     process.after(limits.advertMs, advertiseRegularly)
   }
+
+  /** As premises.ts has it done. */
+  const sweepRegularly = (of: Attempts): void =>
+    process.after(limits.sweepMs, () => {
+      of.sweep()
+      sweepRegularly(of)
+    })
 
   /** Heartbeats are answered in their order. */
   const answered = (): void => {
@@ -173,7 +185,7 @@ export const createAgentProcess = (
     await of.connected(welcome, {
       send: say,
       disconnect: own.close,
-      pulls: { start: () => undefined, cancel: () => undefined },
+      pulls,
     })
     const heard = joining
     joining = null
@@ -246,6 +258,7 @@ export const createAgentProcess = (
     history.record({ type: 'agent', agentId, what: 'starts' })
     connect()
     advertiseRegularly()
+    sweepRegularly(attempts)
   }
   start().catch((error: unknown) => {
     throw error

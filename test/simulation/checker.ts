@@ -1,13 +1,15 @@
 /**
  * The history checker: the invariants of the ledger, each a function of what was seen and of nothing
- * else. The first that is broken is the verdict.
+ * else. The first that is broken is the verdict. What was restored from a backup is checked as two
+ * histories (lines.ts), and what containers and agents saw as one.
  */
 
-import { gather, Violation } from './evidence.ts'
+import { type Evidence, gather, Violation } from './evidence.ts'
 import type { Observation } from './history.ts'
-import { AGENT_INVARIANTS } from './invariants-agent.ts'
+import { AGENT_INVARIANTS, COMMITTED_INVARIANTS } from './invariants-agent.ts'
 import { CLIENT_INVARIANTS } from './invariants-client.ts'
 import { LEDGER_INVARIANTS } from './invariants-ledger.ts'
+import { type Line, linesOf } from './lines.ts'
 
 export interface Failure {
   readonly invariant: string
@@ -15,26 +17,14 @@ export interface Failure {
   readonly atMs: number
 }
 
-/**
- * An old backup brings back an old world: what was promised after it is not kept, and what ended
- * after it may end again. What is true of any one coordinator, and of agents, holds nevertheless.
- */
-const HOLD_THROUGH_RESTORE: readonly string[] = [
-  'invariant 3 (quota)',
-  'invariant 3 (room)',
-  'invariant 4 (fresh container)',
-  'invariant 7 (cache)',
-  'promise 6 (noted first)',
-  'epoch (only the higher is obeyed)',
-  'invariant 9 (nothing left)',
-]
+type Check = (evidence: Evidence) => void
 
-export const checkHistory = (observations: readonly Observation[]): Failure | null => {
-  const evidence = gather(observations)
-  const isRestored = evidence.of('coordinator').some(({ what }) => what === 'is restored')
-  const invariants = { ...LEDGER_INVARIANTS, ...CLIENT_INVARIANTS, ...AGENT_INVARIANTS }
+const firstBroken = (
+  { observations, isEnding }: Line,
+  invariants: Readonly<Record<string, Check>>,
+): Failure | null => {
+  const evidence = gather(observations, isEnding)
   for (const [invariant, check] of Object.entries(invariants)) {
-    if (isRestored && !HOLD_THROUGH_RESTORE.includes(invariant)) continue
     try {
       check(evidence)
     } catch (error) {
@@ -43,4 +33,17 @@ export const checkHistory = (observations: readonly Observation[]): Failure | nu
     }
   }
   return null
+}
+
+export const checkHistory = (observations: readonly Observation[]): Failure | null => {
+  const ofLine = { ...LEDGER_INVARIANTS, ...CLIENT_INVARIANTS, ...COMMITTED_INVARIANTS }
+  const lines = linesOf(observations)
+  if (lines.length === 1) {
+    return firstBroken({ observations, isEnding: true }, { ...ofLine, ...AGENT_INVARIANTS })
+  }
+  for (const line of lines) {
+    const failure = firstBroken(line, ofLine)
+    if (failure !== null) return failure
+  }
+  return firstBroken({ observations, isEnding: true }, AGENT_INVARIANTS)
 }

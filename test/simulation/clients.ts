@@ -9,7 +9,7 @@ import type { Gateway } from './gateway.ts'
 import type { History } from './history.ts'
 import type { Random } from './random.ts'
 import type { Scheduler } from './scheduler.ts'
-import { createPlan, encodeInput, KINDS, specOf } from './workload.ts'
+import { createPlan, encodeInput, IMAGE, KINDS, specOf } from './workload.ts'
 
 export interface KnownFunc {
   readonly funcId: string
@@ -44,8 +44,9 @@ const accountNamed = (rooms: Rooms, accountId: string): Account | undefined =>
 
 /** Registers accounts and functions on a coordinator that has just begun. */
 export const register = async (
-  deps: Pick<ClientsDeps, 'random' | 'history' | 'isLarge'>,
+  deps: Pick<ClientsDeps, 'random' | 'history' | 'scheduler' | 'isLarge'>,
   rooms: Rooms,
+  coordinator: string,
   plans: readonly AccountPlan[],
 ): Promise<KnownFunc[]> => {
   const { random, history } = deps
@@ -57,6 +58,7 @@ export const register = async (
     const { id: accountId } = account
     history.record({ type: 'quota-asked', accountId, quota })
     history.record({ type: 'quota-told', accountId, quota })
+    await pullFirst(deps.scheduler, rooms, account)
     const count = deps.isLarge ? 1 : random.between(2, 4)
     for (let at = 0; at < count; at += 1) {
       const kind = deps.isLarge || at === 0 ? (KINDS[0] ?? random.pick(KINDS)) : random.pick(KINDS)
@@ -65,13 +67,23 @@ export const register = async (
       funcs.push({ funcId: id, accountId, name: funcName, isRemoved: false })
       history.record({
         type: 'function',
-        funcId: id,
-        accountId,
+        ...{ coordinator, funcId: id, accountId },
         ...factsOf(rooms, id, func.Revision),
       })
     }
   }
   return funcs
+}
+
+/** Pulls the image of an account's first function, once an agent is there that stays for it. */
+const pullFirst = async (scheduler: Scheduler, rooms: Rooms, account: Account): Promise<void> => {
+  const isPulled = await rooms.images.pin(account, IMAGE.reference).then(
+    () => true,
+    () => false,
+  )
+  if (isPulled) return
+  await scheduler.pause(100)
+  await pullFirst(scheduler, rooms, account)
 }
 
 const factsOf = (rooms: Rooms, funcId: string, revision: number) => {
@@ -111,7 +123,9 @@ export const createClients = (deps: ClientsDeps) => {
       const dice = random.below(10)
       if (dice === 0 && !isPolite) {
         const reply = await gateway.request((rooms) => rooms.core.calls.cancel(func.funcId, callId))
-        if (reply.kind === 'answered') history.record({ type: 'cancelled', callId })
+        if (reply.kind === 'answered') {
+          history.record({ type: 'cancelled', coordinator: reply.coordinator, callId })
+        }
       } else if (dice < 4) await gateway.wait(func.funcId, callId, random.waitMs(30_000))
       else {
         const reply = await gateway.get(func.funcId, callId, true)
@@ -148,7 +162,7 @@ export const createClients = (deps: ClientsDeps) => {
   }
 
   const update = async (func: KnownFunc): Promise<void> => {
-    await gateway.request(async (rooms) => {
+    await gateway.request(async (rooms, _process, coordinator) => {
       const account = accountNamed(rooms, func.accountId)
       const stored = rooms.funcs.byId(func.funcId)
       if (account === undefined || stored === null) return
@@ -156,17 +170,18 @@ export const createClients = (deps: ClientsDeps) => {
       const Timeout = stored.func.Timeout === 0 ? 0 : stored.func.Timeout + 1
       const writing = rooms.funcs.update(account, func.name, { Timeout })
       const facts = factsOf(rooms, func.funcId, stored.func.Revision + 1)
-      history.record({ type: 'function', funcId: func.funcId, accountId: func.accountId, ...facts })
+      const { funcId, accountId } = func
+      history.record({ type: 'function', coordinator, funcId, accountId, ...facts })
       await writing
     })
   }
 
   const remove = async (func: KnownFunc): Promise<void> => {
-    await gateway.request(async (rooms) => {
+    await gateway.request(async (rooms, _process, coordinator) => {
       const account = accountNamed(rooms, func.accountId)
       if (account === undefined || rooms.funcs.byId(func.funcId) === null) return
       func.isRemoved = true
-      history.record({ type: 'function-removing', funcId: func.funcId })
+      history.record({ type: 'function-removing', coordinator, funcId: func.funcId })
       await rooms.funcs.remove(account, func.name, true)
     })
   }

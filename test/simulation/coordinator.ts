@@ -1,39 +1,24 @@
 /**
- * A coordinator's process over its disk: the shipped core, roster and books, wired as rooms.ts wires
- * them, in virtual time. It can be killed at any moment, stand still, and stop itself at a fault;
- * the next start knows what its disk knows.
+ * A coordinator's process over its disk: the shipped wiring (coordinator/wiring.ts) in virtual time.
+ * It can be killed at any moment, stand still, and stop itself at a fault; the next start knows what
+ * its disk knows.
  */
 
 import { pino } from 'pino'
-import { type AccountBook, loadAccounts } from '../../coordinator/accounts.ts'
-import { createCore } from '../../coordinator/core.ts'
-import { raiseEpoch, watchEpochs } from '../../coordinator/epoch.ts'
-import { type FuncBook, loadFuncs } from '../../coordinator/funcs.ts'
-import { rememberAgent } from '../../coordinator/ledger/members.ts'
-import { addAccount } from '../../coordinator/ledger/step.ts'
-import { type Loss, settleLosses } from '../../coordinator/losses.ts'
-import { loadMembership, type Membership } from '../../coordinator/membership.ts'
-import { createRoster, type Roster } from '../../coordinator/roster.ts'
+import { type Wiring, wireCoordinator } from '../../coordinator/wiring.ts'
 import type { Advert } from '../../protocol/advert.ts'
-import { VERSION } from '../../protocol/version.ts'
 import type { CoordinatorDisk } from './coordinator-disk.ts'
 import type { History } from './history.ts'
 import { createProcess, type Process, type Scheduler } from './scheduler.ts'
-import { IMAGE } from './workload.ts'
 
 const silent = pino({ level: 'silent' })
 
 /** The Unix time, in seconds, at which virtual time begins. */
 const DAWN_SECONDS = 1_489_647_924
 
-export interface Rooms {
-  readonly core: ReturnType<typeof createCore>
-  readonly accounts: AccountBook
-  readonly funcs: FuncBook
-  readonly membership: Membership
-  readonly roster: Roster
-  readonly epoch: number
-}
+export const wallMsAt = (nowMs: number): number => DAWN_SECONDS * 1000 + nowMs
+
+export type Rooms = Wiring
 
 export interface SimulatedCoordinator {
   readonly name: string
@@ -76,68 +61,22 @@ const openRooms = async (
   onFault: (error: unknown) => void,
 ): Promise<Rooms> => {
   const { scheduler } = deps
-  const wallMs = (): number => DAWN_SECONDS * 1000 + scheduler.nowMs()
-  let told = { ms: 0, text: '' }
-  const wall = (): string => {
-    const ms = wallMs()
-    if (told.ms !== ms) told = { ms, text: new Date(ms).toISOString() }
-    return told.text
-  }
-  const store = await deps.disk.open(process)
-  const start = await raiseEpoch(store, wallMs(), false)
-  const { epoch } = start
-  let made: Rooms['core'] | null = null
-  const core = createCore({
-    ...{ store, epoch, onFault, newCallId: deps.newCallId, isStopping: () => false },
+  let core: Rooms['core'] | null = null
+  const rooms = await wireCoordinator({
+    ...{ onFault, newId: deps.newId, newCallId: deps.newCallId, log: silent },
+    store: await deps.disk.open(process),
     // Asked at the start of every transition, and so the moment to look at the ledger.
     nowMs() {
-      if (made !== null && process.isAlive()) deps.onTransition(made)
+      if (core !== null && process.isAlive()) deps.onTransition(core)
       return scheduler.nowMs()
     },
-    wall,
-    funcs: () => funcs,
-    agents: () => roster,
-    onLogged: () => undefined,
-    onEnded: () => undefined,
+    wallMs: () => wallMsAt(scheduler.nowMs()),
+    isEpochRaised: false,
+    onLoss: null,
+    isStopping: () => false,
   })
-  const { ledger, caches, transactions } = core
-  const { apply, record, write } = transactions
-  const accounts = await loadAccounts({
-    ...{ store, write, newId: deps.newId },
-    onAdded: (accountId, quota) => addAccount(ledger, accountId, quota),
-    onQuota: (accountId, quota) => apply({ type: 'quota', accountId, quota }),
-    onRemoved: (accountId) => apply({ type: 'remove-account', accountId }),
-    hasFuncs: (accountId) => funcs.hasFuncs(accountId),
-  })
-  const membership = await loadMembership({ store, record, write, wallMs })
-  const roster = createRoster({
-    ...{ epoch, version: VERSION, membership, apply, log: silent },
-    onEpochAhead: watchEpochs(start, record).told,
-    onLeave(agentId) {
-      membership.remove(agentId).then(() => apply({ type: 'forget', agentId }), onFault)
-    },
-  })
-  const liveCalls = (funcId: string, revision?: number): number => {
-    const counts = ledger.counts.get(funcId)
-    if (revision !== undefined) return counts?.revisions.get(revision) ?? 0
-    return (counts?.pending ?? 0) + (counts?.running ?? 0)
-  }
-  const funcs = await loadFuncs({
-    ...{ store, write, liveCalls, newId: deps.newId },
-    pinImage: async () => IMAGE,
-    hasAccount: (accountId) => ledger.accounts.has(accountId),
-    cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
-    removeCaches: caches.removeFunc,
-  })
-  const losses: Loss[] = []
-  await core.load(accounts.list(), (loss) => losses.push(loss))
-  await store.verify()
-  await settleLosses(losses, false, write, () => undefined)
-  made = core
-  for (const { peerId, name, facts, draining } of membership.members()) {
-    if (facts !== null) rememberAgent(ledger, peerId, name, facts, scheduler.nowMs(), draining)
-  }
-  return { core, accounts, funcs, membership, roster, epoch }
+  core = rooms.core
+  return rooms
 }
 
 export const createCoordinator = (deps: CoordinatorDeps): SimulatedCoordinator => {
@@ -165,8 +104,7 @@ export const createCoordinator = (deps: CoordinatorDeps): SimulatedCoordinator =
       else deps.onBroken(error)
     }
     const tick = (of: Rooms): void => {
-      of.core.tick()
-      of.membership.expire()
+      of.tick()
       own.after(deps.tickMs(), () => tick(of))
     }
     openRooms(deps, own, onFault).then((opened) => {

@@ -136,10 +136,13 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
         signal.addEventListener('abort', onAbort, { once: true })
         let isOver = false
         process.died.then(() => {
-          // The engine made it for somebody who is gone.
+          // The engine goes on making it for somebody who is gone, and may be slow at that.
           const isMade = !isOver && isUp && !isHanging && random.chance(0.5)
           isOver = true
-          if (isMade) life.finish(life.create(spec.labels), NEVER_STARTED_STATUS)
+          if (!isMade) return
+          host.after(random.below(limits.startMsMax), () => {
+            if (isUp) life.finish(life.create(spec.labels), NEVER_STARTED_STATUS)
+          })
         }, undefined)
         host.after(tookMs, () => {
           signal.removeEventListener('abort', onAbort)

@@ -150,6 +150,8 @@ export interface CallStory {
 
 export interface Evidence {
   readonly observations: readonly Observation[]
+  /** Goes on until all has come to rest. */
+  readonly isEnding: boolean
   readonly calls: ReadonlyMap<string, CallStory>
   readonly functions: ReadonlyMap<string, readonly Seen<'function'>[]>
   of<T extends Observation['type']>(type: T): readonly Seen<T>[]
@@ -221,7 +223,7 @@ const tellStories = (
   return stories
 }
 
-export const gather = (observations: readonly Observation[]): Evidence => {
+export const gather = (observations: readonly Observation[], isEnding: boolean): Evidence => {
   const byType: ReadonlyMap<string, readonly Observation[]> = Map.groupBy(
     observations,
     ({ type }) => type,
@@ -240,7 +242,7 @@ export const gather = (observations: readonly Observation[]): Evidence => {
     }
   }
   return {
-    observations,
+    ...{ observations, isEnding },
     of,
     calls: tellStories(byType),
     functions: Map.groupBy(of('function'), ({ funcId }) => funcId),

@@ -1,5 +1,6 @@
 /** What goes wrong on the agents' hosts, and with who is a member. */
 
+import type { SimulatedAgent } from './agent.ts'
 import { type Act, seconds, someAgent, spell } from './fault.ts'
 import { errorTextOf } from './workload.ts'
 
@@ -27,6 +28,31 @@ export const killAgent: Act = (world) => {
   agent.kill()
   world.scheduler.after(forMs, agent.start)
   return `${agent.id} is killed for ${seconds(forMs)}`
+}
+
+/**
+ * Aimed: what ran there has ended when the agent is back, is not read yet, because its engine is away
+ * for longer, and is under way elsewhere, where it takes long to begin.
+ */
+export const killBusyAgent: Act = (world) => {
+  const { scheduler, random } = world
+  const isBusy = ({ engine }: SimulatedAgent): boolean =>
+    engine.containers().some(({ isRunning }) => isRunning)
+  const agent = world.agents.find((one) => !one.isRetired() && one.isUp() && isBusy(one))
+  if (agent === undefined) return null
+  const forMs = random.between(25_000, 60_000)
+  const laterMs = random.between(2_000, 30_000)
+  const others = world.agents.filter((one) => one !== agent)
+  const slow = (startMs: number) => (): void => {
+    for (const { engine } of others) engine.health.startMs = startMs
+  }
+  agent.kill()
+  agent.engine.goDown(false)
+  slow(forMs)()
+  scheduler.after(forMs, agent.start)
+  scheduler.after(forMs + laterMs, agent.engine.comeUp)
+  scheduler.after(forMs + laterMs, slow(100))
+  return `${agent.id} is killed for ${seconds(forMs)}, and its engine answers ${seconds(laterMs)} later`
 }
 
 export const cutPower: Act = (world) => {

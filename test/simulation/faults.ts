@@ -2,7 +2,9 @@
  * What goes wrong in a run, each kind at its own pace, and how it is all made good at the end.
  */
 
+import { markRestored } from '../../coordinator/restored.ts'
 import { limits } from '../../protocol/limits.ts'
+import { type SimulatedCoordinator, wallMsAt } from './coordinator.ts'
 import type { Act } from './fault.ts'
 import {
   cutPower,
@@ -14,6 +16,7 @@ import {
   freezeAgent,
   join,
   killAgent,
+  killBusyAgent,
   leave,
   loseStore,
   removeAgent,
@@ -34,21 +37,38 @@ import {
   stallLine,
 } from './fault-ways.ts'
 import type { FaultRates } from './profile.ts'
+import { createProcess } from './scheduler.ts'
 import type { World } from './world.ts'
 
 const ACTS: Readonly<Record<keyof FaultRates, readonly Act[]>> = {
   network: [cutLine, cutLine, stallLine, partition, slowNetwork],
   disk: [slowDisk, failDisk, fillDisk, failAgentDisk, slowAgentDisk],
-  crash: [killCoordinator, killAtCommit, killAgent, killAgent, cutPower],
+  crash: [killCoordinator, killAtCommit, killAgent, killBusyAgent, cutPower],
   sleep: [freezeCoordinator, freezeAgent, freezeAgent],
   churn: [drainAgent, drainAgent, loseStore, leave, removeAgent, join, join, resize],
   engine: [engineAway, engineAiling, wipeEngine],
   stranger: [forge],
 }
 
+/** What `hyper restore` makes of a backup (restore.ts): its rows, and the mark for the first start. */
+const restoreInto = async (
+  next: SimulatedCoordinator,
+  backup: ReturnType<SimulatedCoordinator['disk']['copy']>,
+  { scheduler, history }: World,
+): Promise<void> => {
+  next.disk.restore(backup)
+  const { name: coordinator } = next
+  history.record({ type: 'coordinator', coordinator, what: 'is restored', epoch: 0 })
+  const wallMs = wallMsAt(scheduler.nowMs())
+  const restoring = createProcess(scheduler)
+  const store = await next.disk.open(restoring)
+  await markRestored(store, new Date(wallMs).toISOString(), wallMs)
+  restoring.kill()
+}
+
 /**
- * The coordinator is given up for one from a backup, with a higher epoch; the old one runs on for a
- * while beside it, and some agents still find it.
+ * The coordinator is given up for one from a backup. Its host is lost, or it runs on for a while
+ * beside the other, and some agents still find it: the epoch alone keeps them apart.
  */
 const beginRestore = (world: World, untilMs: number): void => {
   const { scheduler, random, history, agents, network } = world
@@ -59,16 +79,15 @@ const beginRestore = (world: World, untilMs: number): void => {
     history.record({ type: 'backup', coordinator: former.name })
     scheduler.after(random.between(1_500, restMs * 0.5), () => {
       former.retire()
+      const isLost = random.chance(0.3)
+      if (isLost) former.kill()
       const next = world.makeCoordinator()
-      next.disk.restore(backup)
-      const { name: coordinator } = next
-      history.record({ type: 'coordinator', coordinator, what: 'is restored', epoch: 0 })
       for (const { id } of agents) {
         if (random.chance(0.5)) world.strays.add(id)
         else scheduler.after(random.below(5_000), () => network.linkOf(id)?.cut())
       }
       world.replaceMain(next)
-      next.start()
+      void restoreInto(next, backup, world).then(next.start)
       scheduler.after(random.between(5_000, 60_000), world.strays.clear.bind(world.strays))
       scheduler.after(random.between(5_000, 90_000), former.kill)
     })
@@ -120,6 +139,7 @@ const removeTheGone = (world: World): void => {
 /** Everything is made good, but for what is gone for good; somebody is there to run calls. */
 export const heal = (world: World): void => {
   const { network, agents, shape } = world
+  world.history.record({ type: 'healed' })
   if (world.coordinators.length > 1) removeTheGone(world)
   network.cutOff.clear()
   network.weather.delayMs = 5

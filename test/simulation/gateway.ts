@@ -18,13 +18,20 @@ interface ClientWeather {
 }
 
 export type Reply<T> =
-  | { readonly kind: 'answered'; readonly value: T }
+  | { readonly kind: 'answered'; readonly value: T; readonly coordinator: string }
   | { readonly kind: 'refused'; readonly code: string }
   | { readonly kind: 'broken' }
 
 export interface Ended {
   readonly status: number
   readonly isWhole: boolean
+}
+
+interface Asked {
+  readonly op: number
+  readonly coordinator: string
+  readonly via: 'sync' | 'get' | 'wait'
+  readonly askedMs: number
 }
 
 interface GatewayDeps {
@@ -48,18 +55,19 @@ export const createGateway = (deps: GatewayDeps) => {
 
   /** One request. Broken: nobody was there, or its process died over it. */
   const request = async <T>(
-    act: (rooms: Rooms, process: Process) => Promise<T>,
+    act: (rooms: Rooms, process: Process, coordinator: string) => Promise<T>,
   ): Promise<Reply<T>> => {
     await travel()
-    const coordinator = deps.coordinator()
-    const process = coordinator.process()
-    const rooms = coordinator.rooms()
+    const target = deps.coordinator()
+    const process = target.process()
+    const rooms = target.rooms()
+    const { name: coordinator } = target
     if (process === null || rooms === null) return { kind: 'broken' }
     const answered = process
       .pause(0)
-      .then(() => act(rooms, process))
+      .then(() => act(rooms, process, coordinator))
       .then(
-        (value): Reply<T> => ({ kind: 'answered', value }),
+        (value): Reply<T> => ({ kind: 'answered', value, coordinator }),
         (error: unknown): Reply<T> => {
           const { code, message } = toHyperError(error)
           // An assertion of ours, not an answer.
@@ -78,14 +86,15 @@ export const createGateway = (deps: GatewayDeps) => {
     rooms: Rooms,
     process: Process,
     answer: FinalAnswer,
-    asked: { readonly op: number; readonly via: 'sync' | 'get' | 'wait'; readonly askedMs: number },
+    asked: Asked,
     canBreak: boolean,
   ): Promise<Ended> => {
     const { callId, httpStatus: status, body } = answer
     const isBroken = canBreak && random.chance(weather.breaks)
     await process.pause(random.below(weather.delayMs + 1))
     if (status !== OUTPUT_GONE) {
-      history.record({ type: 'delivered', callId, isDelivered: !isBroken })
+      const { coordinator } = asked
+      history.record({ type: 'delivered', coordinator, callId, isDelivered: !isBroken })
       if (isBroken) rooms.core.calls.undelivered(callId)
       else rooms.core.calls.delivered(callId)
     }
@@ -99,15 +108,9 @@ export const createGateway = (deps: GatewayDeps) => {
     return { status, isWhole: !isBroken }
   }
 
-  const seen = (
-    op: number,
-    callId: string,
-    via: 'get' | 'wait',
-    askedMs: number,
-    status: number,
-  ): Ended => {
+  const seen = (asked: Asked, callId: string, status: number): Ended => {
     const none = { code: '', attempt: 0, body: '', text: '', isWhole: true }
-    history.record({ type: 'seen', op, callId, via, askedMs, status, ...none })
+    history.record({ type: 'seen', ...asked, callId, status, ...none })
     return { status, isWhole: true }
   }
 
@@ -163,8 +166,9 @@ export const createGateway = (deps: GatewayDeps) => {
       )
       ended(op, reply)
       if (reply.kind !== 'answered') return null
-      history.record({ type: 'accepted', op, callId: reply.value })
-      return reply.value
+      const { value: callId, coordinator } = reply
+      history.record({ type: 'accepted', coordinator, op, callId })
+      return callId
     },
     /** The client waits on its own request, for as long as it has patience. */
     async callSync(
@@ -176,23 +180,23 @@ export const createGateway = (deps: GatewayDeps) => {
     ): Promise<string | null> {
       submitted(op, true, funcId, accountId, input)
       let known: string | null = null
-      const reply = await request(async (rooms, process) => {
+      const reply = await request(async (rooms, process, coordinator) => {
         const askedMs = scheduler.nowMs()
         const { calls } = rooms.core
         const { callId, answer } = calls.acceptSync(
           await callRequest(rooms, process, funcId, input),
         )
         known = callId
-        history.record({ type: 'accepted', op, callId })
+        history.record({ type: 'accepted', coordinator, op, callId })
         const gone = scheduler.pause(patienceMs).then(() => null)
         const final = await Promise.race([answer, gone])
         if (final === null) {
           await process.pause(0)
-          history.record({ type: 'delivered', callId, isDelivered: false })
+          history.record({ type: 'delivered', coordinator, callId, isDelivered: false })
           calls.undelivered(callId)
           return null
         }
-        return deliver(rooms, process, final, { op, via: 'sync', askedMs }, true)
+        return deliver(rooms, process, final, { op, coordinator, via: 'sync', askedMs }, true)
       })
       ended(op, reply)
       return known
@@ -200,29 +204,30 @@ export const createGateway = (deps: GatewayDeps) => {
     async get(funcId: string, callId: string, canBreak: boolean): Promise<Reply<Ended>> {
       const op = nextOp()
       const askedMs = scheduler.nowMs()
-      return request(async (rooms, process) => {
+      return request(async (rooms, process, coordinator) => {
         const { calls } = rooms.core
-        const asked = { op, via: 'get', askedMs } as const
+        const asked = { op, coordinator, via: 'get', askedMs } as const
         const early = await calls.answer(funcId, callId)
         if (early !== null) return deliver(rooms, process, early, asked, canBreak)
         const view = await calls.find(funcId, callId)
-        if (view === null) return seen(op, callId, 'get', askedMs, 404)
-        if (view.state === 'running') return seen(op, callId, 'get', askedMs, 201)
+        if (view === null) return seen(asked, callId, 404)
+        if (view.state === 'running') return seen(asked, callId, 201)
         if (view.state === 'pending' || view.state === 'leased') {
-          return seen(op, callId, 'get', askedMs, 202)
+          return seen(asked, callId, 202)
         }
         const answer = await calls.answer(funcId, callId)
-        if (answer === null) return seen(op, callId, 'get', askedMs, 404)
+        if (answer === null) return seen(asked, callId, 404)
         return deliver(rooms, process, answer, asked, canBreak)
       })
     },
     async wait(funcId: string, callId: string, patienceMs: number): Promise<Reply<Ended | null>> {
       const op = nextOp()
       const askedMs = scheduler.nowMs()
-      return request(async (rooms, process) => {
+      return request(async (rooms, process, coordinator) => {
         const { calls } = rooms.core
+        const asked = { op, coordinator, via: 'wait', askedMs } as const
         if ((await calls.find(funcId, callId)) === null) {
-          return seen(op, callId, 'wait', askedMs, 404)
+          return seen(asked, callId, 404)
         }
         const leaving = new AbortController()
         scheduler.after(patienceMs, () => leaving.abort(new Error('gone')))
@@ -231,7 +236,7 @@ export const createGateway = (deps: GatewayDeps) => {
           throw error
         })
         if (answer === null) return null
-        return deliver(rooms, process, answer, { op, via: 'wait', askedMs }, true)
+        return deliver(rooms, process, answer, asked, true)
       })
     },
   }

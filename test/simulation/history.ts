@@ -26,6 +26,11 @@ export type ProcessEnd =
   | 'orphaned'
   | 'overflow'
 
+/** Which coordinator it was that answered, or was asked. */
+interface OfCoordinator {
+  readonly coordinator: string
+}
+
 type ClientSaw =
   | {
       readonly type: 'submitted'
@@ -36,12 +41,13 @@ type ClientSaw =
       readonly input: Digest
     }
   /** Told 200 and its id; of a synchronous call: it has begun. */
-  | { readonly type: 'accepted'; readonly op: number; readonly callId: string }
+  | ({ readonly type: 'accepted'; readonly op: number; readonly callId: string } & OfCoordinator)
   | { readonly type: 'refused'; readonly op: number; readonly code: string }
   | { readonly type: 'broken'; readonly op: number }
   /** The answer to a question: 201, 202, 404, or the end of the call. */
   | {
       readonly type: 'seen'
+      readonly coordinator: string
       readonly op: number
       readonly callId: string
       readonly via: 'sync' | 'get' | 'wait'
@@ -56,10 +62,15 @@ type ClientSaw =
       readonly isWhole: boolean
     }
   /** The gateway said so: the body was flushed and the socket had not failed, or not. */
-  | { readonly type: 'delivered'; readonly callId: string; readonly isDelivered: boolean }
-  | { readonly type: 'cancelled'; readonly callId: string }
+  | ({
+      readonly type: 'delivered'
+      readonly callId: string
+      readonly isDelivered: boolean
+    } & OfCoordinator)
+  | ({ readonly type: 'cancelled'; readonly callId: string } & OfCoordinator)
   | {
       readonly type: 'function'
+      readonly coordinator: string
       readonly funcId: string
       readonly accountId: string
       readonly revision: number
@@ -71,7 +82,7 @@ type ClientSaw =
       /** Not every member could run it. */
       readonly isDemanding: boolean
     }
-  | { readonly type: 'function-removing'; readonly funcId: string }
+  | ({ readonly type: 'function-removing'; readonly funcId: string } & OfCoordinator)
   | { readonly type: 'quota-asked'; readonly accountId: string; readonly quota: number }
   | { readonly type: 'quota-told'; readonly accountId: string; readonly quota: number }
 
@@ -187,7 +198,20 @@ interface LastLook {
   readonly type: 'last-look'
 }
 
-type Observed = ClientSaw | ContainerSaw | AgentSaw | CoordinatorSaw | Fault | Rest | LastLook
+/** The faults are over, and what they broke works again. */
+interface Healed {
+  readonly type: 'healed'
+}
+
+type Observed =
+  | ClientSaw
+  | ContainerSaw
+  | AgentSaw
+  | CoordinatorSaw
+  | Fault
+  | Healed
+  | Rest
+  | LastLook
 export type Observation = Observed & { readonly atMs: number }
 
 export interface History {

@@ -1,9 +1,9 @@
 /** Invariants of what containers and agents saw, and of what is left at the end. */
 
-import { type Evidence, Violation } from './evidence.ts'
+import { limits } from '../../protocol/limits.ts'
+import { callFactsOf, type Evidence, Violation } from './evidence.ts'
 
 const callOf = (attempt: string): string => attempt.slice(0, attempt.indexOf('.'))
-const numberOf = (attempt: string): number => Number(attempt.split('.')[1])
 
 /** No container serves two attempts, and none is started twice. */
 const freshContainers = ({ of }: Evidence): void => {
@@ -84,13 +84,13 @@ const notedFirst = ({ of, calls, functions }: Evidence): void => {
 }
 
 /**
- * What ended by itself is in the outbox before its container goes, unless its call has ended, or has
- * gone on with a newer attempt: then an agent that comes back is told to end what it finds.
+ * What ended by itself is in the outbox before its container goes, unless its call has ended, or its
+ * result was taken already: it was reported while it was being written, and only its attempt ended.
  */
 const keptFirst = ({ observations, calls, of }: Evidence): void => {
   const ended = new Map<string, string>()
-  const newest = new Map<string, number>()
   const kept = new Set<string>()
+  const awaited = new Map<string, ReadonlySet<string>>()
   // Who lost its notes knows its containers no more.
   const forgetful = new Set(
     of('agent').flatMap(({ agentId, what }) =>
@@ -100,15 +100,17 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
   for (const one of observations) {
     if (one.type === 'result-kept') kept.add(one.attempt)
     else if (one.type === 'committed') {
-      for (const { type, table, key } of one.rows) {
-        if (type === 'put' && table === 'lease') newest.set(callOf(key), numberOf(key))
+      for (const row of one.rows) {
+        if (row.type !== 'put' || row.table !== 'call') continue
+        const { id, granted } = callFactsOf(row)
+        awaited.set(id, new Set(granted.map(({ attempt, epoch }) => `${id}.${attempt}.${epoch}`)))
       }
     }
     if (one.type === 'process-end' && one.end !== 'killed') ended.set(one.container, one.attempt)
     else if (one.type === 'container-removed' && !forgetful.has(one.agentId)) {
       const attempt = ended.get(one.container)
       if (attempt === undefined || kept.has(attempt)) continue
-      if ((newest.get(callOf(attempt)) ?? 0) > numberOf(attempt)) continue
+      if (awaited.get(callOf(attempt))?.has(attempt) === false) continue
       const { finals = [], acceptedMs = null, rowMs = null } = calls.get(callOf(attempt)) ?? {}
       const isOver =
         finals.some(({ atMs }) => atMs <= one.atMs) || (acceptedMs === null && rowMs === null)
@@ -157,6 +159,28 @@ const onlyHigherEpoch = ({ observations }: Evidence): void => {
   }
 }
 
+/** Engines and agents are slow, and stand still at times. */
+const SWEPT_MS = limits.sweepMs + limits.startMsMax + 60_000
+
+/** A container in which nothing was started is gone by the next sweep, if its agent is there. */
+const isSwept = ({ of }: Evidence): void => {
+  const healedMs = of('healed')[0]?.atMs ?? Number.POSITIVE_INFINITY
+  const removed = new Map(of('container-removed').map((one) => [one.container, one.atMs]))
+  const started = new Set(of('process').map(({ container }) => container))
+  const gone = new Set(
+    of('agent').flatMap(({ agentId, what }) =>
+      what === 'leaves' || what === 'is removed' ? [agentId] : [],
+    ),
+  )
+  for (const { container, agentId, atMs } of of('container')) {
+    const removedMs = removed.get(container)
+    // Who never removed one that is not left had it taken away by others.
+    if (removedMs === undefined || started.has(container) || gone.has(agentId)) continue
+    const latestMs = Math.max(atMs, healedMs) + SWEPT_MS
+    if (removedMs > latestMs) throw new Violation(`${container} stayed for long`, removedMs)
+  }
+}
+
 /** After the run nothing is left. */
 const nothingLeft = ({ of }: Evidence): void => {
   for (const { left, atMs } of of('rest')) {
@@ -170,10 +194,15 @@ export const AGENT_INVARIANTS = {
   'invariant 4 (fresh container)': freshContainers,
   'invariant 4 (at most once)': atMostOnce,
   'invariant 4 (lease first)': leasedFirst,
-  'invariant 4 (never started)': neverStarted,
   'promise 6 (noted first)': notedFirst,
   'promise 6 (kept first)': keptFirst,
-  'promise 6 (acknowledged is committed)': acknowledgedIsCommitted,
   'epoch (only the higher is obeyed)': onlyHigherEpoch,
+  'invariant 9 (swept)': isSwept,
   'invariant 9 (nothing left)': nothingLeft,
+} as const
+
+/** Of what one coordinator, or a line of them, had committed. */
+export const COMMITTED_INVARIANTS = {
+  'invariant 4 (never started)': neverStarted,
+  'promise 6 (acknowledged is committed)': acknowledgedIsCommitted,
 } as const

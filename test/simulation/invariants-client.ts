@@ -58,38 +58,41 @@ const rankOf = ({ status }: Seen<'seen'>): number => {
   return status === 404 ? 4 : 2
 }
 
+/** Until when the body of a call was still with its agent, as the disk has it. */
+const owedUntil = (commits: readonly Seen<'committed'>[]): Map<string, number> => {
+  const until = new Map<string, number>()
+  for (const { rows, atMs } of commits) {
+    for (const { type, table, key } of rows) {
+      if (table === 'owed') until.set(key, type === 'put' ? Number.POSITIVE_INFINITY : atMs)
+    }
+  }
+  return until
+}
+
 /** Status never goes back, but from running to waiting on a new attempt or after a restart. */
 const neverBack = ({ calls, of }: Evidence): void => {
   const commits = of('committed')
-  /** What the last commit did not have is lost with the process, and may have been told. */
-  const restarts = of('coordinator').map(({ atMs }) => ({
-    fromMs: commits.findLast((commit) => commit.atMs <= atMs)?.sinceMs ?? 0,
-    toMs: atMs,
-  }))
-  /** A slow disk has it long after the ledger decided it. */
-  const leases = new Map<string, { fromMs: number; toMs: number }[]>()
-  for (const { rows, sinceMs, atMs } of of('committed')) {
+  const restarts = of('coordinator').map(({ atMs }) => atMs)
+  const owed = owedUntil(commits)
+  const leases = new Map<string, number[]>()
+  for (const { rows, atMs } of commits) {
     for (const { table, key } of rows) {
       if (table !== 'lease') continue
-      const former = leases.get(callOf(key)) ?? []
-      leases.set(callOf(key), [...former, { fromMs: sinceMs, toMs: atMs }])
+      leases.set(callOf(key), [...(leases.get(callOf(key)) ?? []), atMs])
     }
   }
-  for (const { id, seen: all, isRemoved, isSync } of calls.values()) {
-    // Of a function that is being removed they are gone at once; a crash may bring it back.
-    const seen = isRemoved ? all.filter(({ status }) => status !== 404) : all
+  for (const { id, seen, isSync } of calls.values()) {
     for (const later of seen) {
       for (const earlier of seen) {
         if (earlier.atMs >= later.askedMs || rankOf(earlier) <= rankOf(later)) continue
-        const isTurn = [...restarts, ...(leases.get(id) ?? [])].some(
-          ({ fromMs, toMs }) => toMs >= earlier.askedMs && fromMs <= later.atMs,
-        )
-        if (rankOf(earlier) === 1 && isTurn) continue
-        // After a restart an owed body is away until its agent has told it again.
-        const isAway = isSync && rankOf(earlier) === 2 && later.status === 201
-        if (isAway && restarts.some(({ toMs }) => toMs >= earlier.askedMs && toMs <= later.atMs)) {
+        const isBetween = (ms: number): boolean => ms >= earlier.askedMs && ms <= later.atMs
+        const isRestarted = restarts.some(isBetween)
+        if (rankOf(earlier) === 1 && (isRestarted || (leases.get(id) ?? []).some(isBetween))) {
           continue
         }
+        // After a restart an owed body is away until its agent has told it again.
+        const isAway = isSync && later.status === 201 && later.askedMs <= (owed.get(id) ?? 0)
+        if (rankOf(earlier) === 2 && isAway && isRestarted) continue
         throw new Violation(`${id} was ${earlier.status}, then ${later.status}`, later.atMs)
       }
     }
@@ -132,10 +135,13 @@ const keptUntilDelivered = ({ calls, of, replay }: Evidence): void => {
   const losses = of('agent').filter(({ what }) =>
     ['loses its store', 'is removed', 'leaves'].includes(what),
   )
+  const restoredMs = of('coordinator').find(({ what }) => what === 'is restored')?.atMs ?? 0
   for (const story of calls.values()) {
     const gone = story.seen.find(({ status }) => status === GONE)
     if (gone === undefined || story.isRemoved) continue
-    const isLossPossible = losses.some(({ atMs }) => atMs <= gone.atMs)
+    // Owed in the backup, it may have been delivered since, and have left its agent.
+    const wasOwed = story.finals.some(({ atMs }) => atMs < restoredMs)
+    const isLossPossible = wasOwed || losses.some(({ atMs }) => atMs <= gone.atMs)
     if (!mayBeGone(story, gone, rotated, isLossPossible)) {
       throw new Violation(`the body of ${story.id} is gone, and was delivered to nobody`, gone.atMs)
     }

@@ -54,6 +54,18 @@ export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
     ),
   ),
   bug(
+    'an attempt that is cancelled throws the result away that it has in hand',
+    'crash',
+    ['promise 6'],
+    edit('agent/recovery.ts', 'return insisting(closing, readEnded)', 'return null'),
+  ),
+  bug(
+    'containers are swept only when the engine comes up',
+    'crash',
+    ['invariant 9'],
+    edit('agent/attempts.ts', 'sweep: () => onEngine(engine.isUp()),', 'sweep: () => undefined,'),
+  ),
+  bug(
     'a container that left no trailer counts as finished',
     'churn',
     ['invariant 5'],

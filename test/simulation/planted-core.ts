@@ -88,6 +88,12 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
     ),
   ),
   bug(
+    'a restored coordinator starts at-most-once calls again',
+    'restore',
+    ['invariant 4 (at most once)'],
+    edit('coordinator/restored.ts', "  apply({ type: 'restored' })\n", ''),
+  ),
+  bug(
     'a revision goes while calls need it',
     'churn',
     ['nothing mislaid', 'assertion'],

@@ -33,6 +33,7 @@ const PROFILES: readonly Profile[] = [
   { name: 'disk', rates: { ...none, disk: 10, crash: 40 }, restore: 0 },
   { name: 'crash', rates: { ...none, crash: 12, network: 40 }, restore: 0.1 },
   { name: 'sleep', rates: { ...none, sleep: 10, network: 20 }, restore: 0 },
+  { name: 'restore', rates: { ...none, crash: 40, network: 20 }, restore: 1 },
   { name: 'churn', rates: { ...none, churn: 8, engine: 12, network: 30 }, restore: 0 },
   {
     name: 'all',

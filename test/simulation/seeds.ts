@@ -23,4 +23,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'a quota that was set while its account was being removed stopped the coordinator',
   },
+  {
+    seed: 1004,
+    profile: null,
+    showed: 'a result that was taken while it was being written was called lost by the checker',
+  },
 ]

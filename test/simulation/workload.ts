@@ -104,7 +104,7 @@ export const specOf = (name: string, kind: FuncKind): FuncSpec => ({
   ContainerSize: SIZE,
   Timeout: 300,
   Config: {
-    ...{ Image: 'app', Cmd: null, Entrypoint: null, Env: [], WorkingDir: '', User: '' },
+    ...{ Image: IMAGE.reference, Cmd: null, Entrypoint: null, Env: [], WorkingDir: '', User: '' },
     ...{ Labels: {}, ExposedPorts: {}, StopSignal: '' },
   },
   HostConfig: { NetworkMode: 'bridge' },

@@ -185,14 +185,16 @@ export const createWorld = async (deps: WorldDeps): Promise<World> => {
   const isPolite = shape.profile.name === 'calm'
   const clients = createClients({ scheduler, random, history, gateway, isLarge, isPolite })
 
-  /** Everything is registered, and the agents are on their way. */
+  /** The agents are there, one of them pulls each account's image, and everything is registered. */
   const found = async (rooms: Rooms): Promise<void> => {
+    for (let left = shape.agents; left > 0; left -= 1) await admit(rooms)
     const plans: AccountPlan[] = Array.from({ length: shape.accounts }, (_, at) => ({
       name: `account-${at + 1}`,
       quota: random.between(1, 4),
     }))
-    clients.funcs.push(...(await register({ random, history, isLarge }, rooms, plans)))
-    for (let left = shape.agents; left > 0; left -= 1) await admit(rooms)
+    clients.funcs.push(
+      ...(await register({ random, history, scheduler, isLarge }, rooms, main.name, plans)),
+    )
     main.disk.health.writeMs = shape.writeMs
   }
   main.start()

@@ -7,7 +7,7 @@ import { createActs } from '../../agent/acts.ts'
 import { createEffects } from '../../agent/effects.ts'
 import type { Note, Outbox } from '../../agent/outbox.ts'
 import { adopt, type RecoveryDeps } from '../../agent/recovery.ts'
-import type { Runner } from '../../agent/runner/runner.ts'
+import type { ContainerState, Runner } from '../../agent/runner/runner.ts'
 import type { AttemptResult } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -88,6 +88,34 @@ test('an ended container whose log the engine never gives is given up in the end
     },
   }
   const never = new AbortController().signal
-  const result: AttemptResult | null = await adopt({ ...recovery, runner: failing }, note, never)
+  const ends = { stop: never, closing: never }
+  const result: AttemptResult | null = await adopt({ ...recovery, runner: failing }, note, ends)
   assert.deepEqual([result?.code, result?.started, reads], ['AGENT_LOST', true, 2])
+})
+
+test('a cancelled attempt gives up its container, and the result of one that had ended', async () => {
+  const note: Note = {
+    ...{ key, container: 'c1', memoryBytes: 1, timeoutMs: 0 },
+    ...{ command: 'true', imagePlatform: 'linux/amd64' },
+  }
+  const cancelled = async (container: ContainerState | null): Promise<AttemptResult | null> => {
+    const stop = new AbortController()
+    const waiting: Runner = {
+      ...runner,
+      // The cancel comes while the end of the container is waited for.
+      waitForEnd: async (_id, signal) => {
+        stop.abort('cancel')
+        signal.throwIfAborted()
+      },
+      state: async () => container,
+      readLog: async () => undefined,
+    }
+    const closing = new AbortController().signal
+    return adopt({ ...recovery, runner: waiting }, note, { stop: stop.signal, closing })
+  }
+  const memory = await cancelled({ isRunning: false, exitCode: 137, oomKilled: true })
+  assert.equal(memory?.code, 'CALL_OUT_OF_MEMORY')
+  assert.equal(await cancelled({ isRunning: true, exitCode: 0, oomKilled: false }), null)
+  assert.equal(await cancelled({ isRunning: false, exitCode: 137, oomKilled: false }), null)
+  assert.equal(await cancelled(null), null)
 })

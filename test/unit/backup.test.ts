@@ -8,7 +8,8 @@ import { describe, type TestContext, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { createBackups } from '../../coordinator/backup.ts'
 import { SCHEMA_VERSION } from '../../coordinator/level-drive.ts'
-import { RESTORED, restoreBackup } from '../../coordinator/restore.ts'
+import { restoreBackup } from '../../coordinator/restore.ts'
+import { RESTORED } from '../../coordinator/restored.ts'
 import {
   delBody,
   numberKey,

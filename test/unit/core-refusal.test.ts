@@ -77,3 +77,24 @@ describe('a call that comes while the disk refuses', () => {
     })
   }
 })
+
+test('a status tells nothing that a crash would forget: it waits for the commit', async () => {
+  const bench = createStoreBench()
+  let isFull = false
+  const store = await bench.open({
+    batch: () => (isFull ? 'lost' : 'done'),
+    isRefusing: () => isFull,
+  })
+  const { calls } = await openCore(store)
+  isFull = true
+  const { callId } = calls.acceptSync(request(1))
+  let state = ''
+  const finding = calls.find(stored.id, callId).then((view) => {
+    state = view?.state ?? 'none'
+  })
+  await turns()
+  const early = state
+  isFull = false
+  await finding
+  assert.deepEqual([early, state], ['', 'pending'])
+})

@@ -1,0 +1,157 @@
+/**
+ * The coordinator over its store, wired: core, accounts, functions, images, members and roster, each
+ * given what it needs of the others. It raises the epoch, fills memory from the disk, has what the
+ * disk lost named and what a restore means settled, in this order, and decides nothing itself.
+ *
+ * Clocks, ids, the log and the store are handed in: a simulation runs this same wiring in virtual
+ * time. What touches the world (the disk's room, the ticking, the end of the process) is rooms.ts.
+ */
+
+import type { Log } from '../daemon/log.ts'
+import { HyperError } from '../protocol/errors.ts'
+import { VERSION } from '../protocol/version.ts'
+import { loadAccounts } from './accounts.ts'
+import { createCore } from './core.ts'
+import { raiseEpoch, watchEpochs } from './epoch.ts'
+import { loadFuncs } from './funcs.ts'
+import { loadImages } from './images.ts'
+import { rememberAgent } from './ledger/members.ts'
+import { pickAgentForPull } from './ledger/placement.ts'
+import { addAccount } from './ledger/step.ts'
+import { createLogs } from './logs.ts'
+import { type Loss, settleLosses } from './losses.ts'
+import { loadMembership } from './membership.ts'
+import { settleRestored } from './restored.ts'
+import { createRoster } from './roster.ts'
+import type { Store } from './store.ts'
+
+export interface WiringDeps {
+  readonly store: Store
+  readonly nowMs: () => number
+  readonly wallMs: () => number
+  /** Of accounts and functions. */
+  readonly newId: () => string
+  readonly newCallId: () => string
+  /** The operator lets the epoch pass one that was told (`--raise-epoch`). */
+  readonly isEpochRaised: boolean
+  /** Null: none is accepted, and a loss refuses the start. */
+  readonly onLoss: ((what: string) => void) | null
+  readonly isStopping: () => boolean
+  /** Ends the process: memory is not to be trusted any more. */
+  readonly onFault: (error: unknown) => void
+  readonly log: Log
+}
+
+type Core = ReturnType<typeof createCore>
+type Start = Awaited<ReturnType<typeof raiseEpoch>>
+
+const wireRoster = async (deps: WiringDeps, start: Start, core: Core) => {
+  const { store, log } = deps
+  const { apply, record, write } = core.transactions
+  const membership = await loadMembership({ store, record, write, wallMs: deps.wallMs })
+  const roster = createRoster({
+    epoch: start.epoch,
+    version: VERSION,
+    membership,
+    apply,
+    onEpochAhead: watchEpochs(start, record).told,
+    onLeave: (agentId) => {
+      membership.remove(agentId).then(
+        () => apply({ type: 'forget', agentId }),
+        (error: unknown) => log.error({ err: error, peer: agentId }, 'leaving failed'),
+      )
+    },
+    log,
+  })
+  return { membership, roster }
+}
+
+const wireImages = (
+  { store }: WiringDeps,
+  { ledger, transactions }: Core,
+  roster: Awaited<ReturnType<typeof wireRoster>>['roster'],
+) =>
+  loadImages({
+    store,
+    write: transactions.write,
+    pullOnAgent(reference, auth, onProgress, signal) {
+      const agent = pickAgentForPull(ledger.agents.values())
+      if (agent === undefined) {
+        return Promise.reject(new HyperError('NO_AGENT', 'no agent with an engine is connected'))
+      }
+      return roster.pull(agent.id, reference, auth, onProgress, signal)
+    },
+  })
+
+/** What is registered, and who is a member. */
+const wireBooks = async (deps: WiringDeps, start: Start, core: Core) => {
+  const { store, newId } = deps
+  const { ledger, caches, transactions } = core
+  const { apply, record, write } = transactions
+  const accounts = await loadAccounts({
+    ...{ store, write, newId },
+    onAdded: (accountId, quota) => addAccount(ledger, accountId, quota),
+    onQuota: (accountId, quota) => apply({ type: 'quota', accountId, quota }),
+    onRemoved: (accountId) => {
+      apply({ type: 'remove-account', accountId })
+      record(images.forget(accountId))
+    },
+    hasFuncs: (accountId) => funcs.hasFuncs(accountId),
+  })
+  const { membership, roster } = await wireRoster(deps, start, core)
+  const images = await wireImages(deps, core, roster)
+  const liveCalls = (funcId: string, revision?: number): number => {
+    const counts = ledger.counts.get(funcId)
+    if (revision !== undefined) return counts?.revisions.get(revision) ?? 0
+    return (counts?.pending ?? 0) + (counts?.running ?? 0)
+  }
+  const funcs = await loadFuncs({
+    ...{ store, write, newId, liveCalls },
+    pinImage: images.pin,
+    hasAccount: (accountId) => ledger.accounts.has(accountId),
+    cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
+    removeCaches: caches.removeFunc,
+  })
+  return { accounts, membership, roster, images, funcs }
+}
+
+/** Throws STATE_DAMAGED. */
+export const wireCoordinator = async (deps: WiringDeps) => {
+  const { store, nowMs, onLoss, log } = deps
+  const start = await raiseEpoch(store, deps.wallMs(), deps.isEpochRaised)
+  const { epoch } = start
+  const logs = createLogs({ store, span: (funcId) => core.caches.logSpan(funcId) })
+  const core: Core = createCore({
+    ...{ store, epoch, nowMs, newCallId: deps.newCallId },
+    isStopping: deps.isStopping,
+    onFault: deps.onFault,
+    wall: () => new Date(deps.wallMs()).toISOString(),
+    // They need the core, and are made below.
+    funcs: () => books.funcs,
+    agents: () => books.roster,
+    onLogged: logs.logged,
+    onEnded(call, attempt, { code, exitCode }, bytesOut) {
+      log.info({ call, attempt, reason: code, exit: exitCode, bytesOut }, 'call ended')
+    },
+  })
+  const books = await wireBooks(deps, start, core)
+  const { accounts, membership } = books
+  const losses: Loss[] = []
+  await core.load(accounts.list(), (loss) => losses.push(loss))
+  await store.verify()
+  await settleLosses(losses, onLoss !== null, core.transactions.write, (what) => onLoss?.(what))
+  await settleRestored(store, core.transactions, log)
+  for (const { peerId, name, facts, draining } of membership.members()) {
+    if (facts !== null) rememberAgent(core.ledger, peerId, name, facts, nowMs(), draining)
+  }
+  return {
+    ...{ epoch, core, logs, ...books },
+    /** What time alone decides; called every `tickMs`. */
+    tick(): void {
+      core.tick()
+      membership.expire()
+    },
+  }
+}
+
+export type Wiring = Awaited<ReturnType<typeof wireCoordinator>>
