@@ -21,6 +21,7 @@ import {
 } from '../../coordinator/store.ts'
 import { type BackupRecord, backupPrefix, createBackupEncoder } from '../../protocol/backup.ts'
 import { toHyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import { quiet } from '../support/mesh.ts'
 
 const KiB = 1024
@@ -199,12 +200,13 @@ describe('a restore', () => {
     assert.deepEqual(await readdir(folder), ['file'])
   }
 
-  test('has an epoch above the backup’s, all that was told, and the wall clock', async (t) => {
-    for (const [epoch, told, expected] of [
-      [10_000, 0, 10_001],
+  test('has an epoch far above the backup’s, all that was told, and the wall clock', async (t) => {
+    for (const [epoch, told, highest] of [
+      [10_000, 0, 10_000],
       [10, 0, 9_000],
-      [10, 20_000, 20_001],
+      [10, 20_000, 20_000],
     ] as const) {
+      const expected = highest + limits.raisedEpochGap
       const rows: BackupRecord = {
         ...{ type: 'rows', sublevel: 'meta' },
         rows: [
