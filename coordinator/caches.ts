@@ -56,7 +56,8 @@ export interface Caches {
   logSpan(funcId: string): { readonly first: number; readonly last: number }
   /** What time has ended. Called with every tick. */
   expire(nowMs: number): Operation[]
-  removeFunc(funcId: string): Operation[]
+  /** In parts, each to be committed before the next is asked for: a crash between them is no loss. */
+  removeFunc(funcId: string): Iterable<readonly Operation[]>
   counts(funcId: string): { readonly finished: number; readonly failed: number }
   /** The books of a stored row, at start: history before the rest. */
   restoreHistory(row: HistoryRow): void
@@ -143,6 +144,19 @@ export const createCaches = (): Caches => {
     return cache
   }
 
+  /** What belongs together is one group. A history row goes after all that rests on it. */
+  function* removalOf(funcId: string, cache: FuncCache): Generator<readonly Operation[]> {
+    yield* cache.log.removeAll()
+    for (const seq of cache.outputs.seqs()) {
+      const key = rowKey(funcId, seq)
+      const grace = graces.delete(key) ? [del('fetched', key)] : []
+      yield [...grace, ...cache.outputs.remove(seq)]
+    }
+    for (const [seq, { id }] of cache.rows) {
+      yield [del('history', rowKey(funcId, seq)), del('callid', id), del('owed', id)]
+    }
+  }
+
   return {
     appendLog: (funcId, wall, entry, end) => cacheOf(funcId).log.append(entry, wall, end),
     addHistory(row, body, nowMs) {
@@ -183,20 +197,20 @@ export const createCaches = (): Caches => {
       for (const [funcId, cache] of funcs) operations.push(...trimHistory(cache, funcId, nowMs))
       return operations
     },
-    removeFunc(funcId) {
+    *removeFunc(funcId) {
       const cache = funcs.get(funcId)
-      if (cache === undefined) return []
+      if (cache === undefined) return
       funcs.delete(funcId)
-      const operations = cache.log.removeAll()
-      for (const seq of cache.outputs.seqs()) {
-        const key = rowKey(funcId, seq)
-        if (graces.delete(key)) operations.push(del('fetched', key))
-        operations.push(...cache.outputs.remove(seq))
+      let part: Operation[] = []
+      let groups = 0
+      for (const group of removalOf(funcId, cache)) {
+        part.push(...group)
+        groups += 1
+        if (groups % limits.removedPerStepMax !== 0) continue
+        yield part
+        part = []
       }
-      for (const [seq, { id }] of cache.rows) {
-        operations.push(del('history', rowKey(funcId, seq)), del('callid', id), del('owed', id))
-      }
-      return operations
+      yield part
     },
     counts(funcId) {
       const cache = funcs.get(funcId)

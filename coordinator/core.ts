@@ -26,6 +26,7 @@ import { createTransactions } from './transactions.ts'
 interface FuncLookup {
   byId(funcId: string): StoredFunc | null
   revision(funcId: string, revision: number): StoredFunc | null
+  has(funcId: string): boolean
   terms(stored: StoredFunc): Terms
 }
 
@@ -89,7 +90,7 @@ export const createCore = (deps: CoreDeps) => {
     const stored = deps.funcs().revision(funcId, revision)
     return stored === null ? null : deps.funcs().terms(stored)
   }
-  const hasFunc = (funcId: string): boolean => deps.funcs().byId(funcId) !== null
+  const hasFunc = (funcId: string): boolean => deps.funcs().has(funcId)
   return {
     ...{ ledger, caches, transactions, calls },
     /** Throws STATE_DAMAGED. */

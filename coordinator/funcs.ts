@@ -3,6 +3,11 @@
  *
  * Rows: func/ACCOUNT/FUNC/REVISION. The newest revision is the function; older ones stay while a
  * call that was accepted with them is live. Keys hold ids: a name can be removed and given again.
+ *
+ *   there ── remove: its newest row is marked ──► leaving ── calls and caches gone ──► its rows go
+ *
+ * A function that leaves is found by nobody, but for the calls that it still has. They and its caches
+ * go in parts, between which other commits pass; a start goes on with what a crash broke off.
  */
 
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
@@ -22,6 +27,7 @@ const parseRow = createParser(
     accountId: Type.String(),
     func: FuncSchema,
     image: ImageRecordSchema,
+    isLeaving: Type.Optional(Type.Boolean()),
   }),
   'STATE_DAMAGED',
   'stored function',
@@ -63,10 +69,10 @@ interface Deps {
   /** Calls of a function, or of one revision of it, that are not final. */
   readonly liveCalls: (funcId: string, revision?: number) => number
   readonly hasAccount: (accountId: string) => boolean
-  /** Cancels the function's calls in the ledger. */
+  /** Cancels some of the function's calls in the ledger. */
   readonly cancelCalls: (funcId: string) => void
-  /** Removes its caches; the operations belong to the removal's batch. */
-  readonly removeCaches: (funcId: string) => Operation[]
+  /** What removes its caches, in parts. */
+  readonly removeCaches: (funcId: string) => Iterable<readonly Operation[]>
 }
 
 export interface FuncBook extends Funcs {
@@ -75,12 +81,23 @@ export interface FuncBook extends Funcs {
   /** The terms of a stored revision, one object for all its calls. */
   terms(stored: StoredFunc): Terms
   hasFuncs(accountId: string): boolean
+  /** Also one that leaves. */
+  has(funcId: string): boolean
+  /** Ends the removals that the last end broke off. After all is loaded. */
+  finishRemovals(): Promise<void>
 }
 
 interface Entry {
   current: StoredFunc
+  isLeaving: boolean
   readonly revisions: Map<number, { readonly stored: StoredFunc; readonly terms: Terms }>
 }
+
+const newEntry = (stored: StoredFunc): Entry => ({
+  current: stored,
+  isLeaving: false,
+  revisions: new Map(),
+})
 
 export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
   const entries = new Map<string, Entry>()
@@ -88,15 +105,30 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
   const byName = new Map<string, Set<string>>()
   const creating = new Set<string>()
 
-  const enter = (stored: StoredFunc): void => {
-    const entry = entries.get(stored.id) ?? { current: stored, revisions: new Map() }
+  const enter = (stored: StoredFunc): Entry => {
+    const entry = entries.get(stored.id) ?? newEntry(stored)
     if (stored.func.Revision >= entry.current.func.Revision) entry.current = stored
     entry.revisions.set(stored.func.Revision, { stored, terms: termsOf(stored) })
     entries.set(stored.id, entry)
     const ids = byName.get(stored.func.Name) ?? new Set()
     byName.set(stored.func.Name, ids.add(stored.id))
+    return entry
   }
-  await deps.store.scan('func', (_key, value) => enter(parseRow(value)))
+
+  const startLeaving = (entry: Entry): void => {
+    const { id, func } = entry.current
+    entry.isLeaving = true
+    const ids = byName.get(func.Name)
+    ids?.delete(id)
+    if (ids?.size === 0) byName.delete(func.Name)
+  }
+
+  await deps.store.scan('func', (_key, value) => {
+    const { isLeaving = false, ...stored } = parseRow(value)
+    const entry = enter(stored)
+    entry.isLeaving ||= isLeaving
+  })
+  for (const entry of entries.values()) if (entry.isLeaving) startLeaving(entry)
 
   const named = (name: string): StoredFunc[] =>
     [...(byName.get(name) ?? [])].flatMap((id) => entries.get(id)?.current ?? [])
@@ -108,8 +140,8 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
     return stored
   }
   const list = (account: Account): StoredFunc[] =>
-    [...entries.values()].flatMap(({ current }) =>
-      current.accountId === account.id ? [current] : [],
+    [...entries.values()].flatMap(({ current, isLeaving }) =>
+      current.accountId === account.id && !isLeaving ? [current] : [],
     )
 
   /** Older revisions that no live call needs any more. */
@@ -150,6 +182,16 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
     return saveRevision({ id: deps.newId(), accountId: account.id, func, image })
   }
 
+  const finishRemoval = async ({ current, revisions }: Entry): Promise<void> => {
+    while (deps.liveCalls(current.id) > 0) {
+      deps.cancelCalls(current.id)
+      await deps.write([])
+    }
+    for (const part of deps.removeCaches(current.id)) await deps.write(part)
+    entries.delete(current.id)
+    await deps.write([...revisions.values()].map(({ stored }) => del('func', keyOf(stored))))
+  }
+
   return {
     async create(account, spec) {
       const slot = `${account.id}/${spec.Name}`
@@ -185,7 +227,11 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
       )
       return found[0] ?? null
     },
-    byId: (funcId) => entries.get(funcId)?.current ?? null,
+    byId(funcId) {
+      const entry = entries.get(funcId)
+      return entry === undefined || entry.isLeaving ? null : entry.current
+    },
+    has: (funcId) => entries.has(funcId),
     revision: (funcId, revision) => entries.get(funcId)?.revisions.get(revision)?.stored ?? null,
     terms: (stored) =>
       entries.get(stored.id)?.revisions.get(stored.func.Revision)?.terms ?? termsOf(stored),
@@ -197,16 +243,14 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
       if (live > 0 && !force) {
         throw new HyperError('FUNC_BUSY', `${live} calls of ${name} wait or run`)
       }
-      if (live > 0) deps.cancelCalls(stored.id)
       const entry = entries.get(stored.id)
-      entries.delete(stored.id)
-      const ids = byName.get(name)
-      ids?.delete(stored.id)
-      if (ids?.size === 0) byName.delete(name)
-      await deps.write([
-        ...[...(entry?.revisions.values() ?? [])].map((one) => del('func', keyOf(one.stored))),
-        ...deps.removeCaches(stored.id),
-      ])
+      if (entry === undefined) return
+      startLeaving(entry)
+      await deps.write([put('func', keyOf(stored), { ...stored, isLeaving: true })])
+      await finishRemoval(entry)
+    },
+    async finishRemovals() {
+      for (const entry of [...entries.values()]) if (entry.isLeaving) await finishRemoval(entry)
     },
   }
 }

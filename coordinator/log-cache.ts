@@ -44,7 +44,8 @@ export interface LogCache {
   append(entry: LogEntry, wall: string, end?: CallEnd): { line: LogLine; operations: Operation[] }
   /** The call's history row goes. */
   forgetCall(seq: number): Operation[]
-  removeAll(): Operation[]
+  /** Line by line; what goes together comes together. */
+  removeAll(): Iterable<readonly Operation[]>
   /** A line that is there at start; `isKept`: whether a call has its history row. */
   restore(line: StoredLine, isKept: (seq: number) => boolean): void
   /** Null where the line that ended the call has rotated out. */
@@ -130,7 +131,9 @@ export const createLogCache = (funcId: string): LogCache => {
       lineOf.delete(seq)
       return end === undefined ? [] : dropStderr(end)
     },
-    removeAll: () => [...lines].flatMap(([seq, lineBytes]) => removeLine(seq, lineBytes)),
+    *removeAll() {
+      for (const [seq, lineBytes] of lines) yield removeLine(seq, lineBytes)
+    },
     restore({ seq, end, bytes: rowBytes }, isKept) {
       // A row that went before its line took the STDERR with it.
       enter(seq, counted(rowBytes), end === null || !isKept(end.seq) ? null : { ...end })

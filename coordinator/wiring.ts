@@ -144,6 +144,7 @@ export const wireCoordinator = async (deps: WiringDeps) => {
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(core.ledger, peerId, name, facts, nowMs(), draining)
   }
+  books.funcs.finishRemovals().catch(deps.onFault)
   return {
     ...{ epoch, core, logs, ...books },
     /** What time alone decides; called every `tickMs`. */

@@ -69,6 +69,11 @@ export const limits = {
   /** Payload bytes of one account's calls that are not final: each is kept for another attempt. */
   livePayloadBytesMax: 4 * GiB,
   /**
+   * Calls that a removal of their function cancels in one step, and rows of its caches that go in one:
+   * some ten operations each, so that others’ commits wait for some 2,000 of them, not for a million.
+   */
+  removedPerStepMax: 200,
+  /**
    * The time that a queue timeout counts is written when it has grown by so much, and by such a part
    * of what is written: a restart forgets no more, and a wait of a day costs some eighty writes.
    */

@@ -215,6 +215,7 @@ export type LedgerEvent =
   | { readonly type: 'undelivered'; readonly callId: string; readonly body: Uint8Array }
   | { readonly type: 'quota'; readonly accountId: string; readonly quota: number }
   | { readonly type: 'remove-account'; readonly accountId: string }
+  /** Cancels up to `removedPerStepMax` of its calls. */
   | { readonly type: 'remove-func'; readonly funcId: string }
   | {
       readonly type: 'connect'

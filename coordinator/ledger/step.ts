@@ -136,6 +136,14 @@ const cancelCall = (ledger: Ledger, callId: string, now: Now, effects: Effect[])
   )
 }
 
+/** The newest first: what runs is not followed by another of them in the slot that it leaves. */
+const cancelSome = (ledger: Ledger, funcId: string, now: Now, effects: Effect[]): void => {
+  const calls = ledger.counts.get(funcId)?.calls
+  for (const { id } of calls?.pageBefore(Infinity, limits.removedPerStepMax) ?? []) {
+    cancelCall(ledger, id, now, effects)
+  }
+}
+
 /** What the event itself does; what can run after it is placed by dispatch(). */
 export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Effect[]): void => {
   switch (event.type) {
@@ -158,9 +166,7 @@ export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Ef
       removeAccount(ledger, event.accountId)
       return
     case 'remove-func':
-      for (const call of [...(ledger.counts.get(event.funcId)?.calls ?? [])]) {
-        cancelCall(ledger, call.id, now, effects)
-      }
+      cancelSome(ledger, event.funcId, now, effects)
       return
     case 'restored':
       endAtMostOnce(ledger, now, effects)

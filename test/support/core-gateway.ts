@@ -42,7 +42,12 @@ export const startCoreGateway = async (
     store: { ...disk, commit: (operations) => turn().then(() => disk.commit(operations)) },
     ...{ epoch, nowMs: () => nowMs, newCallId: randomUUID, onFault, isStopping: () => false },
     wall: () => '2017-03-16T07:05:24.473Z',
-    funcs: () => ({ byId: () => current, revision: () => current, terms: () => terms }),
+    funcs: () => ({
+      byId: () => current,
+      revision: () => current,
+      has: () => current !== null,
+      terms: () => terms,
+    }),
     agents: () => ({
       assign(agentId, assignment) {
         const { key } = assignment
@@ -97,7 +102,7 @@ export const startCoreGateway = async (
     async remove(): Promise<void> {
       current = null
       apply({ type: 'remove-func', funcId: stored.id })
-      await write(core.caches.removeFunc(stored.id))
+      for (const part of core.caches.removeFunc(stored.id)) await write(part)
     },
   }
 }

@@ -94,7 +94,7 @@ const createPlay = () => {
     ]
   }
   const remove = (funcId: string): void => {
-    disk.write(caches.removeFunc(funcId))
+    disk.write([...caches.removeFunc(funcId)].flat())
     owed = owed.filter((row) => row.funcId !== funcId)
     for (const sublevel of ['history', 'output', 'stdout', 'stderr', 'log', 'fetched'] as const) {
       assert.equal(disk.of(sublevel, funcId).length, 0)

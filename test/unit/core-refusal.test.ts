@@ -17,7 +17,12 @@ const wall = '2017-03-16T07:05:24.473Z'
 const openCore = async (store: Store) => {
   const core = createCore({
     ...{ store, epoch: 1, nowMs: () => 0, wall: () => wall, newCallId: randomUUID },
-    funcs: () => ({ byId: () => stored, revision: () => stored, terms: () => terms }),
+    funcs: () => ({
+      byId: () => stored,
+      revision: () => stored,
+      has: () => true,
+      terms: () => terms,
+    }),
     agents: () => ({ assign: () => undefined, send: () => undefined, welcome: () => undefined }),
     ...{ onLogged: () => undefined, onEnded: () => undefined, isStopping: () => false },
     onFault(error) {
