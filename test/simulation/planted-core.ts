@@ -79,7 +79,7 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
   ),
   bug(
     'the epoch is not raised',
-    'crash',
+    'restore',
     ['epoch', 'invariant', 'assertion', 'promise', 'lease'],
     edit(
       'coordinator/epoch.ts',

@@ -157,7 +157,7 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
   ),
   bug(
     'a body that is told again is not kept',
-    'crash',
+    'all',
     ['invariant 9', 'promise 6'],
     edit(
       'coordinator/ledger/results.ts',
