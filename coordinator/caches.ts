@@ -20,8 +20,8 @@ import {
   type LogCache,
   type LogEntry,
   type StderrPlace,
-  type StoredLine,
 } from './log-cache.ts'
+import type { StoredLine } from './log-key.ts'
 import { createOutputCache, type OutputCache } from './output-cache.ts'
 import { type HistoryRow, type OutputRow, rowKey } from './rows.ts'
 import { del, type Operation, put } from './store.ts'

@@ -1,12 +1,13 @@
 /**
  * What is missing among the rows that were found, by name, and what makes the rest consistent again.
- * Rows are written in pairs (a call and its input, a history row and its id, an output and its body, a
- * line that ended a call and its STDERR), so most of what is missing is named by its other half. Where both are, the sums tell how many
- * (survey.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
+ * Rows are written in pairs (a call and its input, a history row and its id, an output and its body,
+ * a line that ended a call and its STDERR), so most of what is missing is named by its other half.
+ * Where both are, the sums tell how many (survey.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
  */
 
+import type { LogLine } from '../protocol/log-line.ts'
 import { blobKey } from './bodies.ts'
-import type { LogRow } from './rows.ts'
+import { logKey, type StoredLine } from './log-key.ts'
 import type { BodyKind, SummedTable } from './tables.ts'
 
 /** The keys that were found and could be read, and of some rows what they say. */
@@ -23,8 +24,15 @@ export interface Found {
   readonly callIds: ReadonlyMap<string, string>
   /** Keys of the STDERR bodies that a line of a log speaks of. */
   readonly stderrsOfLines: ReadonlySet<string>
-  /** Lines that speak of a body that has to be there and is not: key of the body, key and row of the line. */
-  readonly linesWithoutBody: ReadonlyMap<string, readonly [string, LogRow]>
+  /** Lines that speak of a body that has to be there and is not, by the key of the body. */
+  readonly linesWithoutBody: ReadonlyMap<string, FoundLine>
+}
+
+export interface FoundLine {
+  readonly key: string
+  readonly funcId: string
+  readonly stored: StoredLine
+  readonly line: LogLine
 }
 
 /** A row as it has to be: gone, or of a value. */
@@ -127,9 +135,12 @@ const findLogDamage = (found: Found): Damage[] => {
 /** Such a line is left without its end: what it shows must not be taken for all of the STDERR. */
 const findStderrDamage = (found: Found): Damage[] => {
   const damages: Damage[] = []
-  for (const [key, [lineKey, { end: _, ...line }]] of found.linesWithoutBody) {
+  for (const [key, { key: lineKey, funcId, stored, line }] of found.linesWithoutBody) {
     const what = `the STDERR of call ${found.histories.get(key) ?? key} is lost`
-    damages.push({ what, repair: [{ table: 'log', key: lineKey, value: line }] })
+    const endless: Repair = {
+      ...{ table: 'log', key: logKey(funcId, { ...stored, end: null }), value: line },
+    }
+    damages.push({ what, repair: [...drop('log', lineKey), endless] })
   }
   for (const key of found.stderrs) {
     if (found.stderrsOfLines.has(key) && found.histories.has(key)) continue

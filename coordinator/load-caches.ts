@@ -7,12 +7,13 @@
 import { limits } from '../protocol/limits.ts'
 import type { Caches } from './caches.ts'
 import type { Ledger } from './ledger/state.ts'
+import { parseLogKey } from './log-key.ts'
 import type { OnLoss } from './losses.ts'
-import { logEndIn, parseHistoryRow, parseOutputRow, parseOwedRow, rowKey } from './rows.ts'
+import { parseHistoryRow, parseOutputRow, parseOwedRow, rowKey } from './rows.ts'
 import { del, delBody, type Operation, type Store } from './store.ts'
 
 interface Deps {
-  readonly store: Pick<Store, 'scan' | 'scanJson'>
+  readonly store: Pick<Store, 'scan' | 'scanKeys'>
   readonly ledger: Ledger
   readonly caches: Caches
   readonly hasFunc: (funcId: string) => boolean
@@ -67,17 +68,16 @@ const loadOutputs = async ({ store, caches, onLoss }: Deps): Promise<ReadonlySet
 
 const loadLogs = async ({ store, caches, hasFunc, onLoss }: Deps): Promise<void> => {
   const strays = new Map<string, Operation[]>()
-  await store.scanJson('log', (key, json) => {
-    const funcId = funcOf(key)
-    const end = logEndIn(json)
+  await store.scanKeys('log', (key) => {
+    const { funcId, line } = parseLogKey(key)
     if (hasFunc(funcId)) {
-      caches.restoreLog(funcId, { seq: seqOf(key), end, bytes: Buffer.byteLength(json) })
+      caches.restoreLog(funcId, line)
       return
     }
     const operations = strays.get(funcId) ?? []
     strays.set(funcId, operations)
     operations.push(del('log', key))
-    if (end !== null) operations.push(delBody('stderr', rowKey(funcId, end.seq)))
+    if (line.end !== null) operations.push(delBody('stderr', rowKey(funcId, line.end.seq)))
   })
   for (const [funcId, operations] of strays) {
     onLoss({ what: `the log of ${funcId} has lost its function`, operations })

@@ -9,7 +9,8 @@
 
 import { limits } from '../protocol/limits.ts'
 import { type LogLine, shortText } from '../protocol/log-line.ts'
-import { type LogEnd, type LogRow, rowKey } from './rows.ts'
+import { type LogEnd, logKey, type StoredLine } from './log-key.ts'
+import { rowKey } from './rows.ts'
 import { del, delBody, type Operation, put, putBody } from './store.ts'
 
 /** A line without what the log gives it. */
@@ -21,22 +22,14 @@ export interface CallEnd {
   readonly stderr: Uint8Array
 }
 
-/** The call that a line ended, and the bytes of STDERR beside it. */
-interface Ended {
-  readonly seq: number
-  stderrBytes: number
-}
-
-/** What the books need of a row: its number, what it ended, and the bytes of its JSON. */
-export interface StoredLine {
-  readonly seq: number
-  readonly end: LogEnd | null
-  readonly bytes: number
+/** What a line ended, and whether the STDERR beside it is there still. */
+interface Ended extends LogEnd {
+  hasBody: boolean
 }
 
 /** Where the STDERR of an ended call is: in its body, or whole in the line that ended it. */
 export interface StderrPlace {
-  readonly lineSeq: number
+  readonly lineKey: string
   readonly hasBody: boolean
 }
 
@@ -63,8 +56,12 @@ const isShownWhole = (stderr: Uint8Array): boolean =>
   Buffer.compare(encoder.encode(shortText(stderr)), stderr) === 0
 
 /** What a line counts: its row, as JSON. */
-const counted = (rowBytes: number): number => Math.max(rowBytes, limits.cacheEntryBytesMin)
-const bytesOf = (row: LogRow): number => counted(Buffer.byteLength(JSON.stringify(row)))
+const counted = (lineBytes: number): number => Math.max(lineBytes, limits.cacheEntryBytesMin)
+
+const logEndOf = ({ seq, stderr }: CallEnd): LogEnd => ({
+  seq,
+  stderrBytes: isShownWhole(stderr) ? 0 : stderr.byteLength,
+})
 
 export const createLogCache = (funcId: string): LogCache => {
   /** Bytes of each line. Numbers only: there are a million of them. */
@@ -76,30 +73,38 @@ export const createLogCache = (funcId: string): LogCache => {
   let bytes = 0
   let last = 0
 
-  const enter = (seq: number, lineBytes: number, end: Ended | null): void => {
+  /** `isKept`: the call that it ended has its history row. */
+  const enter = ({ seq, bytes: lineBytes, end }: StoredLine, isKept: boolean): void => {
     lines.set(seq, lineBytes)
-    bytes += lineBytes + (end?.stderrBytes ?? 0)
+    bytes += counted(lineBytes)
     last = seq
     if (end === null) return
-    ends.set(seq, end)
-    lineOf.set(end.seq, seq)
+    // A row that went before its line took the STDERR with it.
+    const hasBody = isKept && end.stderrBytes > 0
+    ends.set(seq, { ...end, hasBody })
+    if (hasBody) bytes += end.stderrBytes
+    if (isKept) lineOf.set(end.seq, seq)
   }
 
   const dropStderr = (end: Ended): Operation[] => {
-    if (end.stderrBytes === 0) return []
+    if (!end.hasBody) return []
     bytes -= end.stderrBytes
-    end.stderrBytes = 0
+    end.hasBody = false
     return [delBody('stderr', rowKey(funcId, end.seq))]
   }
 
+  const keyOf = (seq: number): string =>
+    logKey(funcId, { seq, bytes: lines.get(seq) ?? 0, end: ends.get(seq) ?? null })
+
   const removeLine = (seq: number, lineBytes: number): Operation[] => {
+    const line = del('log', keyOf(seq))
     lines.delete(seq)
-    bytes -= lineBytes
+    bytes -= counted(lineBytes)
     const end = ends.get(seq)
-    if (end === undefined) return [del('log', rowKey(funcId, seq))]
+    if (end === undefined) return [line]
     ends.delete(seq)
     lineOf.delete(end.seq)
-    return [del('log', rowKey(funcId, seq)), ...dropStderr(end)]
+    return [line, ...dropStderr(end)]
   }
 
   const rotate = (): Operation[] => {
@@ -114,16 +119,16 @@ export const createLogCache = (funcId: string): LogCache => {
   return {
     append(entry, wall, end) {
       const line: LogLine = { Seq: last + 1, Time: wall, ...entry }
-      if (end === undefined) {
-        enter(line.Seq, bytesOf(line), null)
-        return { line, operations: [put('log', rowKey(funcId, line.Seq), line), ...rotate()] }
+      const stored: StoredLine = {
+        seq: line.Seq,
+        bytes: Buffer.byteLength(JSON.stringify(line)),
+        end: end === undefined ? null : logEndOf(end),
       }
-      const { seq, stderr } = end
-      const stderrBytes = isShownWhole(stderr) ? 0 : stderr.byteLength
-      const row: LogRow = { ...line, end: { seq, stderrBytes } }
-      enter(line.Seq, bytesOf(row), { seq, stderrBytes })
-      const operations = [put('log', rowKey(funcId, line.Seq), row)]
-      if (stderrBytes > 0) operations.push(putBody('stderr', rowKey(funcId, seq), stderr))
+      enter(stored, true)
+      const operations = [put('log', logKey(funcId, stored), line)]
+      if (end !== undefined && stored.end?.stderrBytes !== 0) {
+        operations.push(putBody('stderr', rowKey(funcId, end.seq), end.stderr))
+      }
       return { line, operations: [...operations, ...rotate()] }
     },
     forgetCall(seq) {
@@ -134,14 +139,11 @@ export const createLogCache = (funcId: string): LogCache => {
     *removeAll() {
       for (const [seq, lineBytes] of lines) yield removeLine(seq, lineBytes)
     },
-    restore({ seq, end, bytes: rowBytes }, isKept) {
-      // A row that went before its line took the STDERR with it.
-      enter(seq, counted(rowBytes), end === null || !isKept(end.seq) ? null : { ...end })
-    },
+    restore: (line, isKept) => enter(line, line.end !== null && isKept(line.end.seq)),
     stderrOf(seq) {
       const lineSeq = lineOf.get(seq)
       if (lineSeq === undefined) return null
-      return { lineSeq, hasBody: (ends.get(lineSeq)?.stderrBytes ?? 0) > 0 }
+      return { lineKey: keyOf(lineSeq), hasBody: ends.get(lineSeq)?.hasBody === true }
     },
     span: () => ({ first: lines.keys().next().value ?? last + 1, last }),
     bytes: () => bytes,

@@ -11,8 +11,9 @@
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { LogLine } from '../protocol/log-line.ts'
+import { logRange } from './log-key.ts'
 import type { LogQuery, Logs } from './ports.ts'
-import { parseLogRow, rowKey } from './rows.ts'
+import { parseLogRow } from './rows.ts'
 import type { Store } from './store.ts'
 
 const pageLines = 500
@@ -51,11 +52,8 @@ const createReader = ({ store, span }: Deps) => {
     const limit = upTo - after
     if (limit <= 0) return []
     const page: LogLine[] = []
-    const range = { gt: rowKey(funcId, after), lt: rowKey(funcId, upTo + 1), limit }
-    for await (const [, value] of store.range('log', range)) {
-      const { end: _notShown, ...line } = parseLogRow(value)
-      page.push(line)
-    }
+    const range = { ...logRange(funcId, after, upTo), limit }
+    for await (const [, value] of store.range('log', range)) page.push(parseLogRow(value))
     return page
   }
 

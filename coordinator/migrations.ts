@@ -5,25 +5,28 @@
  *
  * 1 → 3   `payload/SEQ` becomes the body `input/SEQ`. `output/FUNC/SEQ`, which was the body, becomes
  *         a row with its size and place and the body `stdout/FUNC/SEQ`. Rows, which were CBOR, become
- *         JSON. `call/SEQ`, which was an object, becomes a tuple (call-row.ts). Version 1 had no sums.
+ *         JSON. `call/SEQ`, which was an object, becomes a tuple (call-row.ts), and a
+ *         log line's key tells more (log-key.ts). Version 1 had no sums.
  * 2 → 3   The checksum before a row's JSON becomes text. It is the same number, so the sums stand, and
  *         the start that follows proves what came of it. A row that is damaged stays as it is, for
- *         that start to name. A call that came from version 1 is still an object and becomes a tuple;
- *         the sums follow in the same batch.
+ *         that start to name. A call that came from version 1 is still an object and becomes a tuple,
+ *         and the keys of log lines change as above; the sums follow in the same batches.
  */
 
 import Type from 'typebox'
 import { openSeal, seal, unsealRow } from '../daemon/sealed-row.ts'
+import { LogLineSchema } from '../protocol/log-line.ts'
 import { createParser } from '../protocol/schema.ts'
 import { type CallRow, encodeCallRow } from './call-row.ts'
 import type { Drive, RawOperation, RawRow } from './drive.ts'
+import { logKey } from './log-key.ts'
 import { readPages } from './pages.ts'
 import { recount } from './recount.ts'
 import { decodeRow, encodeRow, rowChecksum, rowText } from './row-form.ts'
 import { createRowIndex } from './row-index.ts'
 import { encodeInput, type OutputRow } from './rows.ts'
 import { readSums } from './stored-sums.ts'
-import { addSum, putSums, type Sum, subtractSum } from './sums.ts'
+import { addSum, isByValue, putSums, type Sum, subtractSum } from './sums.ts'
 import { ROWS, SCHEMA_ROW, SUBLEVELS, type Sublevel, type Table } from './tables.ts'
 
 interface Step {
@@ -115,6 +118,17 @@ const callOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
   return [{ type: 'put', table: 'call', key, value: encodeRow(row) }]
 }
 
+const lineOf = ([key, sealed]: RawRow): readonly RawOperation[] => {
+  const where = `log/${key}`
+  if (isDone(sealed, where)) return []
+  const line = logOf(key, unsealRow(sealed, where))
+  if (line === null) return []
+  return [
+    { type: 'del', table: 'log', key },
+    { type: 'put', table: 'log', key: line.key, value: encodeRow(line.value) },
+  ]
+}
+
 const rowOf =
   (table: Sublevel) =>
   ([key, sealed]: RawRow): readonly RawOperation[] => {
@@ -123,6 +137,12 @@ const rowOf =
     if (isSchema || isDone(sealed, where)) return []
     return [{ type: 'put', table, key, value: encodeRow(unsealRow(sealed, where)) }]
   }
+
+const LineSchema = Type.Object({
+  ...LogLineSchema.properties,
+  end: Type.Optional(Type.Object({ seq: Count, stderrBytes: Count })),
+})
+const parseLine = createParser(LineSchema, 'STATE_DAMAGED', 'stored log line')
 
 /** The value of a row as version 2 stored it. Throws for any other. */
 export const unsealJson = (sealed: Uint8Array, where: string): unknown =>
@@ -140,29 +160,59 @@ const textOf =
     }
   }
 
+interface Row {
+  readonly key: string
+  readonly value: Uint8Array
+}
+
 /** What these rows add to the sum of their table. */
-const shareOf = (rows: readonly { readonly key: string; readonly value: Uint8Array }[]): Sum => {
-  const index = createRowIndex(true)
+const shareOf = (rows: readonly Row[], isCountedByValue: boolean): Sum => {
+  const index = createRowIndex(isCountedByValue)
   for (const { key, value } of rows) index.put(key, rowChecksum(rowText(value)))
   return index.sum()
 }
 
-/** Rows of `call` that are objects still, in this version's form. */
-const tuples = async (drive: Drive): Promise<void> => {
-  for await (const rows of readPages(drive.page, 'call')) {
-    const former = rows.flatMap(([key, value]) => {
-      const object = isDone(value, key) ? decodeRow(value, key) : []
-      return Array.isArray(object) ? [] : [{ key, value, object }]
-    })
+/** Rows of a table that become others, with its sum. */
+const replace = async (
+  drive: Drive,
+  table: 'call' | 'log',
+  changeOf: (
+    key: string,
+    value: unknown,
+  ) => { readonly key: string; readonly value: unknown } | null,
+): Promise<void> => {
+  for await (const rows of readPages(drive.page, table)) {
+    const former: Row[] = []
+    const written: Row[] = []
+    for (const [key, value] of rows) {
+      const change = isDone(value, key) ? changeOf(key, decodeRow(value, key)) : null
+      if (change === null) continue
+      former.push({ key, value })
+      written.push({ key: change.key, value: encodeRow(change.value) })
+    }
     const sums = await readSums(drive)
     if (former.length === 0 || sums === undefined) continue
-    const written = former.map(({ key, object }) => ({
-      ...{ type: 'put' as const, table: 'call' as const, key },
-      value: encodeRow(encodeCallRow(callRowOf(object))),
-    }))
-    const call = addSum(subtractSum(sums.tables.call, shareOf(former)), shareOf(written))
-    await drive.batch([...written, putSums({ ...sums, tables: { ...sums.tables, call } })])
+    const without = subtractSum(sums.tables[table], shareOf(former, true))
+    const sum = addSum(without, shareOf(written, isByValue(table)))
+    await drive.batch([
+      ...former.map(({ key }) => ({ type: 'del' as const, table, key })),
+      ...written.map((row) => ({ type: 'put' as const, table, ...row })),
+      putSums({ ...sums, tables: { ...sums.tables, [table]: sum } }),
+    ])
   }
+}
+
+const callOfVersion2 = (key: string, value: unknown) =>
+  Array.isArray(value) ? null : { key, value: encodeCallRow(callRowOf(value)) }
+
+const isLogKey = (key: string): boolean => key.split('/').length > 2
+
+const logOf = (key: string, value: unknown) => {
+  if (isLogKey(key)) return null
+  const { end = null, ...line } = parseLine(value)
+  const [funcId = ''] = key.split('/')
+  const bytes = Buffer.byteLength(JSON.stringify(line))
+  return { key: logKey(funcId, { seq: line.Seq, bytes, end }), value: line }
 }
 
 export const MIGRATIONS: readonly Step[] = [
@@ -173,6 +223,7 @@ export const MIGRATIONS: readonly Step[] = [
       await rewrite(drive, 'payload', inputOf)
       await rewrite(drive, 'output', outputOf)
       await rewrite(drive, 'call', callOf)
+      await rewrite(drive, 'log', lineOf)
       for (const table of SUBLEVELS) await rewrite(drive, table, rowOf(table))
       await recount(drive, 0, [{ type: 'put', ...SCHEMA_ROW, value: encodeRow(3) }])
     },
@@ -182,7 +233,8 @@ export const MIGRATIONS: readonly Step[] = [
     to: 3,
     async migrate(drive) {
       for (const table of ROWS) await rewrite(drive, table, textOf(table))
-      await tuples(drive)
+      await replace(drive, 'call', callOfVersion2)
+      await replace(drive, 'log', logOf)
       await drive.batch([{ type: 'put', ...SCHEMA_ROW, value: encodeRow(3) }])
     },
   },

@@ -10,7 +10,7 @@
  *   owed/CALL                its body is on the way to a synchronous client
  *   output/FUNC/SEQ          that its body is in the cache, its size, and when it came among them
  *   fetched/FUNC/SEQ         that body was delivered once, and goes a while after
- *   log/FUNC/LINE            a line of a function's log, and what STDERR is kept beside it
+ *   log/FUNC/LINE/…          a line of a function's log (log-key.ts)
  *   meta/…                   schema, epoch, sequence
  *
  * and of the bodies:
@@ -71,19 +71,6 @@ const OwedRowSchema = Type.Object({
 const OutputRowSchema = Type.Object({ bytes: Count, order: Count })
 export type OutputRow = Static<typeof OutputRowSchema>
 
-/**
- * A line as it is shown, and where it ended a call: the call's number, and the bytes of the `stderr`
- * body written with it (0: the line shows all of it). That body is there while the call has its
- * history row.
- */
-const LogEndSchema = Type.Object({ seq: Count, stderrBytes: Count })
-export type LogEnd = Readonly<Static<typeof LogEndSchema>>
-const LogRowSchema = Type.Object({
-  ...LogLineSchema.properties,
-  end: Type.Optional(LogEndSchema),
-})
-export type LogRow = Static<typeof LogRowSchema>
-
 const CallIdRowSchema = Type.Object({ funcId: Type.String(), seq: Count })
 
 const damaged = <S extends Parameters<typeof createParser>[0]>(schema: S, what: string) =>
@@ -93,21 +80,8 @@ export const parseLeaseRow = damaged(LeaseRowSchema, 'stored lease')
 export const parseHistoryRow = damaged(HistoryRowSchema, 'stored history row')
 export const parseOwedRow = damaged(OwedRowSchema, 'stored debt')
 export const parseOutputRow = damaged(OutputRowSchema, 'stored output')
-export const parseLogRow = damaged(LogRowSchema, 'stored log line')
-const parseEnd = damaged(LogEndSchema, 'stored log line')
+export const parseLogRow = damaged(LogLineSchema, 'stored log line')
 export const parseCallIdRow = damaged(CallIdRowSchema, 'stored call id')
-
-const END = ',"end":{'
-
-/**
- * What the JSON of a log's row tells of a call's end; null for a line that ended none. A start asks a
- * million lines for nothing else: `end` stands last, and in no other line stand two braces there.
- * Throws STATE_DAMAGED.
- */
-export const logEndIn = (json: string): LogEnd | null =>
-  json.endsWith('}}')
-    ? parseEnd(JSON.parse(json.slice(json.lastIndexOf(END) + END.length - 1, -1)))
-    : null
 
 export const rowKey = (funcId: string, seq: number): string => `${funcId}/${numberKey(seq)}`
 

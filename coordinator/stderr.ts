@@ -29,7 +29,7 @@ export const createStderrReader =
       if (body === undefined) throw gone
       return body
     }
-    const line = await store.get('log', rowKey(funcId, place.lineSeq))
+    const line = await store.get('log', place.lineKey)
     if (line === undefined) throw gone
     return Buffer.from(parseLogRow(line).ShortStderr)
   }

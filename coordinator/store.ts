@@ -50,8 +50,8 @@ export interface Store {
   range(sublevel: Sublevel, range?: Range): AsyncGenerator<readonly [string, unknown]>
   /** All rows of a sublevel, in order, proven to be all when it resolves. For the start. */
   scan(sublevel: Sublevel, onRow: (key: string, value: unknown) => void): Promise<void>
-  /** The same, for a reader that does not need all of a row: their JSON. */
-  scanJson(sublevel: Sublevel, onRow: (key: string, json: string) => void): Promise<void>
+  /** The same of a table whose rows count by their keys (sums.ts), which are all that is read. */
+  scanKeys(sublevel: Sublevel, onKey: (key: string) => void): Promise<void>
   /** Proves what was not scanned, and removes files that a crash left behind. Ends the start. */
   verify(): Promise<void>
   /** False while the disk refuses a commit. */
@@ -170,14 +170,14 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
     tombstones.note(batch)
   }
 
-  const scanJson: Store['scanJson'] = async (sublevel, onRow) => {
+  const scan: Store['scan'] = async (sublevel, onRow) => {
     const index = createRowIndex(isByValue(sublevel), sums.tables[sublevel].count)
     for await (const rows of readPages(readPage, sublevel, {}, { isAhead: true })) {
       for (const [key, text] of rows) {
         const row = openRow(text)
         if (row === null) throw await damageOf(drive, sums)
         if (isSummed(sublevel, key)) index.put(key, row.checksum)
-        onRow(key, row.json)
+        onRow(key, parseJson(row.json, `${sublevel}/${key}`))
       }
     }
     await prove(sublevel, index)
@@ -214,9 +214,13 @@ export const createStore = async (drive: Drive, deps: StoreDeps): Promise<Store>
         for (const [key, sealed] of rows) yield [key, decodeRow(sealed, `${sublevel}/${key}`)]
       }
     },
-    scan: (sublevel, onRow) =>
-      scanJson(sublevel, (key, json) => onRow(key, parseJson(json, `${sublevel}/${key}`))),
-    scanJson,
+    scan,
+    async scanKeys(sublevel, onKey) {
+      assert(!isByValue(sublevel), 'what counts by its values is read whole')
+      const expected = sums.tables[sublevel].count
+      const onRow = ([key]: TextRow): void => onKey(key)
+      await prove(sublevel, await indexTable(readPage, sublevel, { expected, onRow }))
+    },
     async verify() {
       const { index, missing } = await indexBlobs(drive, removals.remove).catch(
         async (error: unknown) => {

@@ -4,8 +4,8 @@
  * files without a word.
  *
  * A row counts by its key and the checksum of its value, for a former value would be damage, too. A
- * body in its table counts by its key alone, so that a start does not read a single one; what its
- * bytes are is told by their own checksum. A body in a file counts by the row of `blob` that points
+ * body in its table, or a line of a log, is written once and counts by its key alone, so that a start
+ * does not read a single one; what its bytes are is told by their own checksum. A body in a file counts by the row of `blob` that points
  * to it. The numbers themselves are kept by row-index.ts.
  *
  * The row also numbers the commits: after a refusal it tells whether the last one was written.
@@ -30,7 +30,7 @@ export interface Sums {
   readonly tables: Readonly<Record<SummedTable, Sum>>
 }
 
-const BY_KEY: ReadonlySet<Table> = new Set<Table>(BODIES)
+const BY_KEY: ReadonlySet<Table> = new Set<Table>([...BODIES, 'log'])
 
 /** Whether a table's rows count by key and value, or by key alone. */
 export const isByValue = (table: Table): boolean => !BY_KEY.has(table)

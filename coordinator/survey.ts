@@ -5,14 +5,16 @@
 
 import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
+import type { LogLine } from '../protocol/log-line.ts'
 import { blobFileName } from './bodies.ts'
 import { parseCallRow } from './call-row.ts'
-import { type Damage, type Found, findDamage, type Repair } from './damage.ts'
+import { type Damage, type Found, type FoundLine, findDamage, type Repair } from './damage.ts'
 import type { Drive, RawRow } from './drive.ts'
 import { indexTable } from './inspection.ts'
+import { parseLogKey } from './log-key.ts'
 import { readPages } from './pages.ts'
 import { decodeRow } from './row-form.ts'
-import { type LogRow, parseCallIdRow, parseHistoryRow, parseLogRow, rowKey } from './rows.ts'
+import { parseCallIdRow, parseHistoryRow, parseLogRow, rowKey } from './rows.ts'
 import { isSameSum, type Sums } from './sums.ts'
 import { BODIES, type BodyKind, SUMMED, type SummedTable } from './tables.ts'
 
@@ -25,7 +27,7 @@ interface Filled extends Found {
   readonly histories: Map<string, string>
   readonly callIds: Map<string, string>
   readonly stderrsOfLines: Set<string>
-  readonly linesWithoutBody: Map<string, readonly [string, LogRow]>
+  readonly linesWithoutBody: Map<string, FoundLine>
 }
 
 const isBody = (table: SummedTable): table is BodyKind => BODIES.some((kind) => kind === table)
@@ -34,13 +36,13 @@ const bodiesOf = (found: Filled, kind: BodyKind): Set<string> =>
   ({ input: found.inputs, stdout: found.stdouts, stderr: found.stderrs })[kind]
 
 /** A body goes with the history row of its call: without that, a line says what was. */
-const enterLine = (found: Filled, lineKey: string, row: LogRow): void => {
-  if (row.end === undefined || row.end.stderrBytes === 0) return
-  const [funcId = ''] = lineKey.split('/')
-  const key = rowKey(funcId, row.end.seq)
+const enterLine = (found: Filled, lineKey: string, line: LogLine): void => {
+  const { funcId, line: stored } = parseLogKey(lineKey)
+  if (stored.end === null || stored.end.stderrBytes === 0) return
+  const key = rowKey(funcId, stored.end.seq)
   found.stderrsOfLines.add(key)
   if (found.histories.has(key) && !found.stderrs.has(key)) {
-    found.linesWithoutBody.set(key, [lineKey, row])
+    found.linesWithoutBody.set(key, { key: lineKey, funcId, stored, line })
   }
 }
 

@@ -55,14 +55,16 @@ interface DiskDeps {
   readonly history: History
 }
 
-/** Credentials and creation dates are drawn from the machine, decide nothing, and are left out. */
-const UNTOLD: ReadonlySet<string> = new Set(['accessKey', 'secretKey', 'tokenHash', 'created'])
-const UNTOLD_TABLES: ReadonlySet<Table> = new Set(['func'])
+/** Secrets and creation dates are drawn from the machine, decide nothing, and are left out. */
+const UNTOLD: ReadonlyMap<Table, ReadonlySet<string>> = new Map([
+  ['account', new Set(['accessKey', 'secretKey', 'tokenHash', 'created'])],
+  ['func', new Set(['func', 'image'])],
+])
 
 const toldOf = (table: Table, value: unknown): unknown => {
-  if (UNTOLD_TABLES.has(table)) return undefined
-  if (table !== 'account' || typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).filter(([name]) => !UNTOLD.has(name)))
+  const untold = UNTOLD.get(table)
+  if (untold === undefined || typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !untold.has(name)))
 }
 
 const rowOf = (operation: Operation): WrittenRow => {

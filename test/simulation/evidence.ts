@@ -61,12 +61,14 @@ export interface DiskState {
   readonly fetched: Set<string>
   /** Attempt that each owed body is of, by call. */
   readonly owed: Map<string, string>
+  /** Functions whose removal has begun, also of those that are gone. */
+  readonly leaving: Set<string>
 }
 
 const emptyDisk = (): DiskState => ({
   ...{ quotas: new Map(), formerQuotas: [], calls: new Map(), leases: new Map() },
   ...{ leasedOnce: new Set(), history: new Map(), outputs: new Map(), bodies: new Map() },
-  ...{ fetched: new Set(), owed: new Map() },
+  ...{ fetched: new Set(), owed: new Map(), leaving: new Set() },
 })
 
 const quotaOf = (value: unknown): number => {
@@ -83,6 +85,9 @@ const putRow = (disk: DiskState, written: WrittenRow, atMs: number): void => {
       disk.formerQuotas.push({ accountId: key, quota: former, untilMs: atMs })
     }
     disk.quotas.set(key, quotaOf(value))
+  } else if (table === 'func') {
+    const [, funcId = ''] = key.split('/')
+    if (isMarked(value)) disk.leaving.add(funcId)
   } else if (table === 'call') {
     const row = callFactsOf(written)
     disk.calls.set(row.id, row)
@@ -95,6 +100,10 @@ const putRow = (disk: DiskState, written: WrittenRow, atMs: number): void => {
   else if (table === 'fetched') disk.fetched.add(key)
   else if (table === 'owed') disk.owed.set(key, attemptName(parseOwedRow(value).key))
 }
+
+/** Its removal has begun. */
+const isMarked = (func: unknown): boolean =>
+  typeof func === 'object' && func !== null && 'isLeaving' in func && func.isLeaving === true
 
 const deleteRow = (disk: DiskState, { table, key }: WrittenRow): void => {
   if (table === 'call') {
@@ -129,6 +138,7 @@ const copyOf = (disk: DiskState = emptyDisk()): DiskState => ({
   bodies: new Map(disk.bodies),
   fetched: new Set(disk.fetched),
   owed: new Map(disk.owed),
+  leaving: new Set(disk.leaving),
 })
 
 export interface CallStory {

@@ -2,6 +2,7 @@
 
 import { limits } from '../../protocol/limits.ts'
 import { callFactsOf, type Evidence, Violation } from './evidence.ts'
+import { lostCalls } from './lines.ts'
 
 const callOf = (attempt: string): string => attempt.slice(0, attempt.indexOf('.'))
 
@@ -97,6 +98,7 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
       what === 'loses its store' || what === 'loses power' ? [agentId] : [],
     ),
   )
+  const lost = lostCalls(observations)
   for (const one of observations) {
     if (one.type === 'result-kept') kept.add(one.attempt)
     else if (one.type === 'committed') {
@@ -111,6 +113,7 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
       const attempt = ended.get(one.container)
       if (attempt === undefined || kept.has(attempt)) continue
       if (awaited.get(callOf(attempt))?.has(attempt) === false) continue
+      if (lost.has(callOf(attempt))) continue
       const { finals = [], acceptedMs = null, rowMs = null } = calls.get(callOf(attempt)) ?? {}
       const isOver =
         finals.some(({ atMs }) => atMs <= one.atMs) || (acceptedMs === null && rowMs === null)

@@ -166,13 +166,10 @@ const cacheIsBounded = ({ replay }: Evidence): void =>
 const onlyOldestRotates = ({ replay }: Evidence): void => {
   const isRotation = (row: WrittenRow): boolean => row.type === 'del' && row.table === 'output'
   replay({
-    row(row, disk, { atMs, rows }) {
+    row(row, disk, { atMs }) {
       if (!isRotation(row) || disk.fetched.has(row.key)) return
       const funcId = funcOf(row.key)
-      const isFunctionGone = rows.some(
-        ({ type, table, key }) => type === 'del' && table === 'func' && key.includes(`/${funcId}/`),
-      )
-      if (isFunctionGone) return
+      if (disk.leaving.has(funcId)) return
       const own = [...disk.outputs.keys()].filter((key) => funcOf(key) === funcId)
       const [oldest] = own
       if (oldest !== row.key) throw new Violation(`${row.key} was rotated before ${oldest}`, atMs)
@@ -185,6 +182,17 @@ const onlyOldestRotates = ({ replay }: Evidence): void => {
     },
   })
 }
+
+/** A function whose removal has begun takes no call any more. */
+const leavingTakesNone = ({ replay }: Evidence): void =>
+  replay({
+    row(row, disk, { atMs }) {
+      if (row.type !== 'put' || row.table !== 'call') return
+      const { id, funcId } = callFactsOf(row)
+      if (disk.calls.has(id) || !disk.leaving.has(funcId)) return
+      throw new Violation(`${id} was accepted after the removal of its function`, atMs)
+    },
+  })
 
 /** A call that was told to be cancelled gets no lease any more. */
 const cancelledStaysSo = ({ replay, calls }: Evidence): void =>
@@ -275,5 +283,6 @@ export const LEDGER_INVARIANTS = {
   'invariant 7 (rotation)': onlyOldestRotates,
   'lease (holds)': leaseHolds,
   'cancelled calls': cancelledStaysSo,
+  'functions that leave': leavingTakesNone,
   'nothing mislaid': nothingMislaid,
 } as const

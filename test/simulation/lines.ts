@@ -10,6 +10,7 @@
  * whole, whichever coordinators they listened to.
  */
 
+import { callFactsOf } from './evidence.ts'
 import type { Observation } from './history.ts'
 
 export interface Line {
@@ -27,6 +28,21 @@ const findRestore = (observations: readonly Observation[]) => {
   const [backup, restored] = [observations[backupAt], observations[restoredAt]]
   if (backup?.type !== 'backup' || restored?.type !== 'coordinator') return null
   return { backupAt, restoredAt, former: backup.coordinator, next: restored.coordinator }
+}
+
+/** Calls that only the lost coordinator knew: nobody waits for them any more. */
+export const lostCalls = (observations: readonly Observation[]): ReadonlySet<string> => {
+  const restore = findRestore(observations)
+  const [known, lost] = [new Set<string>(), new Set<string>()]
+  observations.forEach((one, at) => {
+    if (restore === null || one.type !== 'committed') return
+    const isLost = one.coordinator === restore.former && at > restore.backupAt
+    for (const row of one.rows) {
+      if (row.type === 'put' && row.table === 'call')
+        (isLost ? lost : known).add(callFactsOf(row).id)
+    }
+  })
+  return new Set([...lost].filter((id) => !known.has(id)))
 }
 
 /** By agent: from where on in the row it listens to this coordinator. */

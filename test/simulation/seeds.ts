@@ -28,4 +28,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'a result that was taken while it was being written was called lost by the checker',
   },
+  {
+    seed: 76,
+    profile: null,
+    showed: 'a result of a call that a restore had lost was asked for by the checker',
+  },
 ]

@@ -3,8 +3,9 @@
 import assert from 'node:assert/strict'
 import { type Caches, createCaches } from '../../coordinator/caches.ts'
 import type { LogEntry } from '../../coordinator/log-cache.ts'
-import { type HistoryRow, parseLogRow, parseOutputRow } from '../../coordinator/rows.ts'
-import type { BodyKind, Operation, Sublevel } from '../../coordinator/store.ts'
+import { type LogEnd, logKey, parseLogKey } from '../../coordinator/log-key.ts'
+import { type HistoryRow, parseOutputRow } from '../../coordinator/rows.ts'
+import { type BodyKind, type Operation, put, type Sublevel } from '../../coordinator/store.ts'
 
 export const wall = '2017-03-16T07:05:24.473Z'
 
@@ -41,6 +42,17 @@ export const rowOf = (funcId: string, seq: number, isFinished = true): HistoryRo
   },
 })
 
+/** The row of a line, as a function's log writes it. */
+export const putLine = (
+  funcId: string,
+  seq: number,
+  message: string,
+  end: LogEnd | null = null,
+) => {
+  const line = { Seq: seq, Time: wall, ...lineOf(message) }
+  return put('log', logKey(funcId, { seq, bytes: jsonBytes(line), end }), line)
+}
+
 export const lineOf = (Message: string): LogEntry => ({
   Event: 'CALL',
   CallId: 'c',
@@ -62,9 +74,9 @@ export const restore = (disk: Rows, nowMs: number): Caches => {
     assert.ok(isKnown, 'an output has its history row')
   }
   for (const [key, value] of sorted('log')) {
-    const [funcId = '', seq] = key.split('/')
-    const end = parseLogRow(value).end ?? null
-    caches.restoreLog(funcId, { seq: Number(seq), end, bytes: jsonBytes(value) })
+    const { funcId, line } = parseLogKey(key)
+    assert.equal(line.bytes, jsonBytes(value))
+    caches.restoreLog(funcId, line)
   }
   const keysOf = (sublevel: Sublevel): Set<string> => new Set(disk.of(sublevel).map(([key]) => key))
   caches.finishRestore(keysOf('owed'), keysOf('fetched'), nowMs)

@@ -3,7 +3,7 @@
  * their keys. Values go through the stored form, so that what could not be stored fails here, too.
  */
 
-import { decodeRow, encodeRow, openRow, rowText } from '../../coordinator/row-form.ts'
+import { decodeRow, encodeRow } from '../../coordinator/row-form.ts'
 import {
   BODIES,
   type BodyKind,
@@ -38,11 +38,6 @@ export const createDisk = (): Disk => {
       else of(operation.kind).delete(key)
     }
   }
-  const scanJson: Store['scanJson'] = async (sublevel, onRow) => {
-    for (const [key, stored] of [...of(sublevel)].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      onRow(key, openRow(rowText(stored))?.json ?? '')
-    }
-  }
   return {
     commitNow,
     commit: async (operations) => commitNow(operations),
@@ -57,8 +52,12 @@ export const createDisk = (): Disk => {
       if (reverse) keys.reverse()
       for (const key of keys.slice(0, limit)) yield [key, value(sublevel, key)] as const
     },
-    scan: (sublevel, onRow) => scanJson(sublevel, (key, json) => onRow(key, JSON.parse(json))),
-    scanJson,
+    async scan(sublevel, onRow) {
+      for (const key of [...of(sublevel).keys()].sort()) onRow(key, value(sublevel, key))
+    },
+    async scanKeys(sublevel, onKey) {
+      for (const key of [...of(sublevel).keys()].sort()) onKey(key)
+    },
     verify: async () => undefined,
     snapshot: async () => {
       throw new Error('there is no snapshot of a disk in memory')

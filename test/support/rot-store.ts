@@ -10,7 +10,7 @@ import { encodeCallRow } from '../../coordinator/call-row.ts'
 import { rowKey } from '../../coordinator/rows.ts'
 import { del, numberKey, type Operation, openStore, put, putBody } from '../../coordinator/store.ts'
 import { limits } from '../../protocol/limits.ts'
-import { lineOf, rowOf, wall } from './cache-rows.ts'
+import { putLine, rowOf } from './cache-rows.ts'
 import { type Contents, readContents } from './store-workload.ts'
 
 const STARTS = 7
@@ -39,7 +39,7 @@ const ended = (seq: number, bytes: number): readonly Operation[] => {
     put('callid', `call-${seq}`, { funcId: 'f1', seq }),
     put('output', key, { bytes: body.byteLength, order: seq }),
     putBody('stdout', key, body),
-    put('log', key, { Seq: seq, Time: wall, ...lineOf(noise(`log ${seq}`, 3)) }),
+    putLine('f1', seq, noise(`log ${seq}`, 3)),
   ]
 }
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
 import { type Caches, createCaches } from '../../coordinator/caches.ts'
-import { type HistoryRow, parseLogRow, rowKey } from '../../coordinator/rows.ts'
+import { parseLogKey } from '../../coordinator/log-key.ts'
+import { type HistoryRow, rowKey } from '../../coordinator/rows.ts'
 import type { Operation } from '../../coordinator/store.ts'
 import { createRows, lineOf, type Rows, restore, rowOf, wall } from '../support/cache-rows.ts'
 
@@ -13,8 +14,7 @@ const hour = 60 * minute
 
 const sizeOf = (value: unknown): number => {
   if (value instanceof Uint8Array) return value.byteLength
-  const { end: _notShown, ...line } = parseLogRow(value)
-  return Buffer.byteLength(JSON.stringify(line))
+  return Buffer.byteLength(JSON.stringify(value))
 }
 const counted = (entries: readonly [string, unknown][]): number =>
   entries.reduce((sum, [, value]) => sum + Math.max(sizeOf(value), KiB), 0)
@@ -23,11 +23,11 @@ const FUNCS = ['f1', 'f2']
 
 /** Each body has its line and its history row, and the other way round; their bytes. */
 const checkStderr = (caches: Caches, disk: Rows, funcId: string): number => {
-  const expected = disk.of('log', funcId).flatMap(([, value]) => {
-    const { Seq, end } = parseLogRow(value)
-    const key = end === undefined ? '' : rowKey(funcId, end.seq)
-    if (end === undefined || !disk.rows.has(`history ${key}`)) return []
-    const place = { lineSeq: Seq, hasBody: end.stderrBytes > 0 }
+  const expected = disk.of('log', funcId).flatMap(([lineKey]) => {
+    const { end } = parseLogKey(lineKey).line
+    const key = end === null ? '' : rowKey(funcId, end.seq)
+    if (end === null || !disk.rows.has(`history ${key}`)) return []
+    const place = { lineKey, hasBody: end.stderrBytes > 0 }
     assert.deepEqual(caches.stderrOf(funcId, end.seq), place)
     return end.stderrBytes === 0 ? [] : [[key, end.stderrBytes] as const]
   })

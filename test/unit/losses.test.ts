@@ -10,7 +10,7 @@ import { openRooms } from '../../coordinator/rooms.ts'
 import { type HistoryRow, rowKey } from '../../coordinator/rows.ts'
 import { numberKey, type Operation, openStore, put, putBody } from '../../coordinator/store.ts'
 import { toHyperError } from '../../protocol/errors.ts'
-import { lineOf, rowOf, wall } from '../support/cache-rows.ts'
+import { putLine, rowOf, wall } from '../support/cache-rows.ts'
 import { configFor } from '../support/coordinator.ts'
 import { storedFunc } from '../support/fake-ports.ts'
 import { quiet } from '../support/mesh.ts'
@@ -53,10 +53,7 @@ const LOSSES: readonly (readonly [RegExp, readonly Operation[]])[] = [
       }),
     ],
   ],
-  [
-    /the log of gone has lost its function/,
-    [put('log', rowKey('gone', 1), { Seq: 1, Time: wall, ...lineOf('x') })],
-  ],
+  [/the log of gone has lost its function/, [putLine('gone', 1, 'x')]],
   [/number of the next call was lost/, [put('meta', 'seq', 1)]],
 ]
 

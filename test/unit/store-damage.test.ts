@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { encodeCallRow } from '../../coordinator/call-row.ts'
+import { parseLogKey } from '../../coordinator/log-key.ts'
 import { encodeRow } from '../../coordinator/row-form.ts'
 import { rowKey } from '../../coordinator/rows.ts'
 import { del, numberKey, put, putBody, type Store, SUBLEVELS } from '../../coordinator/store.ts'
 import type { Table } from '../../coordinator/tables.ts'
 import { HyperError } from '../../protocol/errors.ts'
-import { lineOf, rowOf, wall } from '../support/cache-rows.ts'
+import { lineOf, putLine, rowOf, wall } from '../support/cache-rows.ts'
 import type { MemoryDisk } from '../support/memory-drive.ts'
 import { createStoreBench, INLINE_BYTES_MAX } from '../support/store-bench.ts'
 
@@ -41,17 +42,10 @@ const fill = async (store: Store): Promise<void> => {
     putBody('input', numberKey(2), large),
   ])
   await store.commit([...ended(3, small), ...ended(4, large)])
-  const lines = [1, 2, 3].map((seq) =>
-    put('log', rowKey('f1', seq), { Seq: seq, Time: wall, ...lineOf('x') }),
-  )
+  const lines = [1, 2, 3].map((seq) => putLine('f1', seq, 'x'))
   await store.commit([...lines, put('meta', 'seq', 5)])
   // Two that ended a call of which the history row stands, one of which it has gone.
-  const ends = [3, 4, 1].map((seq, at) =>
-    put('log', rowKey('f1', 4 + at), {
-      ...{ Seq: 4 + at, Time: wall, ...lineOf('x') },
-      end: { seq, stderrBytes: 17 },
-    }),
-  )
+  const ends = [3, 4, 1].map((seq, at) => putLine('f1', 4 + at, 'x', { seq, stderrBytes: 17 }))
   const stderrs = [putBody('stderr', three, small), putBody('stderr', four, large)]
   await store.commit([...ends, ...stderrs])
 }
@@ -78,6 +72,9 @@ const rowsOf = (disk: MemoryDisk, table: Table): Map<string, Uint8Array> => {
   assert.ok(rows !== undefined)
   return rows
 }
+
+const lineKey = (disk: MemoryDisk, seq: number): string =>
+  [...rowsOf(disk, 'log').keys()].find((key) => parseLogKey(key).line.seq === seq) ?? ''
 
 const change = (disk: MemoryDisk, table: Table, key: string, at = 5): void => {
   const sealed = rowsOf(disk, table).get(key)
@@ -132,7 +129,7 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   ],
   [
     'a line in the middle of a log',
-    (disk) => rowsOf(disk, 'log').delete(rowKey('f1', 2)),
+    (disk) => rowsOf(disk, 'log').delete(lineKey(disk, 2)),
     /log has 5 rows, 6 were written; log line 2 of function f1/,
   ],
   [
@@ -147,7 +144,7 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   ],
   [
     'the line of a STDERR',
-    (disk) => rowsOf(disk, 'log').delete(rowKey('f1', 5)),
+    (disk) => rowsOf(disk, 'log').delete(lineKey(disk, 5)),
     /log line 5 of function f1 are lost; STDERR f1\/0*4 has lost its line or its call, its body is left$/,
   ],
   [
@@ -233,14 +230,14 @@ describe('a disk that lost', () => {
   test('a STDERR that is lost is said to be gone, and one without its line goes', async () => {
     const bench = await damageable()
     rowsOf(bench.disk, 'stderr').delete(three)
-    rowsOf(bench.disk, 'log').delete(rowKey('f1', 5))
+    rowsOf(bench.disk, 'log').delete(lineKey(bench.disk, 5))
     const store = await bench.accept()
     assert.equal(await store.body('stderr', four), undefined)
-    assert.deepEqual(await store.get('log', rowKey('f1', 4)), {
+    const endOf = (seq: number) => parseLogKey(lineKey(bench.disk, seq)).line.end
+    assert.equal(endOf(4), null)
+    assert.deepEqual(endOf(6), { seq: 1, stderrBytes: 17 })
+    assert.deepEqual(await store.get('log', lineKey(bench.disk, 4)), {
       ...{ Seq: 4, Time: wall, ...lineOf('x') },
-    })
-    assert.deepEqual(await store.get('log', rowKey('f1', 6)), {
-      ...{ Seq: 6, Time: wall, ...lineOf('x'), end: { seq: 1, stderrBytes: 17 } },
     })
   })
 
