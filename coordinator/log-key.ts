@@ -32,16 +32,40 @@ export const logKey = (funcId: string, { seq, bytes, end }: StoredLine): string 
   return end === null ? key : `${key}/${end.seq}/${end.stderrBytes}`
 }
 
+const SLASH = 47
+const ZERO = 48
+
+/** The numbers from `at` on, with slashes between; none where there is anything else. One pass. */
+const numbersIn = (text: string, at: number): readonly number[] => {
+  const numbers: number[] = []
+  let number = 0
+  let digits = 0
+  for (let place = at; place <= text.length; place += 1) {
+    const code = place === text.length ? SLASH : text.charCodeAt(place)
+    if (code === SLASH) {
+      if (digits === 0 || !Number.isSafeInteger(number)) return []
+      numbers.push(number)
+      number = 0
+      digits = 0
+      continue
+    }
+    if (code < ZERO || code > ZERO + 9) return []
+    number = 10 * number + code - ZERO
+    digits += 1
+  }
+  return numbers
+}
+
 /** Throws STATE_DAMAGED. */
 export const parseLogKey = (key: string): { funcId: string; line: StoredLine } => {
-  const [funcId = '', ...texts] = key.split('/')
-  const [seq, bytes, call, stderrBytes] = texts.map(Number)
-  const isWhole = texts.every((text) => /^\d{1,16}$/.test(text))
-  if (!isWhole || seq === undefined || bytes === undefined || ![2, 4].includes(texts.length)) {
+  const slash = key.indexOf('/')
+  const numbers = slash < 0 ? [] : numbersIn(key, slash + 1)
+  const [seq, bytes, call, stderrBytes] = numbers
+  if (seq === undefined || bytes === undefined || (numbers.length !== 2 && numbers.length !== 4)) {
     throw new HyperError('STATE_DAMAGED', `the stored row log/${key} has a name that none has`)
   }
   const end = call === undefined || stderrBytes === undefined ? null : { seq: call, stderrBytes }
-  return { funcId, line: { seq, bytes, end } }
+  return { funcId: key.slice(0, slash), line: { seq, bytes, end } }
 }
 
 /** The lines after one number and up to another. */
