@@ -183,8 +183,9 @@ const onlyOldestRotates = ({ replay }: Evidence): void => {
   })
 }
 
-/** A function whose removal has begun takes no call any more. */
-const leavingTakesNone = ({ replay }: Evidence): void =>
+/** A function whose removal has begun takes no call any more, and nothing of it is left in the end. */
+const leavingIsGone = ({ replay, isEnding, observations }: Evidence): void => {
+  let last: DiskState | null = null
   replay({
     row(row, disk, { atMs }) {
       if (row.type !== 'put' || row.table !== 'call') return
@@ -192,7 +193,22 @@ const leavingTakesNone = ({ replay }: Evidence): void =>
       if (disk.calls.has(id) || !disk.leaving.has(funcId)) return
       throw new Violation(`${id} was accepted after the removal of its function`, atMs)
     },
+    batch(disk) {
+      last = disk
+    },
   })
+  if (isEnding && last !== null) checkLeft(last, observations.at(-1)?.atMs ?? 0)
+}
+
+const checkLeft = ({ leaving, calls, history }: DiskState, atMs: number): void => {
+  for (const { id, funcId } of calls.values()) {
+    if (leaving.has(funcId)) throw new Violation(`${id} was left by the removal`, atMs)
+  }
+  for (const key of history.keys()) {
+    if (leaving.has(funcOf(key)))
+      throw new Violation(`history ${key} was left by the removal`, atMs)
+  }
+}
 
 /** A call that was told to be cancelled gets no lease any more. */
 const cancelledStaysSo = ({ replay, calls }: Evidence): void =>
@@ -283,6 +299,6 @@ export const LEDGER_INVARIANTS = {
   'invariant 7 (rotation)': onlyOldestRotates,
   'lease (holds)': leaseHolds,
   'cancelled calls': cancelledStaysSo,
-  'functions that leave': leavingTakesNone,
+  'functions that leave': leavingIsGone,
   'nothing mislaid': nothingMislaid,
 } as const

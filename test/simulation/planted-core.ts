@@ -78,6 +78,12 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
     edit('coordinator/load.ts', '    bookLease(ledger, lease)\n', ''),
   ),
   bug(
+    'a removal that a crash broke off is not gone on with',
+    'all',
+    ['functions that leave'],
+    edit('coordinator/wiring.ts', '  books.funcs.finishRemovals().catch(deps.onFault)\n', ''),
+  ),
+  bug(
     'the epoch is not raised',
     'restore',
     ['epoch', 'invariant', 'assertion', 'promise', 'lease'],
@@ -85,6 +91,11 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
       'coordinator/epoch.ts',
       '  return Math.max(next, Math.min(wallSeconds, highest))',
       '  return Math.max(1, next - 1, Math.min(0, wallSeconds, highest))',
+    ),
+    edit(
+      'coordinator/epoch.ts',
+      'return Math.max(last, wallSeconds, told) + limits.raisedEpochGap',
+      'return last',
     ),
   ),
   bug(
