@@ -8,7 +8,7 @@
 import { createCaches } from '../coordinator/caches.ts'
 import { createLedger } from '../coordinator/ledger/step.ts'
 import { loadLedger } from '../coordinator/load.ts'
-import { openStore } from '../coordinator/store.ts'
+import { openStore } from '../coordinator/store/store.ts'
 import { createLedgerBench, termsOf } from './ledger-bench.ts'
 
 const CALLS = 1_000_000

@@ -12,7 +12,7 @@ import { promisify } from 'node:util'
 import { createCaches } from '../coordinator/caches.ts'
 import { createCommitLoop } from '../coordinator/commit-loop.ts'
 import { addAccount, createLedger } from '../coordinator/ledger/step.ts'
-import { openStore } from '../coordinator/store.ts'
+import { openStore } from '../coordinator/store/store.ts'
 import { createTransactions } from '../coordinator/transactions.ts'
 import { acceptEvent, NOW, termsOf } from './ledger-bench.ts'
 

@@ -18,7 +18,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { createCommitLoop } from '../coordinator/commit-loop.ts'
-import { openLevelDrive } from '../coordinator/level-drive.ts'
+import { openLevelDrive } from '../coordinator/store/level-drive.ts'
 import {
   createStore,
   delBody,
@@ -26,7 +26,7 @@ import {
   type Operation,
   put,
   putBody,
-} from '../coordinator/store.ts'
+} from '../coordinator/store/store.ts'
 import { limits } from '../protocol/limits.ts'
 import { keepResults } from './report.ts'
 import { figuresOf } from './statistics.ts'

@@ -10,7 +10,7 @@ import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Account, Accounts, Credentials } from './ports.ts'
-import { del, type Operation, put, type Store } from './store.ts'
+import { del, type Operation, put, type Store } from './store/store.ts'
 
 const AccountRowSchema = Type.Object({
   id: Type.String(),

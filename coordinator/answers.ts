@@ -15,7 +15,7 @@ import type { Caches } from './caches.ts'
 import type { Ledger, LedgerEvent } from './ledger/state.ts'
 import type { FinalAnswer } from './ports.ts'
 import { type HistoryRow, parseCallIdRow, parseHistoryRow, rowKey } from './rows.ts'
-import type { Operation, Store } from './store.ts'
+import type { Operation, Store } from './store/store.ts'
 
 type Waiter = (answer: FinalAnswer) => void
 

@@ -15,10 +15,10 @@ import { type BackupRecord, createBackupEncoder } from '../protocol/backup.ts'
 import { HyperError, toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { VERSION } from '../protocol/version.ts'
-import { SCHEMA_VERSION } from './level-drive.ts'
 import type { Backups } from './ports.ts'
-import type { StoreSnapshot } from './snapshot.ts'
-import { type Store, SUBLEVELS } from './store.ts'
+import { SCHEMA_VERSION } from './store/level-drive.ts'
+import type { StoreSnapshot } from './store/snapshot.ts'
+import { type Store, SUBLEVELS } from './store/store.ts'
 
 /** Of the coordinator's home: its key in the mesh, and the default account's token. */
 export const HOME_FILES = ['identity', 'default-token'] as const

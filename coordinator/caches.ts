@@ -24,7 +24,7 @@ import {
 import type { StoredLine } from './log-key.ts'
 import { createOutputCache, type OutputCache } from './output-cache.ts'
 import { type HistoryRow, type OutputRow, rowKey } from './rows.ts'
-import { del, type Operation, put } from './store.ts'
+import { del, type Operation, put } from './store/store.ts'
 
 interface FuncCache {
   readonly rows: Map<number, { readonly id: string; readonly isFinished: boolean }>

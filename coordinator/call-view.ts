@@ -15,7 +15,7 @@ import { reasonOf } from './ledger/waiting.ts'
 import type { Calls, CallView, ListedCall, StoredFunc } from './ports.ts'
 import { parseHistoryRow, rowKey } from './rows.ts'
 import { createStderrReader } from './stderr.ts'
-import type { Store } from './store.ts'
+import type { Store } from './store/store.ts'
 
 interface Deps {
   readonly ledger: Ledger

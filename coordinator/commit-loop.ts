@@ -12,7 +12,7 @@
  */
 
 import { limits } from '../protocol/limits.ts'
-import type { Operation, Store } from './store.ts'
+import type { Operation, Store } from './store/store.ts'
 
 export interface CommitLoop {
   /** Adds a transition: its writes, and what happens once they are durable. */

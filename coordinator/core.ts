@@ -19,7 +19,7 @@ import { createLedger } from './ledger/step.ts'
 import { loadLedger } from './load.ts'
 import type { OnLoss } from './losses.ts'
 import type { StoredFunc } from './ports.ts'
-import type { Store } from './store.ts'
+import type { Store } from './store/store.ts'
 import { createTransactions } from './transactions.ts'
 
 /** What the core asks of the registered functions (funcs.ts). */

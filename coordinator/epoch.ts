@@ -16,7 +16,7 @@
 import Type from 'typebox'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
-import { type Operation, put, type Store } from './store.ts'
+import { type Operation, put, type Store } from './store/store.ts'
 
 const parseEpoch = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored epoch')
 

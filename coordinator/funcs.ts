@@ -19,7 +19,7 @@ import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Terms } from './ledger/state.ts'
 import type { Account, Funcs, StoredFunc } from './ports.ts'
-import { del, numberKey, type Operation, put, type Store } from './store.ts'
+import { del, numberKey, type Operation, put, type Store } from './store/store.ts'
 
 const parseRow = createParser(
   Type.Object({

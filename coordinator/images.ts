@@ -9,7 +9,7 @@ import { type ImageRecord, ImageRecordSchema, parseReference } from '../protocol
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Account, Images } from './ports.ts'
-import { del, type Operation, put, type Store } from './store.ts'
+import { del, type Operation, put, type Store } from './store/store.ts'
 
 const parseRow = createParser(ImageRecordSchema, 'STATE_DAMAGED', 'stored image')
 

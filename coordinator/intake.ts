@@ -13,7 +13,7 @@ import type { Assignment } from '../protocol/messages.ts'
 import type { Ledger, LedgerEvent, Terms } from './ledger/state.ts'
 import type { CallRequest, StoredFunc } from './ports.ts'
 import { decodeInput, type Input } from './rows.ts'
-import { numberKey, type Store } from './store.ts'
+import { numberKey, type Store } from './store/store.ts'
 
 export interface Intake {
   /** Accepts a call and returns its id at once; the caller waits for what it needs. QUEUE_FULL, STOPPING. */

@@ -10,7 +10,7 @@ import type { Ledger } from './ledger/state.ts'
 import { parseLogKey } from './log-key.ts'
 import type { OnLoss } from './losses.ts'
 import { parseHistoryRow, parseOutputRow, parseOwedRow, rowKey } from './rows.ts'
-import { del, delBody, type Operation, type Store } from './store.ts'
+import { del, delBody, type Operation, type Store } from './store/store.ts'
 
 interface Deps {
   readonly store: Pick<Store, 'scan' | 'scanKeys'>

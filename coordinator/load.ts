@@ -17,7 +17,7 @@ import { addAccount } from './ledger/step.ts'
 import { loadCaches } from './load-caches.ts'
 import { type OnLoss, refuseLoss } from './losses.ts'
 import { type LeaseRow, parseLeaseRow } from './rows.ts'
-import { del, delBody, put, type Store } from './store.ts'
+import { del, delBody, put, type Store } from './store/store.ts'
 
 const parseCount = createParser(Type.Integer({ minimum: 0 }), 'STATE_DAMAGED', 'stored number')
 

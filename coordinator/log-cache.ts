@@ -11,7 +11,7 @@ import { limits } from '../protocol/limits.ts'
 import { type LogLine, shortText } from '../protocol/log-line.ts'
 import { type LogEnd, logKey, type StoredLine } from './log-key.ts'
 import { rowKey } from './rows.ts'
-import { del, delBody, type Operation, put, putBody } from './store.ts'
+import { del, delBody, type Operation, put, putBody } from './store/store.ts'
 
 /** A line without what the log gives it. */
 export type LogEntry = Omit<LogLine, 'Seq' | 'Time'>

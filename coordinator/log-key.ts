@@ -12,8 +12,8 @@
  */
 
 import { HyperError } from '../protocol/errors.ts'
-import type { PageRange } from './drive.ts'
 import { rowKey } from './rows.ts'
+import type { PageRange } from './store/drive.ts'
 
 /** What a line ended. */
 export interface LogEnd {

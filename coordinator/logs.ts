@@ -14,7 +14,7 @@ import type { LogLine } from '../protocol/log-line.ts'
 import { logRange } from './log-key.ts'
 import type { LogQuery, Logs } from './ports.ts'
 import { parseLogRow } from './rows.ts'
-import type { Store } from './store.ts'
+import type { Store } from './store/store.ts'
 
 const pageLines = 500
 

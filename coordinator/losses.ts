@@ -7,7 +7,7 @@
  */
 
 import { HyperError } from '../protocol/errors.ts'
-import type { Operation } from './store.ts'
+import type { Operation } from './store/store.ts'
 
 export interface Loss {
   /** One line: which row, and what it has lost. */

@@ -12,7 +12,7 @@ import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { HelloSchema } from '../protocol/messages.ts'
 import { createParser } from '../protocol/schema.ts'
-import { del, type Operation, put, type Store } from './store.ts'
+import { del, type Operation, put, type Store } from './store/store.ts'
 
 const FactsSchema = Type.Omit(HelloSchema, ['type', 'attempts', 'outbox'])
 

@@ -6,7 +6,7 @@
 
 import { limits } from '../protocol/limits.ts'
 import { type OutputRow, rowKey } from './rows.ts'
-import { del, delBody, type Operation, put, putBody } from './store.ts'
+import { del, delBody, type Operation, put, putBody } from './store/store.ts'
 
 export interface OutputCache {
   has(seq: number): boolean

@@ -29,9 +29,17 @@ import { HyperError, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { syncFolder, writePrivateFile } from '../protocol/private-file.ts'
 import { HOME_FILES } from './backup.ts'
-import { SCHEMA_VERSION } from './level-drive.ts'
 import { markRestored } from './restored.ts'
-import { BODIES, type Operation, openStore, put, putBody, type Store, SUBLEVELS } from './store.ts'
+import { SCHEMA_VERSION } from './store/level-drive.ts'
+import {
+  BODIES,
+  type Operation,
+  openStore,
+  put,
+  putBody,
+  type Store,
+  SUBLEVELS,
+} from './store/store.ts'
 
 const FOLDER_MODE = 0o700
 

@@ -7,7 +7,7 @@
 
 import type { Log } from '../daemon/log.ts'
 import { nextEpoch, readPast } from './epoch.ts'
-import { del, put, type Store } from './store.ts'
+import { del, put, type Store } from './store/store.ts'
 import type { Transactions } from './transactions.ts'
 
 /** Row of `meta`: when the backup was made that the state comes from, until the next start. */

@@ -10,7 +10,7 @@ import type { Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
 import { limits } from '../protocol/limits.ts'
 import { openDiskRoom } from './disk-room.ts'
-import { openStore, type Store } from './store.ts'
+import { openStore, type Store } from './store/store.ts'
 import { wireCoordinator } from './wiring.ts'
 
 /** Null where the operator accepts none. */

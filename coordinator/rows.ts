@@ -25,7 +25,7 @@ import Type, { type Static } from 'typebox'
 import { AttemptKeySchema, OutcomeSchema } from '../protocol/call.ts'
 import { LogLineSchema } from '../protocol/log-line.ts'
 import { createParser } from '../protocol/schema.ts'
-import { numberKey } from './tables.ts'
+import { numberKey } from './store/tables.ts'
 
 const Count = Type.Integer({ minimum: 0 })
 

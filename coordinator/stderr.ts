@@ -6,7 +6,7 @@
 import { HyperError } from '../protocol/errors.ts'
 import type { Caches } from './caches.ts'
 import { type HistoryRow, parseLogRow, rowKey } from './rows.ts'
-import type { Store } from './store.ts'
+import type { Store } from './store/store.ts'
 
 interface Deps {
   readonly caches: Caches

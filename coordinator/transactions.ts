@@ -14,7 +14,7 @@ import type { Caches } from './caches.ts'
 import type { CommitLoop } from './commit-loop.ts'
 import type { Effect, Ledger, LedgerEvent, Now, Order, Terms } from './ledger/state.ts'
 import { step } from './ledger/step.ts'
-import type { Operation } from './store.ts'
+import type { Operation } from './store/store.ts'
 
 /** What the rooms around the ledger do with what was decided. None of them may throw. */
 interface Listeners {

@@ -23,7 +23,7 @@ import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
 import { settleRestored } from './restored.ts'
 import { createRoster } from './roster.ts'
-import type { Store } from './store.ts'
+import type { Store } from './store/store.ts'
 
 export interface WiringDeps {
   readonly store: Store

@@ -11,7 +11,7 @@ import {
   putBody,
   type Store,
   SUBLEVELS,
-} from '../../coordinator/store.ts'
+} from '../../coordinator/store/store.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import { makeFolder } from '../support/disk.ts'

@@ -7,6 +7,7 @@
 import { type Evidence, gather, Violation } from './evidence.ts'
 import type { Observation } from './history.ts'
 import { AGENT_INVARIANTS, COMMITTED_INVARIANTS } from './invariants-agent.ts'
+import { CACHE_INVARIANTS } from './invariants-cache.ts'
 import { CLIENT_INVARIANTS } from './invariants-client.ts'
 import { LEDGER_INVARIANTS } from './invariants-ledger.ts'
 import { type Line, linesOf } from './lines.ts'
@@ -36,7 +37,10 @@ const firstBroken = (
 }
 
 export const checkHistory = (observations: readonly Observation[]): Failure | null => {
-  const ofLine = { ...LEDGER_INVARIANTS, ...CLIENT_INVARIANTS, ...COMMITTED_INVARIANTS }
+  const ofLine = {
+    ...{ ...LEDGER_INVARIANTS, ...CACHE_INVARIANTS },
+    ...{ ...CLIENT_INVARIANTS, ...COMMITTED_INVARIANTS },
+  }
   const lines = linesOf(observations)
   if (lines.length === 1) {
     return firstBroken({ observations, isEnding: true }, { ...ofLine, ...AGENT_INVARIANTS })

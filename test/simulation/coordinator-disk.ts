@@ -1,20 +1,26 @@
 /**
  * A coordinator's disk in virtual time: the shipped store over a drive that breaks whatever the
- * contract of coordinator/drive.ts allows to break. A crash leaves the batch in flight there wholly
+ * contract of coordinator/store/drive.ts allows to break. A crash leaves the batch in flight there wholly
  * or not at all, files in flight absent, torn or whole, and may bring removed files back; a write
  * that is refused has an unknown outcome, and all after it are refused until the drive is reopened.
  */
 
-import type { BlobFile, Drive, PageRange, RawOperation, RawRow } from '../../coordinator/drive.ts'
-import { decodeRow } from '../../coordinator/row-form.ts'
-import { createStore, type Operation, type Store } from '../../coordinator/store.ts'
+import type {
+  BlobFile,
+  Drive,
+  PageRange,
+  RawOperation,
+  RawRow,
+} from '../../coordinator/store/drive.ts'
+import { decodeRow } from '../../coordinator/store/row-form.ts'
+import { createStore, type Operation, type Store } from '../../coordinator/store/store.ts'
 import {
   BODIES,
   type BodyKind,
   type Sublevel,
   TABLES,
   type Table,
-} from '../../coordinator/tables.ts'
+} from '../../coordinator/store/tables.ts'
 import { limits } from '../../protocol/limits.ts'
 import { digestOf, type History, type WrittenRow } from './history.ts'
 import type { Random } from './random.ts'

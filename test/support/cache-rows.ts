@@ -5,7 +5,7 @@ import { type Caches, createCaches } from '../../coordinator/caches.ts'
 import type { LogEntry } from '../../coordinator/log-cache.ts'
 import { type LogEnd, logKey, parseLogKey } from '../../coordinator/log-key.ts'
 import { type HistoryRow, parseOutputRow } from '../../coordinator/rows.ts'
-import { type BodyKind, type Operation, put, type Sublevel } from '../../coordinator/store.ts'
+import { type BodyKind, type Operation, put, type Sublevel } from '../../coordinator/store/store.ts'
 
 export const wall = '2017-03-16T07:05:24.473Z'
 

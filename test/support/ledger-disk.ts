@@ -1,9 +1,9 @@
 /**
- * A disk in memory that keeps the contract of coordinator/store.ts: atomic commits, rows in order of
+ * A disk in memory that keeps the contract of coordinator/store/store.ts: atomic commits, rows in order of
  * their keys. Values go through the stored form, so that what could not be stored fails here, too.
  */
 
-import { decodeRow, encodeRow } from '../../coordinator/row-form.ts'
+import { decodeRow, encodeRow } from '../../coordinator/store/row-form.ts'
 import {
   BODIES,
   type BodyKind,
@@ -11,7 +11,7 @@ import {
   type Store,
   SUBLEVELS,
   type Sublevel,
-} from '../../coordinator/store.ts'
+} from '../../coordinator/store/store.ts'
 
 export interface Disk extends Store {
   /** Without a promise, for a simulation that is its own clock. */

@@ -1,5 +1,5 @@
 /**
- * A disk in memory and drives on it, which keep the contract of coordinator/drive.ts and break what
+ * A disk in memory and drives on it, which keep the contract of coordinator/store/drive.ts and break what
  * it allows to break, as the test says. No timers, no randomness: with the same answers of `faults`
  * the same things happen, in turns of the microtask queue.
  *
@@ -17,8 +17,8 @@ import type {
   PageRange,
   RawOperation,
   RawRow,
-} from '../../coordinator/drive.ts'
-import { TABLES, type Table } from '../../coordinator/tables.ts'
+} from '../../coordinator/store/drive.ts'
+import { TABLES, type Table } from '../../coordinator/store/tables.ts'
 
 /** How a write ends: done; refused with nothing or all of it written; files also half-written. */
 export type Outcome = 'done' | 'lost' | 'kept' | 'torn'

@@ -15,7 +15,7 @@ import {
   type Store,
   SUBLEVELS,
   type Sublevel,
-} from '../../coordinator/store.ts'
+} from '../../coordinator/store/store.ts'
 import { messageOf, toHyperError } from '../../protocol/errors.ts'
 import { ledgerOf, namesOf } from './rot-store.ts'
 import { readContents } from './store-workload.ts'

@@ -8,7 +8,14 @@ import { createHash } from 'node:crypto'
 import { join } from 'node:path'
 import { encodeCallRow } from '../../coordinator/call-row.ts'
 import { rowKey } from '../../coordinator/rows.ts'
-import { del, numberKey, type Operation, openStore, put, putBody } from '../../coordinator/store.ts'
+import {
+  del,
+  numberKey,
+  type Operation,
+  openStore,
+  put,
+  putBody,
+} from '../../coordinator/store/store.ts'
 import { limits } from '../../protocol/limits.ts'
 import { putLine, rowOf } from './cache-rows.ts'
 import { type Contents, readContents } from './store-workload.ts'

@@ -1,6 +1,6 @@
 /** A store over a disk in memory, and the pauses and troubles it had. */
 
-import { createStore, type Store, type StoreDeps } from '../../coordinator/store.ts'
+import { createStore, type Store, type StoreDeps } from '../../coordinator/store/store.ts'
 import { createMemoryDisk, type MemoryDisk } from './memory-drive.ts'
 
 export const INLINE_BYTES_MAX = 16

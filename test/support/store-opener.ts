@@ -1,6 +1,6 @@
 /** A process that only opens the store in the folder it is given, and says what came of it. */
 
-import { openStore } from '../../coordinator/store.ts'
+import { openStore } from '../../coordinator/store/store.ts'
 import { toHyperError } from '../../protocol/errors.ts'
 
 const [, , folder = ''] = process.argv

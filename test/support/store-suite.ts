@@ -19,7 +19,7 @@ import {
   putBody,
   type Store,
   type Sublevel,
-} from '../../coordinator/store.ts'
+} from '../../coordinator/store/store.ts'
 
 /** One disk, and the ways in which it can fail. */
 export interface StoreBench {

@@ -17,7 +17,7 @@ import {
   putBody,
   type Store,
   SUBLEVELS,
-} from '../../coordinator/store.ts'
+} from '../../coordinator/store/store.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createRandom } from '../simulation/random.ts'
 import { rowOf } from './cache-rows.ts'

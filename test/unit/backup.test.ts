@@ -7,9 +7,9 @@ import { join } from 'node:path'
 import { describe, type TestContext, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { createBackups } from '../../coordinator/backup.ts'
-import { SCHEMA_VERSION } from '../../coordinator/level-drive.ts'
 import { restoreBackup } from '../../coordinator/restore.ts'
 import { RESTORED } from '../../coordinator/restored.ts'
+import { SCHEMA_VERSION } from '../../coordinator/store/level-drive.ts'
 import {
   delBody,
   numberKey,
@@ -18,7 +18,7 @@ import {
   put,
   putBody,
   type Store,
-} from '../../coordinator/store.ts'
+} from '../../coordinator/store/store.ts'
 import { type BackupRecord, backupPrefix, createBackupEncoder } from '../../protocol/backup.ts'
 import { toHyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { type Caches, createCaches } from '../../coordinator/caches.ts'
 import { parseLogKey } from '../../coordinator/log-key.ts'
 import { type HistoryRow, rowKey } from '../../coordinator/rows.ts'
-import type { Operation } from '../../coordinator/store.ts'
+import type { Operation } from '../../coordinator/store/store.ts'
 import { createRows, lineOf, type Rows, restore, rowOf, wall } from '../support/cache-rows.ts'
 
 const KiB = 1024

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createCommitLoop } from '../../coordinator/commit-loop.ts'
-import { type Operation, put, putBody } from '../../coordinator/store.ts'
+import { type Operation, put, putBody } from '../../coordinator/store/store.ts'
 
 const MiB = 1024 * 1024
 const large = new Uint8Array(MiB)

@@ -8,7 +8,13 @@ import { describe, type TestContext, test } from 'node:test'
 import { encodeCallRow } from '../../coordinator/call-row.ts'
 import { openRooms } from '../../coordinator/rooms.ts'
 import { type HistoryRow, rowKey } from '../../coordinator/rows.ts'
-import { numberKey, type Operation, openStore, put, putBody } from '../../coordinator/store.ts'
+import {
+  numberKey,
+  type Operation,
+  openStore,
+  put,
+  putBody,
+} from '../../coordinator/store/store.ts'
 import { toHyperError } from '../../protocol/errors.ts'
 import { putLine, rowOf, wall } from '../support/cache-rows.ts'
 import { configFor } from '../support/coordinator.ts'

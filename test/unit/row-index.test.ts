@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { createRowIndex } from '../../coordinator/row-index.ts'
+import { createRowIndex } from '../../coordinator/store/row-index.ts'
 
 const numbers = fc.array(fc.tuple(fc.nat(400), fc.nat(3), fc.boolean()), { maxLength: 600 })
 

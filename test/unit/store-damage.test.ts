@@ -4,10 +4,17 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { encodeCallRow } from '../../coordinator/call-row.ts'
 import { parseLogKey } from '../../coordinator/log-key.ts'
-import { encodeRow } from '../../coordinator/row-form.ts'
 import { rowKey } from '../../coordinator/rows.ts'
-import { del, numberKey, put, putBody, type Store, SUBLEVELS } from '../../coordinator/store.ts'
-import type { Table } from '../../coordinator/tables.ts'
+import { encodeRow } from '../../coordinator/store/row-form.ts'
+import {
+  del,
+  numberKey,
+  put,
+  putBody,
+  type Store,
+  SUBLEVELS,
+} from '../../coordinator/store/store.ts'
+import type { Table } from '../../coordinator/store/tables.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { lineOf, putLine, rowOf, wall } from '../support/cache-rows.ts'
 import type { MemoryDisk } from '../support/memory-drive.ts'

@@ -2,8 +2,8 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { createRemovals } from '../../coordinator/removals.ts'
-import { createTombstones } from '../../coordinator/tombstones.ts'
+import { createRemovals } from '../../coordinator/store/removals.ts'
+import { createTombstones } from '../../coordinator/store/tombstones.ts'
 import { limits } from '../../protocol/limits.ts'
 
 const unexpected = (trouble: string): never => assert.fail(trouble)

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { createCommitLoop } from '../../coordinator/commit-loop.ts'
-import { createStore, put, putBody } from '../../coordinator/store.ts'
+import { createStore, put, putBody } from '../../coordinator/store/store.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import type { Outcome } from '../support/memory-drive.ts'
 import { createStoreBench, INLINE_BYTES_MAX } from '../support/store-bench.ts'

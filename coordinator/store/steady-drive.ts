@@ -15,9 +15,9 @@
  * does every later one: what the disk holds is not what the caller believes.
  */
 
-import { assert } from '../protocol/assert.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
-import { limits } from '../protocol/limits.ts'
+import { assert } from '../../protocol/assert.ts'
+import { HyperError, messageOf } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { BlobFile, Drive, RawOperation } from './drive.ts'
 import { isDamage } from './survey.ts'
 

@@ -5,7 +5,7 @@
  */
 
 import { crc32 } from 'node:zlib'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, messageOf } from '../../protocol/errors.ts'
 
 const CHECKSUM_DIGITS = 8
 

@@ -3,7 +3,7 @@
  * files of large bodies. Pure.
  */
 
-import { assertNever } from '../protocol/assert.ts'
+import { assertNever } from '../../protocol/assert.ts'
 import { blobKey, placeBody, placesOf } from './bodies.ts'
 import type { BlobFile, RawOperation } from './drive.ts'
 import type { Operation } from './operations.ts'

@@ -3,18 +3,18 @@
  * where the operator accepts the loss is salvage.ts's.
  */
 
-import { HyperError, messageOf } from '../protocol/errors.ts'
-import { limits } from '../protocol/limits.ts'
-import type { LogLine } from '../protocol/log-line.ts'
+import { HyperError, messageOf } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { LogLine } from '../../protocol/log-line.ts'
+import { parseCallRow } from '../call-row.ts'
+import { parseLogKey } from '../log-key.ts'
+import { parseCallIdRow, parseHistoryRow, parseLogRow, rowKey } from '../rows.ts'
 import { blobFileName } from './bodies.ts'
-import { parseCallRow } from './call-row.ts'
 import { type Damage, type Found, type FoundLine, findDamage, type Repair } from './damage.ts'
 import type { Drive, RawRow } from './drive.ts'
 import { indexTable } from './inspection.ts'
-import { parseLogKey } from './log-key.ts'
 import { readPages } from './pages.ts'
 import { decodeRow } from './row-form.ts'
-import { parseCallIdRow, parseHistoryRow, parseLogRow, rowKey } from './rows.ts'
 import { isSameSum, type Sums } from './sums.ts'
 import { BODIES, type BodyKind, SUMMED, type SummedTable } from './tables.ts'
 

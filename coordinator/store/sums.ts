@@ -12,9 +12,9 @@
  */
 
 import Type from 'typebox'
-import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
-import { HyperError } from '../protocol/errors.ts'
-import { createParser } from '../protocol/schema.ts'
+import { sealRow, unsealRow } from '../../daemon/sealed-row.ts'
+import { HyperError } from '../../protocol/errors.ts'
+import { createParser } from '../../protocol/schema.ts'
 import type { Drive, RawOperation } from './drive.ts'
 import { BODIES, SCHEMA_ROW, SUMMED, type SummedTable, type Table } from './tables.ts'
 

@@ -5,7 +5,7 @@
  * not there counts against one of its files, and a few hundred of them have that file written anew.
  */
 
-import { type Bits, createHasher, createHashTable } from './hash-table.ts'
+import { type Bits, createHasher, createHashTable } from '../hash-table.ts'
 import type { Sum } from './sums.ts'
 
 export interface RowIndex {

@@ -4,8 +4,8 @@
  * fails or is cut off stays on the disk until the next start sweeps it.
  */
 
-import { assert } from '../protocol/assert.ts'
-import { messageOf } from '../protocol/errors.ts'
+import { assert } from '../../protocol/assert.ts'
+import { messageOf } from '../../protocol/errors.ts'
 import type { Drive } from './drive.ts'
 
 export interface Removals {

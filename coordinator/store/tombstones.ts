@@ -8,8 +8,8 @@
  * to LevelDB. What was deleted before a start is not counted: a start reads everything once anyway.
  */
 
-import { messageOf } from '../protocol/errors.ts'
-import { limits } from '../protocol/limits.ts'
+import { messageOf } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Drive, RawOperation } from './drive.ts'
 import type { Table } from './tables.ts'
 

@@ -12,9 +12,9 @@
  */
 
 import { setTimeout } from 'node:timers/promises'
-import { assert } from '../protocol/assert.ts'
-import { HyperError } from '../protocol/errors.ts'
-import { limits } from '../protocol/limits.ts'
+import { assert } from '../../protocol/assert.ts'
+import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import { blobFileName, checkFile, decodeInline, placesOf } from './bodies.ts'
 import { planCommit } from './commit-plan.ts'
 import type { TellLoss } from './damage.ts'

@@ -5,9 +5,9 @@
  * Where both are, the sums tell how many (survey.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
  */
 
-import type { LogLine } from '../protocol/log-line.ts'
+import type { LogLine } from '../../protocol/log-line.ts'
+import { logKey, type StoredLine } from '../log-key.ts'
 import { blobKey } from './bodies.ts'
-import { logKey, type StoredLine } from './log-key.ts'
 import type { BodyKind, SummedTable } from './tables.ts'
 
 /** The keys that were found and could be read, and of some rows what they say. */

@@ -4,8 +4,8 @@
  * the middle, it is begun again: the sums are written last.
  */
 
-import { messageOf } from '../protocol/errors.ts'
-import { limits } from '../protocol/limits.ts'
+import { messageOf } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Repair, TellLoss } from './damage.ts'
 import type { Drive, RawOperation } from './drive.ts'
 import { recount } from './recount.ts'
