@@ -37,7 +37,7 @@ export const createTombstones = (
   let compacting: Promise<void> = Promise.resolve()
 
   const count = (table: Table, key: string): void => {
-    const place = `${table}!${key.slice(0, key.lastIndexOf('/') + 1)}`
+    const place = `${table}!${key.slice(0, key.indexOf('/') + 1)}`
     const known = dead.get(place) ?? { count: 0, from: key, to: key }
     known.count += 1
     if (key < known.from) known.from = key

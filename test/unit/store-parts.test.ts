@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { logKey } from '../../coordinator/log-key.ts'
 import { createRemovals } from '../../coordinator/store/removals.ts'
 import { createTombstones } from '../../coordinator/store/tombstones.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -35,24 +36,29 @@ describe('removals', () => {
 })
 
 describe('tombstones', () => {
-  const dels = (table: 'log' | 'callid', prefix: string, count: number) =>
-    Array.from({ length: count }, (_, n) => ({
-      ...{ type: 'del' as const, table, key: `${prefix}${n.toString().padStart(6, '0')}` },
-    }))
+  const dels = (table: 'log' | 'callid', keyOf: (n: number) => string, count: number) =>
+    Array.from({ length: count }, (_, n) => ({ type: 'del' as const, table, key: keyOf(n) }))
+  const lineOf = (funcId: string) => (n: number) =>
+    logKey(funcId, {
+      seq: n + 1,
+      bytes: 100 + n,
+      end: n % 2 === 0 ? null : { seq: n, stderrBytes: 0 },
+    })
 
   test('are compacted away where many of one place have gathered, and only there', async () => {
     const compacted: string[][] = []
     const tombstones = createTombstones(async (...range) => void compacted.push(range), unexpected)
     const many = limits.tombstonesMax
-    tombstones.note(dels('callid', '', many))
-    tombstones.note(dels('log', 'f/', many - 1))
-    tombstones.note(dels('log', 'g/', many - 1))
+    const last = lineOf('f')(many)
+    tombstones.note(dels('callid', (n) => `${n}`, many))
+    tombstones.note(dels('log', lineOf('f'), many - 1))
+    tombstones.note(dels('log', lineOf('g'), many - 1))
     await tombstones.settled()
     assert.deepEqual(compacted, [])
-    tombstones.note([{ type: 'del', table: 'log', key: 'f/999999' }])
+    tombstones.note([{ type: 'del', table: 'log', key: last }])
     await tombstones.settled()
-    assert.deepEqual(compacted, [['log', 'f/000000', 'f/999999']])
-    tombstones.note(dels('log', 'f/', many - 1))
+    assert.deepEqual(compacted, [['log', lineOf('f')(0), last]])
+    tombstones.note(dels('log', lineOf('f'), many - 1))
     await tombstones.settled()
     assert.equal(compacted.length, 1, 'the count began anew')
   })
