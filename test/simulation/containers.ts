@@ -30,6 +30,8 @@ export interface Container {
   stderr: Uint8Array[]
   sinks: Sinks | null
   isPaused: boolean
+  /** It has written more than is read of it. */
+  hasOverflown: boolean
   endStreams: (reason: Error | null) => void
   readonly onEnd: Set<() => void>
 }
@@ -115,6 +117,7 @@ export const createContainers = (deps: ContainersDeps) => {
     if (end === 'overflow') {
       // More than anybody reads: it waits until it is killed, or goes on where nobody reads.
       told(container, 'overflow', new Uint8Array(0))
+      container.hasOverflown = true
       emit(container, 'stdout', new Uint8Array(limits.stdoutBytesMax + 1))
       if (container.phase === 'running' && container.sinks === null) kill(container)
       return
@@ -168,7 +171,7 @@ export const createContainers = (deps: ContainersDeps) => {
     const container: Container = {
       ...{ id: deps.newContainerId(), attempt: attemptOf(labels), labels, phase: 'waiting' },
       ...{ exitCode: 0, oomKilled: false, trailerNonce: new Uint8Array(16) },
-      ...{ stdout: [], stderr: [], sinks: null, isPaused: false },
+      ...{ stdout: [], stderr: [], sinks: null, isPaused: false, hasOverflown: false },
       endStreams: () => undefined,
       onEnd: new Set(),
     }

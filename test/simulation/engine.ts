@@ -76,6 +76,8 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
         if (container.phase === 'waiting') life.finish(container, NEVER_STARTED_STATUS)
         container.sinks = null
         container.endStreams = () => undefined
+        // What waited to be read goes on, and comes to its end.
+        if (container.hasOverflown && container.phase === 'running') life.kill(container)
       }
       host.after(ORPHANED_MS, () => {
         if (agents !== mine) return

@@ -33,4 +33,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'a result of a call that a restore had lost was asked for by the checker',
   },
+  {
+    seed: 13731,
+    profile: null,
+    showed: 'the simulated engine held a process for ever whose output its dead agent had to read',
+  },
 ]
