@@ -157,9 +157,10 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     },
     async remove(name) {
       const row = mustFind(name)
-      if (row.operator) throw new HyperError('FORBIDDEN', `${name} is the operator’s account`)
+      if (row.operator)
+        throw new HyperError('BAD_PARAMETER', `${name} is the operator’s account, which stays`)
       if (deps.hasFuncs(row.id)) {
-        throw new HyperError('FUNC_BUSY', `account ${name} still has functions`)
+        throw new HyperError('ACCOUNT_BUSY', `account ${name} still has functions`)
       }
       rows.delete(row.id)
       byHash.delete(row.tokenHash)

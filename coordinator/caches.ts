@@ -10,7 +10,6 @@
  * goes. A history row stays 24 h after its body went, at most 10,000 of them, never before it.
  */
 
-import * as cbor from '@ipld/dag-cbor'
 import { assert } from '../protocol/assert.ts'
 import { limits } from '../protocol/limits.ts'
 import type { LogLine } from '../protocol/log-line.ts'
@@ -160,7 +159,7 @@ export const createCaches = (): Caches => {
   return {
     appendLog: (funcId, wall, entry, end) => cacheOf(funcId).log.append(entry, wall, end),
     addHistory(row, body, nowMs) {
-      const rowBytes = cbor.encode(row).byteLength
+      const rowBytes = Buffer.byteLength(JSON.stringify(row))
       assert(rowBytes <= limits.historyRowBytesMax, 'a history row is small')
       const cache = enterHistory(row)
       return [
@@ -189,8 +188,15 @@ export const createCaches = (): Caches => {
       const operations: Operation[] = []
       for (const { funcId, seq, untilMs } of graces.values()) {
         if (untilMs > nowMs) break
-        const cache = cacheOf(funcId)
-        operations.push(...cache.outputs.remove(seq), ...markGone(cache, funcId, seq, nowMs))
+        const cache = funcs.get(funcId)
+        if (cache !== undefined) {
+          operations.push(...cache.outputs.remove(seq), ...markGone(cache, funcId, seq, nowMs))
+          continue
+        }
+        // Its function is being removed, and takes the body with it.
+        const key = rowKey(funcId, seq)
+        graces.delete(key)
+        operations.push(del('fetched', key))
       }
       if (nowMs - sweptMs < limits.historySweepMs) return operations
       sweptMs = nowMs

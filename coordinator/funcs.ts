@@ -250,7 +250,9 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
       await finishRemoval(entry)
     },
     async finishRemovals() {
-      for (const entry of [...entries.values()]) if (entry.isLeaving) await finishRemoval(entry)
+      // Those that begin to leave from now on are ended by who asked for it.
+      const left = [...entries.values()].filter(({ isLeaving }) => isLeaving)
+      for (const entry of left) await finishRemoval(entry)
     },
   }
 }

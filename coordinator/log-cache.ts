@@ -71,10 +71,13 @@ export const createLogCache = (funcId: string): LogCache => {
   /** By the call's number: the line that ended it. */
   const lineOf = new Map<number, number>()
   let bytes = 0
+  /** Above `last` where there is none. */
+  let first = 1
   let last = 0
 
   /** `isKept`: the call that it ended has its history row. */
   const enter = ({ seq, bytes: lineBytes, end }: StoredLine, isKept: boolean): void => {
+    if (lines.size === 0) first = seq
     lines.set(seq, lineBytes)
     bytes += counted(lineBytes)
     last = seq
@@ -107,12 +110,14 @@ export const createLogCache = (funcId: string): LogCache => {
     return [line, ...dropStderr(end)]
   }
 
+  /** The oldest go. To begin an iteration of the map for each would walk over all that went before. */
   const rotate = (): Operation[] => {
     const operations: Operation[] = []
-    for (const [seq, lineBytes] of lines) {
-      if (bytes <= limits.cacheBytesMax) break
-      operations.push(...removeLine(seq, lineBytes))
+    for (; bytes > limits.cacheBytesMax && lines.size > 0; first += 1) {
+      const lineBytes = lines.get(first)
+      if (lineBytes !== undefined) operations.push(...removeLine(first, lineBytes))
     }
+    while (first <= last && !lines.has(first)) first += 1
     return operations
   }
 
@@ -145,7 +150,7 @@ export const createLogCache = (funcId: string): LogCache => {
       if (lineSeq === undefined) return null
       return { lineKey: keyOf(lineSeq), hasBody: ends.get(lineSeq)?.hasBody === true }
     },
-    span: () => ({ first: lines.keys().next().value ?? last + 1, last }),
+    span: () => ({ first: lines.size === 0 ? last + 1 : first, last }),
     bytes: () => bytes,
   }
 }

@@ -62,7 +62,7 @@ export const parseLogKey = (key: string): { funcId: string; line: StoredLine } =
   const numbers = slash < 0 ? [] : numbersIn(key, slash + 1)
   const [seq, bytes, call, stderrBytes] = numbers
   if (seq === undefined || bytes === undefined || (numbers.length !== 2 && numbers.length !== 4)) {
-    throw new HyperError('STATE_DAMAGED', `the stored row log/${key} has a name that none has`)
+    throw new HyperError('STATE_DAMAGED', `log/${key} is not the key of a log line`)
   }
   const end = call === undefined || stderrBytes === undefined ? null : { seq: call, stderrBytes }
   return { funcId: key.slice(0, slash), line: { seq, bytes, end } }

@@ -7,6 +7,7 @@
  */
 
 import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import type { Operation } from './store/store.ts'
 
 export interface Loss {
@@ -17,11 +18,8 @@ export interface Loss {
 
 export type OnLoss = (loss: Loss) => void
 
-/** How many are named in the refusal: the log of an accepted one has all. */
-const NAMED = 5
-
 const damaged = (losses: readonly Loss[]): HyperError => {
-  const named = losses.slice(0, NAMED).map(({ what }) => what)
+  const named = losses.slice(0, limits.lossesNamedMax).map(({ what }) => what)
   const rest = losses.length - named.length
   const list = [...named, ...(rest > 0 ? [`${rest} more`] : [])].join('; ')
   return new HyperError('STATE_DAMAGED', `the stored state is inconsistent: ${list}`)

@@ -126,7 +126,7 @@ const checkHead = ({ schema, version }: BackupHead): void => {
   if (schema === SCHEMA_VERSION) return
   const isNewer = schema > SCHEMA_VERSION
   throw new HyperError(
-    isNewer ? 'STATE_TOO_NEW' : 'STATE_TOO_OLD',
+    isNewer ? 'STATE_TOO_NEW' : 'BACKUP_TOO_OLD',
     `the backup was made by ${isNewer ? 'a later' : 'an earlier'} version of hyper (${version})`,
   )
 }

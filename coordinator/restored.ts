@@ -6,7 +6,10 @@
  */
 
 import type { Log } from '../daemon/log.ts'
+import { limits } from '../protocol/limits.ts'
 import { nextEpoch, readPast } from './epoch.ts'
+import { atMostOnceCalls } from './ledger/lost.ts'
+import type { Ledger } from './ledger/state.ts'
 import { del, put, type Store } from './store/store.ts'
 import type { Transactions } from './transactions.ts'
 
@@ -27,13 +30,17 @@ export const markRestored = async (
 /** The mark goes after what follows from it, so a crash in between only does it again. */
 export const settleRestored = async (
   store: Pick<Store, 'get'>,
+  ledger: Pick<Ledger, 'calls'>,
   { apply, settled, write }: Transactions,
   log: Log,
 ): Promise<void> => {
   const made = await store.get('meta', RESTORED)
   if (made === undefined) return
-  apply({ type: 'restored' })
-  await settled()
+  const left = [...atMostOnceCalls(ledger)]
+  while (left.length > 0) {
+    apply({ type: 'restored', callIds: left.splice(0, limits.removedPerStepMax) })
+    await settled()
+  }
   await write([del('meta', RESTORED)])
   log.warn({ made }, 'started from a backup; at-most-once calls that were in it have ended')
 }

@@ -140,7 +140,7 @@ export const wireCoordinator = async (deps: WiringDeps) => {
   await core.load(accounts.list(), (loss) => losses.push(loss))
   await store.verify()
   await settleLosses(losses, onLoss !== null, core.transactions.write, (what) => onLoss?.(what))
-  await settleRestored(store, core.transactions, log)
+  await settleRestored(store, core.ledger, core.transactions, log)
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(core.ledger, peerId, name, facts, nowMs(), draining)
   }

@@ -1,6 +1,6 @@
 /**
  * CRC-32C (Castagnoli), the checksum in LevelDB's files; Node has only the other CRC-32. A start
- * checks every byte of the database, so it takes eight bytes a step, by eight tables: 1 GB/s.
+ * checks every block of every table, so it takes eight bytes a step, by eight tables: 1 GB/s.
  */
 
 const POLYNOMIAL = 0x82f63b78

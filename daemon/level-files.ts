@@ -11,7 +11,7 @@
  * tables lose what is damaged; a damaged list is made anew, of all the tables that are found.
  */
 
-import { cp, readdir, stat } from 'node:fs/promises'
+import { cp, readdir, rm, stat } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { Level } from 'level'
 import { HyperError } from '../protocol/errors.ts'
@@ -86,7 +86,12 @@ const rebuild = async (path: string): Promise<void> => {
 /** Resolves with where the former files are. */
 export const repairFiles = async (path: string): Promise<string> => {
   const copy = `${path}.damaged-${Date.now()}`
-  await cp(path, copy, { recursive: true, filter: (source) => basename(source) !== 'LOCK' })
+  try {
+    await cp(path, copy, { recursive: true, filter: (source) => basename(source) !== 'LOCK' })
+  } catch (error) {
+    await rm(copy, { recursive: true, force: true })
+    throw error
+  }
   const sizes = await readTableSizes(path).catch(() => undefined)
   const damage = sizes === undefined ? [] : await findDamage(path, sizes)
   for (const table of damage) await emptyDamage(table)

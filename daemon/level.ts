@@ -3,8 +3,8 @@
  * files are proven (level-files.ts), it is opened, its schema version compared, and its first files
  * made to outlive a power cut.
  *
- * What is not to be opened is refused before anything is written: STATE_IN_USE, STATE_DAMAGED,
- * STATE_TOO_NEW, STATE_TOO_OLD (no migration leads from there). The rows are the caller's own; so is
+ * What is not to be opened is refused: STATE_IN_USE, STATE_DAMAGED, DISK_FULL and DISK_FAILED before anything is written,
+ * STATE_TOO_NEW and STATE_TOO_OLD (no migration leads from there) before any row is. The rows are the caller's own; so is
  * the row that tells the version, which `readVersion`, `writeFirst` and the migrations know. A
  * migration that was cut off is run again from its beginning by the next start.
  */
@@ -64,7 +64,19 @@ const isLocked = (error: unknown): boolean =>
 const innermost = (error: unknown): unknown =>
   error instanceof Error && error.cause !== undefined ? innermost(error.cause) : error
 
-/** Throws STATE_IN_USE, STATE_DAMAGED. */
+const isFound = (error: unknown, codes: readonly string[], words: RegExp): boolean =>
+  error instanceof Error &&
+  (('code' in error && typeof error.code === 'string' && codes.includes(error.code)) ||
+    words.test(error.message) ||
+    isFound(error.cause, codes, words))
+
+/** What a disk says that is full, fails or may not be read is about the disk; the files may be whole. */
+const isDamage = (error: unknown): boolean =>
+  isFound(error, ['STATE_DAMAGED', 'LEVEL_CORRUPTION', 'ENOENT'], /Corruption|No such file/)
+const isFull = (error: unknown): boolean =>
+  isFound(error, ['ENOSPC', 'EDQUOT'], /No space left|quota exceeded/i)
+
+/** Throws STATE_IN_USE, STATE_DAMAGED, DISK_FULL, DISK_FAILED. */
 const openDatabase = async (path: string): Promise<Database> => {
   try {
     await checkFiles(path)
@@ -76,8 +88,9 @@ const openDatabase = async (path: string): Promise<Database> => {
     if (isLocked(cause)) {
       throw new HyperError('STATE_IN_USE', `${path} is in use by another process`, { cause })
     }
+    const code = isDamage(cause) ? 'STATE_DAMAGED' : isFull(cause) ? 'DISK_FULL' : 'DISK_FAILED'
     const reason = messageOf(innermost(cause))
-    throw new HyperError('STATE_DAMAGED', `${path} cannot be opened: ${reason}`, { cause })
+    throw new HyperError(code, `${path} cannot be opened: ${reason}`, { cause })
   }
 }
 
@@ -89,8 +102,13 @@ const openRepaired = async (path: string, tellLoss: LevelPlan['tellLoss']): Prom
     try {
       return await openDatabase(path)
     } catch (error) {
-      const isDamage = error instanceof HyperError && error.code === 'STATE_DAMAGED'
-      if (!isDamage || tellLoss === undefined || repairs === REPAIRS_MAX) throw error
+      if (
+        !(error instanceof HyperError) ||
+        !isDamage(error) ||
+        tellLoss === undefined ||
+        repairs === REPAIRS_MAX
+      )
+        throw error
       const copy = await repairFiles(path)
       tellLoss(`${error.message}; what could be read was kept, the former files are in ${copy}`)
     }

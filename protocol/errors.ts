@@ -85,6 +85,7 @@ export const ERRORS = {
   ACCOUNT_NOT_FOUND: row(404, EXIT.notFound, 'caller', false, 'See `hyper account ls`.'),
   AGENT_NOT_FOUND: row(404, EXIT.notFound, 'caller', false, 'See `hyper agents`.'),
   NAME_TAKEN: row(409, EXIT.failed, 'caller', false, 'Choose another name, or remove the old one first.'),
+  ACCOUNT_BUSY: row(409, EXIT.failed, 'caller', true, 'Remove them first: `hyper func rm`.'),
   FUNC_BUSY: row(409, EXIT.failed, 'caller', true, 'Wait for its calls, or remove it with -f.'),
   CALL_FINAL: row(409, EXIT.failed, 'caller', false, ''),
   QUEUE_FULL: row(429, EXIT.platform, 'caller', true, 'Wait for queued calls to end.'),
@@ -93,6 +94,7 @@ export const ERRORS = {
   // Ours
   NO_AGENT: row(503, EXIT.platform, 'platform', true, 'Start one with `hyper agent`, or `hyper invite` another host.'),
   PULL_FAILED: row(503, EXIT.failed, 'platform', true, 'Check the agent’s way to the registry; try again.'),
+  DISK_FAILED: row(500, EXIT.failed, 'platform', true, 'Look at the disk and at who may read it, and start again; nothing was changed.'),
   DISK_FULL: row(503, EXIT.platform, 'platform', true, 'Free space on the coordinator’s disk; it takes calls again by itself.'),
   DISK_FAILING: row(503, EXIT.platform, 'platform', true, 'Look at the coordinator’s disk and log; it tries again by itself.'),
   STOPPING: row(503, EXIT.platform, 'platform', true, 'Try again in a moment.'),
@@ -103,9 +105,10 @@ export const ERRORS = {
   // Daemons
   ENGINE_UNSUITABLE: row(503, EXIT.failed, 'platform', false, ''),
   STATE_IN_USE: row(500, EXIT.failed, 'caller', false, 'Stop the other process, or set another HYPER_HOME.'),
-  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Restore a coordinator’s with `hyper restore FILE`; --accept-data-loss starts it without what is damaged. Move an agent’s `outbox` folder away: what it ran counts as lost.'),
+  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Of a coordinator: move the folder away and `hyper restore FILE`, or start with --accept-data-loss, which goes on without what is damaged. Of an agent: move its `outbox` folder away; what it ran counts as lost.'),
   STATE_TOO_NEW: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it.'),
   STATE_TOO_OLD: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it, or move the folder away.'),
+  BACKUP_TOO_OLD: row(400, EXIT.failed, 'caller', false, 'Restore it with the version of hyper that made it, then start this one.'),
   STATE_EXISTS: row(409, EXIT.failed, 'caller', false, 'Set another HYPER_HOME, or move the folder away.'),
   NOT_A_BACKUP: row(400, EXIT.failed, 'caller', false, 'Give a file that `hyper backup FILE` wrote.'),
   BACKUP_DAMAGED: row(400, EXIT.failed, 'caller', false, 'Use another backup; of this one nothing can be trusted.'),

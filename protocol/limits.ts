@@ -32,8 +32,8 @@ export const limits = {
   historyRowsMax: 10_000,
   /** One history row: counts, listings and the dashboard read many of them. */
   historyRowBytesMax: KiB,
-  /** Message in a history row, which keeps the row in its bound; the output has the whole text. */
-  historyMessageCharsMax: 200,
+  /** Of a message in a history row, as JSON: keeps the row in its bound; the output has the whole text. */
+  historyMessageBytesMax: 600,
   /** How long a history row outlives its output. */
   historyMs: 24 * hour,
   /** Calls a listing returns at the most. */
@@ -69,7 +69,7 @@ export const limits = {
   /** Payload bytes of one account's calls that are not final: each is kept for another attempt. */
   livePayloadBytesMax: 4 * GiB,
   /**
-   * Calls that a removal of their function cancels in one step, and rows of its caches that go in one:
+   * Calls that a removal of their function, or a restore, ends in one step, and rows of caches that go in one:
    * some ten operations each, so that others’ commits wait for some 2,000 of them, not for a million.
    */
   removedPerStepMax: 200,

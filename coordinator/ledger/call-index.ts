@@ -27,7 +27,8 @@ export const createCallIndex = <T extends Identified>(): CallIndex<T> => {
   /** Without gaps: the last one takes the place of one that goes. */
   const items: T[] = []
   const places = createHashTable({ hasNumbers: true })
-  const hash = createHasher()
+  // Ids are drawn by the coordinator: nobody chooses them.
+  const hash = createHasher([])
 
   const get = (id: string): T | undefined => {
     const place = places.get(hash(id))

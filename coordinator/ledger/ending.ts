@@ -51,11 +51,17 @@ export const bodyOf = (
   return utf8.encode(`${ending.message}\n${quote}`)
 }
 
+const fits = (text: string): boolean =>
+  Buffer.byteLength(JSON.stringify(text)) <= limits.historyMessageBytesMax
+
 /** What a history row can hold; the body has the whole message. */
-const inShort = (message: string): string =>
-  message.length <= limits.historyMessageCharsMax
-    ? message
-    : `${message.slice(0, limits.historyMessageCharsMax - 1)}…`
+const inShort = (message: string): string => {
+  if (fits(message)) return message
+  let text = message.slice(0, limits.historyMessageBytesMax)
+  // What is written as an escape takes six bytes for one character.
+  while (!fits(`${text}…`)) text = text.slice(0, Math.floor(text.length * 0.9))
+  return `${text}…`
+}
 
 const historyRowOf = (call: Call, ending: Ending, now: Now): HistoryRow => ({
   id: call.id,

@@ -82,9 +82,22 @@ const RESTORED =
  * The state comes from a backup. What the lost coordinator did after it nobody knows: an at-most-once
  * call that lives in the backup may have run to its end since, whether it had an attempt then or not.
  */
-export const endAtMostOnce = (ledger: Ledger, now: Now, effects: Effect[]): void => {
-  const calls = [...ledger.calls.values()].filter(({ terms }) => terms.atMostOnce)
-  for (const call of calls.sort((left, right) => left.seq - right.seq)) {
+export const endRestored = (
+  ledger: Ledger,
+  callIds: readonly string[],
+  now: Now,
+  effects: Effect[],
+): void => {
+  for (const callId of callIds) {
+    const call = ledger.calls.get(callId)
+    if (call?.terms.atMostOnce !== true) continue
     endCall(ledger, call, endingWithout(call, 'AGENT_LOST', RESTORED), now, effects)
   }
 }
+
+/** Ids of the at-most-once calls, in order. */
+export const atMostOnceCalls = (ledger: Pick<Ledger, 'calls'>): readonly string[] =>
+  [...ledger.calls.values()]
+    .filter(({ terms }) => terms.atMostOnce)
+    .sort((left, right) => left.seq - right.seq)
+    .map(({ id }) => id)

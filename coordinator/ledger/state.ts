@@ -238,7 +238,7 @@ export type LedgerEvent =
   /** The assignment could not be made: the stored payload is damaged. */
   | { readonly type: 'unassignable'; readonly key: AttemptKey; readonly message: string }
   /** The state comes from a backup: what was decided after it is not known. */
-  | { readonly type: 'restored' }
+  | { readonly type: 'restored'; readonly callIds: readonly string[] }
   | { readonly type: 'tick' }
 
 export type Effect =

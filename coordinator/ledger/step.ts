@@ -18,7 +18,7 @@ import { endCall, endingWithout } from './ending.ts'
 import { createHeap } from './heap.ts'
 import { endLease, leaseOf } from './leases.ts'
 import { createLine, leaveLine, newTurn, wake } from './line.ts'
-import { endAtMostOnce, expireLeases, forgiveSilence } from './lost.ts'
+import { endRestored, expireLeases, forgiveSilence } from './lost.ts'
 import { disconnectAgent, drainAgent, forgetAgent, setDraining, takeAdvert } from './members.ts'
 import { createQueue } from './queue.ts'
 import { endReservation, renewReservations } from './reservations.ts'
@@ -169,7 +169,7 @@ export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Ef
       cancelSome(ledger, event.funcId, now, effects)
       return
     case 'restored':
-      endAtMostOnce(ledger, now, effects)
+      endRestored(ledger, event.callIds, now, effects)
       return
     case 'connect':
       connectAgent(ledger, event, now, effects)

@@ -2,7 +2,8 @@
  * What is missing among the rows that were found, by name, and what makes the rest consistent again.
  * Rows are written in pairs (a call and its input, a history row and its id, an output and its body,
  * a line that ended a call and its STDERR), so most of what is missing is named by its other half.
- * Where both are, the sums tell how many (survey.ts). What has lost its function or account is found when memory is filled (losses.ts). Pure.
+ * Where both are, the sums tell how many (survey.ts). What has lost its function or account is found
+ * when memory is filled (losses.ts). Pure.
  */
 
 import type { LogLine } from '../../protocol/log-line.ts'

@@ -5,6 +5,7 @@
  * not there counts against one of its files, and a few hundred of them have that file written anew.
  */
 
+import { getRandomValues } from 'node:crypto'
 import { type Bits, createHasher, createHashTable } from '../hash-table.ts'
 import type { Sum } from './sums.ts'
 
@@ -19,7 +20,8 @@ export interface RowIndex {
 /** `expected`: how many rows are about to come. */
 export const createRowIndex = (isByValue: boolean, expected = 0): RowIndex => {
   const rows = createHashTable({ hasNumbers: isByValue, expected })
-  const hash = createHasher()
+  // Keys hold names that users choose.
+  const hash = createHasher(getRandomValues(new Uint32Array(2)))
   let [count, sumLow, sumHigh] = [0, 0, 0]
 
   /** Adds or takes away the share of a row. */

@@ -6,8 +6,8 @@
  * One commit is in flight at a time. Bodies are written once under a key; where they lie is decided
  * in bodies.ts. Every commit keeps count and hash of what is stored (sums.ts).
  *
- * At start every table is read whole once, by `scan` while memory is filled from it and the rest by
- * `verify`: what fails a checksum, is missing or too much is STATE_DAMAGED, and never repaired by
+ * At start every table is read once, by `scan` or `scanKeys` while memory is filled from it and the
+ * rest by `verify`; of bodies and log lines, the keys: what fails a checksum, is missing or too much is STATE_DAMAGED, and never repaired by
  * itself. Until `verify` resolved, nothing may be committed to a table that is being scanned.
  */
 

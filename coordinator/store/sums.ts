@@ -5,8 +5,8 @@
  *
  * A row counts by its key and the checksum of its value, for a former value would be damage, too. A
  * body in its table, or a line of a log, is written once and counts by its key alone, so that a start
- * does not read a single one; what its bytes are is told by their own checksum. A body in a file counts by the row of `blob` that points
- * to it. The numbers themselves are kept by row-index.ts.
+ * does not read a single one; what its bytes are is told by their own checksum. A body in a file
+ * counts by the row of `blob` that points to it. The numbers themselves are kept by row-index.ts.
  *
  * The row also numbers the commits: after a refusal it tells whether the last one was written.
  */

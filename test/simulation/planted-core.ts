@@ -102,7 +102,11 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
     'a restored coordinator starts at-most-once calls again',
     'restore',
     ['invariant 4 (at most once)'],
-    edit('coordinator/restored.ts', "  apply({ type: 'restored' })\n", ''),
+    edit(
+      'coordinator/restored.ts',
+      '[...atMostOnceCalls(ledger)]',
+      '[...atMostOnceCalls(ledger)].slice(0, 0)',
+    ),
   ),
   bug(
     'a revision goes while calls need it',

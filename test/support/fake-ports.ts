@@ -87,7 +87,7 @@ export const createFakePorts = (options: { stored?: StoredFunc; pull?: Pull } = 
       setQuota: async (name, quota) => ({ ...ALICE, name, quota }),
       rotate: async (name) => ({ ...credentials, name }),
       remove: async () => {
-        throw new HyperError('FUNC_BUSY', 'account alice has functions')
+        throw new HyperError('ACCOUNT_BUSY', 'account alice has functions')
       },
     },
     funcs: {

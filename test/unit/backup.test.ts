@@ -275,7 +275,7 @@ describe('a restore', () => {
     later.writeUInt32BE(9, 8)
     await refuses(t, later, 'STATE_TOO_NEW')
     await refuses(t, encode({ ...HEAD, schema: SCHEMA_VERSION + 1 }, identity), 'STATE_TOO_NEW')
-    await refuses(t, encode({ ...HEAD, schema: 1 }, identity), 'STATE_TOO_OLD')
+    await refuses(t, encode({ ...HEAD, schema: 1 }, identity), 'BACKUP_TOO_OLD')
     await refuses(t, backupPrefix(), 'BACKUP_DAMAGED')
     for (const at of [13, 40, bytes.byteLength >> 1, bytes.byteLength - 1]) {
       await refuses(t, bytes.subarray(0, at), 'BACKUP_DAMAGED')

@@ -20,7 +20,11 @@ const account: Account = {
 const CALLS = 2 * limits.removedPerStepMax + 50
 
 /** A coordinator's core and functions, loaded from the disk; `commitsLeft` runs out in a crash. */
-const start = async (disk: Disk, commitsLeft = Number.POSITIVE_INFINITY) => {
+const start = async (
+  disk: Disk,
+  commitsLeft = Number.POSITIVE_INFINITY,
+  onCommit: () => void = () => undefined,
+) => {
   let left = commitsLeft
   let commits = 0
   const commit: Store['commit'] = async (operations) => {
@@ -30,6 +34,7 @@ const start = async (disk: Disk, commitsLeft = Number.POSITIVE_INFINITY) => {
     // Others have their turn, as with a disk.
     await new Promise((resolve) => setImmediate(resolve))
     disk.commitNow(operations)
+    onCommit()
   }
   const core = createCore({
     ...{ store: { ...disk, commit }, epoch: 1, nowMs: () => 0, newCallId: randomUUID },
@@ -44,7 +49,9 @@ const start = async (disk: Disk, commitsLeft = Number.POSITIVE_INFINITY) => {
   const { ledger, caches, transactions } = core
   addAccount(ledger, account.id, account.quota)
   const funcs: FuncBook = await loadFuncs({
-    ...{ store: disk, write: transactions.write, newId: randomUUID },
+    ...{ store: disk, write: transactions.write },
+    // In the order in which they are made.
+    newId: () => `f${disk.keys('func').length + 1}`,
     pinImage: async () => IMAGE,
     hasAccount: () => true,
     liveCalls: (funcId) => ledger.counts.get(funcId)?.pending ?? 0,
@@ -65,6 +72,11 @@ const rowsOf = (disk: Disk): string[] =>
   [...SUBLEVELS, ...BODIES].flatMap((table) =>
     table === 'meta' ? [] : disk.keys(table).map((key) => `${table}/${key}`),
   )
+
+const isMarked = (disk: Disk, key: string): boolean => {
+  const row = disk.value('func', key)
+  return typeof row === 'object' && row !== null && 'isLeaving' in row
+}
 
 const fill = async (of: Awaited<ReturnType<typeof start>>): Promise<StoredFunc> => {
   const stored = await create(of, 'f')
@@ -90,6 +102,24 @@ describe('a function that is removed with many calls', () => {
     assert.equal(running.core.ledger.calls.size, 1)
     await running.funcs.remove(account, 'g', true)
     assert.equal(running.core.ledger.calls.get(callId), undefined)
+    assert.deepEqual(rowsOf(disk), [])
+  })
+
+  test('is removed once, also while the removals of before a crash are ended', async () => {
+    const disk = createDisk()
+    const filled = await start(disk)
+    await fill(filled)
+    const other = await create(filled, 'g')
+    await Promise.all(Array.from({ length: 3 * CALLS }, () => filled.accept(other)))
+    const broken = await start(disk, 1)
+    broken.funcs.remove(account, 'f', true).catch(() => undefined)
+    await eventually(() => disk.keys('func').some((key) => isMarked(disk, key)))
+    const again = await start(disk, Number.POSITIVE_INFINITY, () => {
+      if (disk.keys('func').some((key) => key.includes(other.id))) return
+      const left = rowsOf(disk).filter((row) => row.includes(other.id))
+      assert.deepEqual(left, [], 'the row of a function goes last')
+    })
+    await Promise.all([again.funcs.finishRemovals(), again.funcs.remove(account, 'g', true)])
     assert.deepEqual(rowsOf(disk), [])
   })
 

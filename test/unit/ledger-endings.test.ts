@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Effect } from '../../coordinator/ledger/state.ts'
 import { attemptName } from '../../protocol/call.ts'
+import { limits } from '../../protocol/limits.ts'
 import { createBench, ordersIn, outcomeIn } from '../support/ledger-bench.ts'
 import { outputOf } from '../support/ledger-words.ts'
 
@@ -21,6 +22,20 @@ describe('cancel', () => {
     assert.equal(next.state, 'queued')
     bench.apply({ type: 'gone', agentId: 'one', key })
     assert.equal(next.state, 'leased')
+  })
+
+  test('and every other end leaves a history row in its bound, whatever the message', () => {
+    for (const piece of ['x', '\u0000', '"', '\ud800', '\u2028', '𝄞']) {
+      const bench = createBench(1)
+      bench.connect('one')
+      const call = bench.accept()
+      const key = bench.keyOf(call)
+      const effects = bench.apply({ type: 'unassignable', key, message: piece.repeat(5_000) })
+      const [row] = effects.flatMap((effect) => (effect.type === 'ended' ? [effect.row] : []))
+      assert.ok(row !== undefined)
+      assert.ok(row.outcome.message.startsWith(piece.repeat(50)))
+      assert.ok(Buffer.byteLength(JSON.stringify(row)) <= limits.historyRowBytesMax)
+    }
   })
 
   test('frees quota and slot when the lease ends, at the latest', () => {

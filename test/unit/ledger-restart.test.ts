@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { atMostOnceCalls } from '../../coordinator/ledger/lost.ts'
 import type { Effect } from '../../coordinator/ledger/state.ts'
 import { limits } from '../../protocol/limits.ts'
 import { CALL, createRestartable } from '../support/ledger-restartable.ts'
@@ -180,7 +181,9 @@ describe('a state that was restored from a backup', () => {
       if (isLeased) bench.connect()
       bench.accept()
       await bench.restart()
-      const [outcome] = finalsIn(bench.apply({ type: 'restored' }))
+      const [outcome] = finalsIn(
+        bench.apply({ type: 'restored', callIds: atMostOnceCalls(bench.ledger()) }),
+      )
       assert.equal(outcome?.code, 'AGENT_LOST')
       assert.match(outcome?.message ?? '', /restored from a backup: it may have run since/)
       assert.deepEqual(bench.disk.keys('call'), [])
@@ -193,7 +196,10 @@ describe('a state that was restored from a backup', () => {
     const bench = createRestartable()
     bench.accept()
     await bench.restart()
-    assert.deepEqual(finalsIn(bench.apply({ type: 'restored' })), [])
+    assert.deepEqual(
+      finalsIn(bench.apply({ type: 'restored', callIds: atMostOnceCalls(bench.ledger()) })),
+      [],
+    )
     bench.connect()
     assert.equal(bench.call()?.state, 'leased')
   })

@@ -16,6 +16,7 @@ import {
   putBody,
 } from '../../coordinator/store/store.ts'
 import { toHyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import { putLine, rowOf, wall } from '../support/cache-rows.ts'
 import { configFor } from '../support/coordinator.ts'
 import { storedFunc } from '../support/fake-ports.ts'
@@ -143,10 +144,10 @@ describe('a start', () => {
   })
 
   test('that refuses names some of many, and counts the rest', async (t) => {
-    const many = Array.from({ length: 9 }, (_, n) =>
+    const many = Array.from({ length: limits.lossesNamedMax + 4 }, (_, n) =>
       put('call', numberKey(10 + n), call(10 + n, 'gone')),
     )
     const { open } = await start(t, many)
-    await assert.rejects(open(), /call c10 has.*call c14 has lost its function; 4 more/)
+    await assert.rejects(open(), /call c10 has.*call c29 has lost its function; 4 more/)
   })
 })

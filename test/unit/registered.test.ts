@@ -188,7 +188,7 @@ describe('accounts', () => {
     const { accounts } = await openAccounts()
     await accounts.createOperator('default', 10, newToken())
     await accounts.create('bob', 3)
-    await assert.rejects(accounts.remove('default'), isCode('FORBIDDEN'))
+    await assert.rejects(accounts.remove('default'), isCode('BAD_PARAMETER'))
     await accounts.remove('bob')
     await assert.rejects(accounts.remove('bob'), isCode('ACCOUNT_NOT_FOUND'))
     await assert.rejects(accounts.create('Not A Name', 3), isCode('BAD_PARAMETER'))
