@@ -72,7 +72,11 @@ const isFound = (error: unknown, codes: readonly string[], words: RegExp): boole
 
 /** What a disk says that is full, fails or may not be read is about the disk; the files may be whole. */
 const isDamage = (error: unknown): boolean =>
-  isFound(error, ['STATE_DAMAGED', 'LEVEL_CORRUPTION', 'ENOENT'], /Corruption|No such file/)
+  isFound(
+    error,
+    ['STATE_DAMAGED', 'LEVEL_CORRUPTION', 'ENOENT', 'ENOTDIR'],
+    /Corruption|No such file/,
+  )
 const isFull = (error: unknown): boolean =>
   isFound(error, ['ENOSPC', 'EDQUOT'], /No space left|quota exceeded/i)
 

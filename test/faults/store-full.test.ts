@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, test } from 'node:test'
 import { promisify } from 'node:util'
@@ -13,6 +14,10 @@ import { checkStore, createExpectation, createWorkload } from '../support/store-
 const run = promisify(execFile)
 
 const workload = createWorkload(1)
+
+const unexpected = (what: string): never => {
+  throw new Error(`not expected: ${what}`)
+}
 
 describe('a disk that is full', () => {
   test(
@@ -64,6 +69,26 @@ describe('a disk that is full', () => {
     await free()
     const again = await openStore(folder)
     await checkStore(again, createExpectation(workload), 1)
+    await again.close()
+  })
+})
+
+describe('a start on a disk that is full', () => {
+  test('says so, is no damage, and changes nothing', diskTest, async (context) => {
+    const mount = await mountSmallDisk(context)
+    const folder = join(mount, 'store')
+    const store = await openStore(folder)
+    for (let n = 1; n <= 20; n += 1) await store.commit(workload.operations(n))
+    await store.close()
+    const before = await readdir(folder)
+    const free = await fill(mount)
+    for (const tellLoss of [undefined, unexpected]) {
+      await assert.rejects(openStore(folder, { tellLoss }), { code: 'DISK_FULL' })
+    }
+    assert.deepEqual(await readdir(folder), before)
+    await free()
+    const again = await openStore(folder)
+    await checkStore(again, createExpectation(workload), 20)
     await again.close()
   })
 })
