@@ -52,10 +52,13 @@ export const countWaited = (call: Call, ms: number, effects: Effect[]): void => 
   if (delay.waitedMs - delay.waitedStoredMs >= waitedStepMs(delay)) writeCall(call, effects)
 }
 
-/** Until its time is up, or is to be written. */
+/**
+ * Until its time is up, or is to be written. At least a millisecond: of times that were added up so
+ * little can be left that it adds nothing to the clock, and the pause would be over for ever.
+ */
 export const keepHopeless = (ledger: Ledger, call: Call, nowMs: number): void => {
   const delay = delayOf(call)
-  const leftMs = Math.max(0, call.terms.queueTimeoutMs - delay.waitedMs)
+  const leftMs = Math.max(1, call.terms.queueTimeoutMs - delay.waitedMs)
   keepAside(ledger, call, nowMs, Math.min(waitedStepMs(delay), leftMs))
 }
 

@@ -38,4 +38,10 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'the simulated engine held a process for ever whose output its dead agent had to read',
   },
+  {
+    seed: 11113,
+    profile: null,
+    showed:
+      'a queue timeout of which less was left than the clock can count stopped the coordinator',
+  },
 ]

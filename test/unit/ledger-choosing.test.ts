@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { reasonOf } from '../../coordinator/ledger/waiting.ts'
+import { limits } from '../../protocol/limits.ts'
 import { createBench, outcomeIn } from '../support/ledger-bench.ts'
 import { MiB, makeHello } from '../support/ledger-words.ts'
 
@@ -164,6 +165,15 @@ describe('queueTimeout', () => {
     bench.connect('one')
     const call = bench.accept({ queueTimeoutMs, platform: 'linux/riscv64' })
     assert.equal(outcomeIn(bench.pass(queueTimeoutMs + 31_000), call)?.code, 'NOT_PLACED')
+  })
+
+  test('ends a call of which less is left than the clock can count', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const call = bench.accept({ queueTimeoutMs, platform: 'linux/riscv64' })
+    assert.ok(call.delay !== null)
+    call.delay.waitedMs = queueTimeoutMs - limits.waitedStepMsMin - 1e-10
+    assert.equal(outcomeIn(bench.pass(2 * limits.waitedStepMsMin), call)?.code, 'NOT_PLACED')
   })
 
   test('does not count behind the quota, in a pause, or behind another call', () => {
