@@ -54,7 +54,8 @@ const readyAgents = async (count: number): Promise<boolean> =>
   (await listAgents().catch(() => [])).filter(({ state }) => state === 'ready').length === count
 
 test('two agents on one machine both work', async () => {
-  const func = await createFunc(deployment.context, 'nap', 'ubuntu', ['sh', '-c', 'sleep 1; cat'])
+  // Long enough to be seen in a list that a loaded machine takes seconds to give.
+  const func = await createFunc(deployment.context, 'nap', 'ubuntu', ['sh', '-c', 'sleep 5; cat'])
   await eventually(() => readyAgents(2))
   const ids = await Promise.all(
     Array.from({ length: 4 }, (_, number) => callAsync(deployment.context, func, `${number}`)),
