@@ -8,6 +8,7 @@
 
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
+import type { TellLoss } from './store/damage.ts'
 import type { Operation } from './store/store.ts'
 
 export interface Loss {
@@ -33,14 +34,13 @@ export const refuseLoss: OnLoss = (loss) => {
 /** Throws STATE_DAMAGED unless they are accepted; else drops and tells each. */
 export const settleLosses = async (
   losses: readonly Loss[],
-  isAccepted: boolean,
   write: (operations: readonly Operation[]) => Promise<void>,
-  tell: (what: string) => void,
+  tellLoss: TellLoss | null,
 ): Promise<void> => {
   if (losses.length === 0) return
-  if (!isAccepted) throw damaged(losses)
+  if (tellLoss === null) throw damaged(losses)
   for (const { what, operations } of losses) {
     await write(operations)
-    tell(what)
+    tellLoss(what)
   }
 }

@@ -74,7 +74,7 @@ const enliven = async (
     newId: randomUUID,
     newCallId: randomUUID,
     isEpochRaised: config.raiseEpoch,
-    onLoss: lossLog(config, log),
+    tellLoss: lossLog(config, log),
   })
   const ticking = setInterval(() => {
     clock.refresh().catch(() => undefined)

@@ -23,6 +23,7 @@ import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
 import { settleRestored } from './restored.ts'
 import { createRoster } from './roster.ts'
+import type { TellLoss } from './store/damage.ts'
 import type { Store } from './store/store.ts'
 
 export interface WiringDeps {
@@ -35,7 +36,7 @@ export interface WiringDeps {
   /** The operator lets the epoch pass one that was told (`--raise-epoch`). */
   readonly isEpochRaised: boolean
   /** Null: none is accepted, and a loss refuses the start. */
-  readonly onLoss: ((what: string) => void) | null
+  readonly tellLoss: TellLoss | null
   readonly isStopping: () => boolean
   /** Ends the process: memory is not to be trusted any more. */
   readonly onFault: (error: unknown) => void
@@ -117,7 +118,7 @@ const wireBooks = async (deps: WiringDeps, start: Start, core: Core) => {
 
 /** Throws STATE_DAMAGED. */
 export const wireCoordinator = async (deps: WiringDeps) => {
-  const { store, nowMs, onLoss, log } = deps
+  const { store, nowMs, tellLoss, log } = deps
   const start = await raiseEpoch(store, deps.wallMs(), deps.isEpochRaised)
   const { epoch } = start
   const logs = createLogs({ store, span: (funcId) => core.caches.logSpan(funcId) })
@@ -139,7 +140,7 @@ export const wireCoordinator = async (deps: WiringDeps) => {
   const losses: Loss[] = []
   await core.load(accounts.list(), (loss) => losses.push(loss))
   await store.verify()
-  await settleLosses(losses, onLoss !== null, core.transactions.write, (what) => onLoss?.(what))
+  await settleLosses(losses, core.transactions.write, tellLoss)
   await settleRestored(store, core.ledger, core.transactions, log)
   for (const { peerId, name, facts, draining } of membership.members()) {
     if (facts !== null) rememberAgent(core.ledger, peerId, name, facts, nowMs(), draining)

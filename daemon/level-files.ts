@@ -16,6 +16,7 @@ import { basename, join } from 'node:path'
 import { Level } from 'level'
 import { HyperError } from '../protocol/errors.ts'
 import { syncFolder } from '../protocol/private-file.ts'
+import { compactRange } from './level-compaction.ts'
 import { readTableSizes, type TableSizes } from './level-manifest.ts'
 import { checkTable, emptyDamage, TABLE_BYTES_MIN, type TableDamage } from './level-table.ts'
 
@@ -74,10 +75,7 @@ const rebuild = async (path: string): Promise<void> => {
   const database = new Level<string, Uint8Array>(path)
   await database.open()
   try {
-    // Of LevelDB itself; the typings of `level` leave both out, because browsers do not have them.
-    if ('compactRange' in database && typeof database.compactRange === 'function') {
-      await database.compactRange('', '\u{10ffff}')
-    }
+    await compactRange(database, '', '\u{10ffff}')
   } finally {
     await database.close()
   }

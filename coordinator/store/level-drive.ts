@@ -13,6 +13,7 @@ import { mkdir, open, opendir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import Type from 'typebox'
 import { type Database, openLevel } from '../../daemon/level.ts'
+import { compactRange } from '../../daemon/level-compaction.ts'
 import { repairFiles } from '../../daemon/level-files.ts'
 import { unsealRow } from '../../daemon/sealed-row.ts'
 import { HyperError } from '../../protocol/errors.ts'
@@ -189,11 +190,8 @@ const driveOn = (database: Database, { folder, ledger, blobs }: Paths): Omit<Dri
         close: () => snapshot.close(),
       }
     },
-    async compact(table, from, to) {
-      // Of LevelDB itself; the typings of `level` leave it out, because browsers do not have it.
-      if (!('compactRange' in database) || typeof database.compactRange !== 'function') return
-      await database.compactRange(levelKey(table, from), levelKey(table, to))
-    },
+    compact: (table, from, to) =>
+      compactRange(database, levelKey(table, from), levelKey(table, to)),
     async probe() {
       const path = join(folder, 'probe')
       await writeFile(path, new Uint8Array(limits.probeBytes)).finally(() =>

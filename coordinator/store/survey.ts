@@ -10,7 +10,7 @@ import { parseCallRow } from '../call-row.ts'
 import { parseLogKey } from '../log-key.ts'
 import { parseCallIdRow, parseHistoryRow, parseLogRow, rowKey } from '../rows.ts'
 import { blobFileName } from './bodies.ts'
-import { type Damage, type Found, type FoundLine, findDamage, type Repair } from './damage.ts'
+import { type Damage, type FoundLine, findDamage, type Repair } from './damage.ts'
 import type { Drive, RawRow } from './drive.ts'
 import { indexTable } from './inspection.ts'
 import { readPages } from './pages.ts'
@@ -18,17 +18,18 @@ import { decodeRow } from './row-form.ts'
 import { isSameSum, type Sums } from './sums.ts'
 import { BODIES, type BodyKind, SUMMED, type SummedTable } from './tables.ts'
 
-interface Filled extends Found {
-  readonly keys: Map<SummedTable, Set<string>>
-  readonly inputs: Set<string>
-  readonly stdouts: Set<string>
-  readonly stderrs: Set<string>
-  readonly calls: Map<string, string>
-  readonly histories: Map<string, string>
-  readonly callIds: Map<string, string>
-  readonly stderrsOfLines: Set<string>
-  readonly linesWithoutBody: Map<string, FoundLine>
-}
+const nothingFound = () => ({
+  keys: new Map<SummedTable, Set<string>>(),
+  inputs: new Set<string>(),
+  stdouts: new Set<string>(),
+  stderrs: new Set<string>(),
+  calls: new Map<string, string>(),
+  histories: new Map<string, string>(),
+  callIds: new Map<string, string>(),
+  stderrsOfLines: new Set<string>(),
+  linesWithoutBody: new Map<string, FoundLine>(),
+})
+type Filled = ReturnType<typeof nothingFound>
 
 const isBody = (table: SummedTable): table is BodyKind => BODIES.some((kind) => kind === table)
 
@@ -47,12 +48,12 @@ const enterLine = (found: Filled, lineKey: string, line: LogLine): void => {
 }
 
 /** Takes down what a row says. Throws for one that cannot be read. */
-const enter = (found: Filled, table: SummedTable, [key, sealed]: RawRow): void => {
+const enter = (found: Filled, table: SummedTable, [key, stored]: RawRow): void => {
   if (isBody(table)) {
     bodiesOf(found, table).add(key)
     return
   }
-  const value = decodeRow(sealed, `${table}/${key}`)
+  const value = decodeRow(stored, `${table}/${key}`)
   if (table === 'call') found.calls.set(key, parseCallRow(value).id)
   else if (table === 'history') found.histories.set(key, parseHistoryRow(value).id)
   else if (table === 'log') enterLine(found, key, parseLogRow(value))
@@ -75,11 +76,11 @@ const readBlobs = async (drive: Drive, found: Filled): Promise<Damage[]> => {
   const names = await listNames(drive)
   const damages: Damage[] = []
   for await (const rows of readPages(drive.page, 'blob')) {
-    for (const [blob, sealed] of rows) {
+    for (const [blob, stored] of rows) {
       const repair: Repair[] = [{ table: 'blob', key: blob }]
       const kind = BODIES.find((one) => blob.startsWith(`${one}/`))
       try {
-        const name = blobFileName(blob, sealed)
+        const name = blobFileName(blob, stored)
         if (!names.has(name)) damages.push({ what: `the file ${name} is missing`, repair })
         else if (kind !== undefined) bodiesOf(found, kind).add(blob.slice(kind.length + 1))
       } catch {
@@ -97,11 +98,7 @@ const IN_ORDER: readonly SummedTable[] = [...SUMMED.filter((table) => table !== 
 const readAll = async (
   drive: Drive,
 ): Promise<{ readonly unreadable: readonly Damage[]; readonly missing: readonly Damage[] }> => {
-  const found: Filled = {
-    ...{ keys: new Map(), inputs: new Set(), stdouts: new Set(), stderrs: new Set() },
-    ...{ calls: new Map(), histories: new Map(), callIds: new Map() },
-    ...{ stderrsOfLines: new Set(), linesWithoutBody: new Map() },
-  }
+  const found = nothingFound()
   const damages = await readBlobs(drive, found)
   for (const table of IN_ORDER) {
     if (table === 'blob') continue

@@ -72,7 +72,7 @@ const openRooms = async (
     },
     wallMs: () => wallMsAt(scheduler.nowMs()),
     isEpochRaised: false,
-    onLoss: null,
+    tellLoss: null,
     isStopping: () => false,
   })
   core = rooms.core

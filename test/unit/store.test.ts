@@ -216,6 +216,19 @@ describe('the store', () => {
     await (await openStore(folder)).close()
   })
 
+  test('does not take a folder that cannot be read for a damaged one, nor repairs it', async (context) => {
+    const folder = await makeFolder(context)
+    await symlink('ledger', join(folder, 'ledger'))
+    const told: string[] = []
+    const tellLoss = (what: string): void => void told.push(what)
+    await assert.rejects(openStore(folder, { tellLoss }), hasCode('DISK_FAILED'))
+    assert.deepEqual(told, [])
+    assert.deepEqual(
+      (await readdir(folder)).filter((name) => name.includes('damaged')),
+      [],
+    )
+  })
+
   test('writes all of a commit or nothing', async (context) => {
     const store = await openStore(await makeFolder(context))
     context.after(() => store.close())
