@@ -69,7 +69,9 @@ const loadCalls = async (
       onLoss({ what: `the call ${row.id} has lost its function`, operations })
       return
     }
-    restoreCall(ledger, row, seq, terms, leases.has(row.id), nowMs)
+    // Most starts have none, and to look up an id costs the hash of it.
+    const isLeased = leases.size > 0 && leases.has(row.id)
+    restoreCall(ledger, row, seq, terms, isLeased, nowMs)
   })
   // A lease whose call is final stands until its container is known to be gone.
   for (const [callId, held] of leases) {

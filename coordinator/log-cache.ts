@@ -9,6 +9,7 @@
 
 import { limits } from '../protocol/limits.ts'
 import { type LogLine, shortText } from '../protocol/log-line.ts'
+import { createLineSizes } from './line-sizes.ts'
 import { type LogEnd, logKey, type StoredLine } from './log-key.ts'
 import { rowKey } from './rows.ts'
 import { del, delBody, type Operation, put, putBody } from './store/store.ts'
@@ -64,23 +65,17 @@ const logEndOf = ({ seq, stderr }: CallEnd): LogEnd => ({
 })
 
 export const createLogCache = (funcId: string): LogCache => {
-  /** Bytes of each line. Numbers only: there are a million of them. */
-  const lines = new Map<number, number>()
+  const lines = createLineSizes()
   /** By the line's number. */
   const ends = new Map<number, Ended>()
   /** By the call's number: the line that ended it. */
   const lineOf = new Map<number, number>()
   let bytes = 0
-  /** Above `last` where there is none. */
-  let first = 1
-  let last = 0
 
   /** `isKept`: the call that it ended has its history row. */
   const enter = ({ seq, bytes: lineBytes, end }: StoredLine, isKept: boolean): void => {
-    if (lines.size === 0) first = seq
-    lines.set(seq, lineBytes)
+    lines.append(seq, lineBytes)
     bytes += counted(lineBytes)
-    last = seq
     if (end === null) return
     // A row that went before its line took the STDERR with it.
     const hasBody = isKept && end.stderrBytes > 0
@@ -97,12 +92,11 @@ export const createLogCache = (funcId: string): LogCache => {
   }
 
   const keyOf = (seq: number): string =>
-    logKey(funcId, { seq, bytes: lines.get(seq) ?? 0, end: ends.get(seq) ?? null })
+    logKey(funcId, { seq, bytes: lines.bytesOf(seq), end: ends.get(seq) ?? null })
 
-  const removeLine = (seq: number, lineBytes: number): Operation[] => {
+  const removeLine = (seq: number): Operation[] => {
     const line = del('log', keyOf(seq))
-    lines.delete(seq)
-    bytes -= counted(lineBytes)
+    bytes -= counted(lines.bytesOf(seq))
     const end = ends.get(seq)
     if (end === undefined) return [line]
     ends.delete(seq)
@@ -110,20 +104,19 @@ export const createLogCache = (funcId: string): LogCache => {
     return [line, ...dropStderr(end)]
   }
 
-  /** The oldest go. To begin an iteration of the map for each would walk over all that went before. */
+  /** The oldest go. */
   const rotate = (): Operation[] => {
     const operations: Operation[] = []
-    for (; bytes > limits.cacheBytesMax && lines.size > 0; first += 1) {
-      const lineBytes = lines.get(first)
-      if (lineBytes !== undefined) operations.push(...removeLine(first, lineBytes))
+    while (bytes > limits.cacheBytesMax && lines.first() <= lines.last()) {
+      operations.push(...removeLine(lines.first()))
+      lines.dropFirst()
     }
-    while (first <= last && !lines.has(first)) first += 1
     return operations
   }
 
   return {
     append(entry, wall, end) {
-      const line: LogLine = { Seq: last + 1, Time: wall, ...entry }
+      const line: LogLine = { Seq: lines.last() + 1, Time: wall, ...entry }
       const stored: StoredLine = {
         seq: line.Seq,
         bytes: Buffer.byteLength(JSON.stringify(line)),
@@ -142,7 +135,7 @@ export const createLogCache = (funcId: string): LogCache => {
       return end === undefined ? [] : dropStderr(end)
     },
     *removeAll() {
-      for (const [seq, lineBytes] of lines) yield removeLine(seq, lineBytes)
+      for (; lines.first() <= lines.last(); lines.dropFirst()) yield removeLine(lines.first())
     },
     restore: (line, isKept) => enter(line, line.end !== null && isKept(line.end.seq)),
     stderrOf(seq) {
@@ -150,7 +143,7 @@ export const createLogCache = (funcId: string): LogCache => {
       if (lineSeq === undefined) return null
       return { lineKey: keyOf(lineSeq), hasBody: ends.get(lineSeq)?.hasBody === true }
     },
-    span: () => ({ first: lines.size === 0 ? last + 1 : first, last }),
+    span: () => ({ first: lines.first(), last: lines.last() }),
     bytes: () => bytes,
   }
 }
