@@ -24,6 +24,8 @@ export interface AdvertiserDeps {
   /** Whether the engine answers, and has run a container of ours. */
   readonly isReady: () => boolean
   readonly images: Pick<Images, 'keys' | 'arrivals'>
+  /** How many containers stand ready, by kind. */
+  readonly ready: () => ReadonlyMap<string, number>
   readonly home: string
   /** False: there was nobody to hear it. */
   readonly publish: (advert: Advert) => Promise<boolean>
@@ -42,6 +44,13 @@ const diskFreeBytes = async (paths: readonly string[]): Promise<number> => {
   }
   return 0
 }
+
+/** The kinds with the most ones, as many as an advert holds. */
+const readyOf = (ready: ReadonlyMap<string, number>): Advert['ready'] =>
+  [...ready]
+    .map(([key, count]) => ({ key, count }))
+    .sort((a, b) => b.count - a.count)
+    .slice(0, limits.advertReadyMax)
 
 export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
   const { attempts, engine, log } = deps
@@ -77,7 +86,7 @@ export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
       engineUp,
       draining: attempts.isDraining(),
       images: [...images],
-      ready: 0,
+      ready: readyOf(deps.ready()),
     }
   }
 

@@ -5,6 +5,7 @@ import type {
   AgentMessage,
   Assignment,
   CoordinatorOrder,
+  Preparation,
   PullOrder,
   Verdict,
 } from '../protocol/messages.ts'
@@ -33,9 +34,11 @@ export type AgentEffect =
   | { type: 'write'; key: AttemptKey; result: AttemptResult }
   /** Send the result, which was or is being written. */
   | { type: 'report'; key: AttemptKey; session: number }
-  | { type: 'remove'; key: AttemptKey }
+  /** `isBusy`: its process may still run, so that there is no time to wait. */
+  | { type: 'remove'; key: AttemptKey; isBusy: boolean }
   | { type: 'delete'; key: AttemptKey }
   | { type: 'send'; message: Exclude<AgentMessage, { type: 'hello' }> }
+  | { type: 'prepare'; preparation: Preparation }
   | { type: 'pull'; order: PullOrder }
   | { type: 'cancelPull'; pull: number }
   | { type: 'disconnect' }

@@ -71,6 +71,7 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
   const node = await startAgentNode({ key, ...membership, log })
   const advertiser: Advertiser = startAdvertiser({
     ...{ attempts, engine, images, log, home: config.home, isReady: premises.isReady },
+    ready: premises.pool.ready,
     publish: (advert) => publishAdvert(node, advert),
   })
   const connection: Connection = startConnection({

@@ -118,7 +118,7 @@ const ended = (state: AgentState, key: AttemptKey, result: AttemptResult | null)
   const attempt = state.attempts.get(attemptName(key))
   if (attempt === undefined || attempt.phase === 'ended') return only(state)
   const next = withAttempt(state, { ...attempt, phase: 'ended', hasResult: result !== null })
-  if (result === null) return only(next, { type: 'remove', key })
+  if (result === null) return only(next, { type: 'remove', key, isBusy: true })
   return only(next, { type: 'write', key, result }, ...report(state, key))
 }
 
@@ -126,7 +126,7 @@ const written = (state: AgentState, key: AttemptKey): Step => {
   const attempt = state.attempts.get(attemptName(key))
   if (attempt === undefined || !attempt.hasResult || attempt.isWritten) return only(state)
   const next = withAttempt(state, { ...attempt, isWritten: true })
-  const remove = { type: 'remove', key } as const
+  const remove = { type: 'remove', key, isBusy: false } as const
   return attempt.isAcknowledged ? only(next, { type: 'delete', key }, remove) : only(next, remove)
 }
 
@@ -138,9 +138,18 @@ const removed = (state: AgentState, key: AttemptKey): Step => {
   return only(next, ...forget, ...(attempt.owesGone ? sendGone(state, key) : []))
 }
 
-/** Verdicts in order; then every result that is not of the past is reported. */
+const tellDraining = (state: AgentState): readonly AgentEffect[] =>
+  inSession(state, (session) => ({
+    type: 'send',
+    message: { type: 'draining', session, draining: state.draining },
+  }))
+
+/**
+ * Verdicts in order; then every result that is not of the past is reported. Whether we drain is said
+ * first: it can have changed since the hello.
+ */
 const welcome = (state: AgentState, verdicts: readonly Verdict[]): Step => {
-  const effects: AgentEffect[] = []
+  const effects: AgentEffect[] = [...tellDraining(state)]
   let next = state
   for (const { key, verdict } of verdicts) {
     const attempt = next.attempts.get(attemptName(key))
@@ -172,6 +181,8 @@ const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step =
       return acknowledge(state, order.key)
     case 'drain':
       return only({ ...state, isDrained: order.draining })
+    case 'prepare':
+      return only(state, { type: 'prepare', preparation: order.preparation })
     case 'pull':
       return only(state, { type: 'pull', order })
     case 'cancel-pull':
@@ -184,11 +195,8 @@ const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step =
 }
 
 const drain = (state: AgentState, draining: boolean): Step => {
-  const tell = (session: number): AgentEffect => ({
-    type: 'send',
-    message: { type: 'draining', session, draining },
-  })
-  return only({ ...state, draining }, ...inSession(state, tell))
+  const next = { ...state, draining }
+  return only(next, ...tellDraining(next))
 }
 
 export const step = (state: AgentState, event: AgentEvent): Step => {

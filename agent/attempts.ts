@@ -23,12 +23,16 @@ import { createEffects, type Session } from './effects.ts'
 import { untilUp } from './engine.ts'
 import { insist } from './insist.ts'
 import type { Kept } from './outbox.ts'
+import type { Pool } from './pool.ts'
 import { sweep } from './recovery.ts'
+import type { OwnContainer } from './runner/runner.ts'
 import type { Room } from './slots.ts'
 
 export interface AttemptsDeps extends CallRunDeps {
   readonly room: Room
   readonly kept: Kept
+  /** It has containers of its own, which no sweep takes. */
+  readonly pool: Pick<Pool, 'owns'>
   /** Why no call can be run here at all; '' where they can. */
   readonly unfit: () => string
   /** Called after every change of what an advert tells. */
@@ -93,7 +97,8 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
   }
   const effects = createEffects(deps, acts, dispatch)
 
-  const isNeeded = (name: string): boolean => state.attempts.get(name)?.isRemoved === false
+  const isNeeded = (container: OwnContainer): boolean =>
+    effects.holds(container.id) || deps.pool.owns(container)
   const sweepPast = async (): Promise<void> => {
     const removed = await sweep(deps, isNeeded, acts.signal)
     if (removed > 0) log.info({ removed }, 'containers of the past removed')

@@ -10,12 +10,14 @@ import { toHyperError } from '../protocol/errors.ts'
 import type { Assignment } from '../protocol/messages.ts'
 import { notStarted } from './classify.ts'
 import { runCall } from './container.ts'
+import type { Lull } from './lull.ts'
 import type { Note, Outbox } from './outbox.ts'
 import { adopt, type Ends, type RecoveryDeps } from './recovery.ts'
 import type { Supplied, Supply } from './supply.ts'
 
 export interface CallRunDeps extends RecoveryDeps {
   readonly supply: Supply
+  readonly lull: Lull
   readonly outbox: Outbox
 }
 
@@ -56,9 +58,8 @@ const runNoted = async (deps: CallRunDeps, run: CallRun): Promise<AttemptResult 
   const startedAt = performance.now()
   let supplied: Supplied | null = null
   try {
-    supplied = await deps.supply.take(assignment, stop)
+    supplied = await deps.supply.take(assignment, stop, run.onContainer)
     const { container, command, image } = supplied
-    run.onContainer(container.id)
     const note = noteOf(assignment, supplied)
     await deps.outbox.putNote(note, assignment.atMostOnce)
     const startMs = performance.now() - startedAt

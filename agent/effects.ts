@@ -6,8 +6,9 @@
 
 import { assertNever } from '../protocol/assert.ts'
 import { type AttemptKey, type AttemptResult, attemptName } from '../protocol/call.ts'
-import { toHyperError } from '../protocol/errors.ts'
-import type { AgentMessage, Assignment } from '../protocol/messages.ts'
+import { messageOf, toHyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import type { AgentMessage, Assignment, Preparation } from '../protocol/messages.ts'
 import type { Acts } from './acts.ts'
 import type { AgentEffect, AgentEvent } from './agent-events.ts'
 import { type CallRunDeps, performCall } from './call-run.ts'
@@ -18,6 +19,7 @@ import type { Note } from './outbox.ts'
 import type { PullOrders } from './pull-orders.ts'
 import { adopt } from './recovery.ts'
 import { settledResult } from './settled-result.ts'
+import { createTurns } from './turns.ts'
 
 /** The way to the coordinator while a session lasts. */
 export interface Session {
@@ -32,6 +34,8 @@ export interface Effects {
   /** Waits for a container that an earlier process left. */
   resume(note: Note): void
   setSession(session: Session | null): void
+  /** Whether it is the container of an attempt that may still need it. */
+  holds(container: string): boolean
   /** The attempt is over: nothing of it is held any longer. */
   forget(isOver: (attempt: string) => boolean): void
   /** Lets go of everything that runs, without ending it. */
@@ -61,11 +65,15 @@ export const createEffects = (
   acts: Acts,
   dispatch: (event: AgentEvent) => void,
 ): Effects => {
-  const { outbox, runner, engine, log } = deps
+  const { outbox, runner, engine, log, lull } = deps
   const { signal } = acts
   const live = new Map<string, Live>()
+  const removals = createTurns(limits.removalsMax)
   let session: Session | null = null
   let reporting: Promise<void> = Promise.resolve()
+
+  /** Containers of attempts, until they are removed. */
+  const held = new Set<string>()
 
   const liveOf = (key: AttemptKey): Live => {
     const name = attemptName(key)
@@ -76,9 +84,15 @@ export const createEffects = (
     return made
   }
 
+  const hold = (attempt: Live, container: string): void => {
+    attempt.container = container
+    held.add(container)
+  }
+
   const ended = (key: AttemptKey, told: AttemptResult | null, more: object): void => {
     // After `abandon` the container and its note are the next process's.
     if (signal.aborted) return
+    lull.touch()
     const result = told === null ? null : settledResult(told)
     log.info({ ...summaryOf(key, result), ...more }, 'call ended')
     dispatch({ type: 'ended', key, result })
@@ -86,44 +100,52 @@ export const createEffects = (
 
   const run = async (assignment: Assignment): Promise<void> => {
     const { key, func, payload } = assignment
-    const held = liveOf(key)
+    const attempt = liveOf(key)
     const result = await performCall(deps, {
       assignment,
-      stop: held.stop.signal,
+      stop: attempt.stop.signal,
       closing: signal,
-      onContainer: (id) => {
-        held.container = id
-      },
+      onContainer: (id) => hold(attempt, id),
       onRunning: () => dispatch({ type: 'started', key }),
     })
     ended(key, result, { func: func.name, bytesIn: payload.byteLength })
   }
 
   const resume = async (note: Note): Promise<void> => {
-    const held = liveOf(note.key)
-    held.container = note.container === '' ? null : note.container
-    const result = await adopt(deps, note, { stop: held.stop.signal, closing: signal })
+    const attempt = liveOf(note.key)
+    if (note.container !== '') hold(attempt, note.container)
+    const result = await adopt(deps, note, { stop: attempt.stop.signal, closing: signal })
     ended(note.key, result, { isRecovered: true })
   }
 
   const write = async (key: AttemptKey, result: AttemptResult): Promise<void> => {
-    const held = liveOf(key)
-    held.result = result
+    const attempt = liveOf(key)
+    attempt.result = result
     const what = 'result could not be written'
     await insist({ what, log, signal }, () => outbox.putResult(key, result))
-    held.result = null
+    attempt.result = null
     dispatch({ type: 'written', key })
   }
 
-  const remove = async (key: AttemptKey): Promise<void> => {
+  const remove = async (key: AttemptKey, isBusy: boolean): Promise<void> => {
     const { container } = liveOf(key)
     if (container !== null) {
+      if (!isBusy) await lull.wait(signal)
       const what = 'container could not be removed'
       const ready = (): Promise<void> => untilUp(engine, signal)
-      await insist({ what, log, signal, ready }, () => runner.remove(container, signal))
+      await insist({ what, log, signal, ready }, () =>
+        removals.run(signal, () => runner.remove(container, signal)),
+      )
+      held.delete(container)
     }
     dispatch({ type: 'removed', key })
   }
+
+  /** A kindness to the first call: without it that one only waits longer. */
+  const prepare = (preparation: Preparation): Promise<void> =>
+    deps.supply.prepare(preparation, signal).catch((error: unknown) => {
+      log.debug({ reason: messageOf(error) }, 'no container made ready')
+    })
 
   const erase = (key: AttemptKey): Promise<void> =>
     insist({ what: 'entry could not be deleted', log, signal }, () => outbox.delete(key))
@@ -142,8 +164,8 @@ export const createEffects = (
 
   const resultOf = async (key: AttemptKey): Promise<AttemptResult | null> => {
     const what = 'stored result could not be read'
-    const held = live.get(attemptName(key))?.result ?? null
-    return held ?? insist({ what, log, signal }, () => readResult(key))
+    const unwritten = live.get(attemptName(key))?.result ?? null
+    return unwritten ?? insist({ what, log, signal }, () => readResult(key))
   }
 
   /** A channel that refuses a message has ended; its end is told to the connection. */
@@ -176,13 +198,16 @@ export const createEffects = (
         break
       }
       case 'remove':
-        acts.start(remove(effect.key))
+        acts.start(remove(effect.key, effect.isBusy))
         break
       case 'delete':
         acts.start(erase(effect.key))
         break
       case 'send':
         acts.start(send(session, effect.message))
+        break
+      case 'prepare':
+        acts.start(prepare(effect.preparation))
         break
       case 'pull':
         session?.pulls.start(effect.order)
@@ -204,6 +229,7 @@ export const createEffects = (
     setSession: (to) => {
       session = to
     },
+    holds: (container) => held.has(container),
     forget: (isOver) => {
       for (const name of live.keys()) if (isOver(name)) live.delete(name)
     },

@@ -3,6 +3,7 @@
  * attempts. Opened in the order in which the parts need each other; `close` goes backwards.
  */
 
+import { randomUUID } from 'node:crypto'
 import { availableParallelism, totalmem } from 'node:os'
 import type { Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
@@ -10,12 +11,15 @@ import { limits } from '../protocol/limits.ts'
 import type { Hello } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
 import { type Attempts, createAttempts } from './attempts.ts'
+import { machineClock } from './clock.ts'
 import { startDeadMan } from './dead-man.ts'
 import { type Engine, startEngine } from './engine.ts'
 import { createImages, type Images } from './images.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
+import { createLull } from './lull.ts'
 import { createNonces, type DeriveNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
+import { createPool, type Pool, type PoolDeps } from './pool.ts'
 import { probeEngine } from './probe.ts'
 import { createDockerRunner } from './runner/docker.ts'
 import type { Runner } from './runner/runner.ts'
@@ -24,7 +28,7 @@ import { createSupply } from './supply.ts'
 import { createTrial } from './trial.ts'
 
 export interface PremisesConfig
-  extends Pick<AgentConfig, 'home' | 'initDir' | 'slots' | 'memoryBytes' | 'dockerHost'> {
+  extends Pick<AgentConfig, 'home' | 'initDir' | 'slots' | 'memoryBytes' | 'ready' | 'dockerHost'> {
   /** On every container: outlives a lost store, so that nothing is left of it either. */
   readonly agentId: string
 }
@@ -37,6 +41,7 @@ export interface Premises {
   readonly images: Images
   readonly outbox: Outbox
   readonly attempts: Attempts
+  readonly pool: Pick<Pool, 'ready'>
   /** The engine answers, and has run a container of ours. */
   isReady(): boolean
   /** Of an engine that has run none of our containers yet nothing is told: it gets no calls. */
@@ -81,24 +86,50 @@ export const openPremises = async (
   }
 }
 
+interface EquipDeps {
+  readonly engine: Engine
+  readonly outbox: Outbox
+  readonly nonces: DeriveNonces
+  readonly dir: string
+  readonly log: Log
+  readonly room: () => Room
+  readonly memoryFreeBytes: () => number
+  readonly onReady: () => void
+}
+
+/** What may stand ready. Who asks for a number gets it, as far as there is memory at all. */
+const readyRoom = ({ ready }: PremisesConfig, { memoryBytes }: Room) => ({
+  containers: ready ?? limits.readyMax,
+  bytes: ready === null ? memoryBytes * limits.readyMemoryShare : memoryBytes,
+})
+
 /** What runs containers here, and the trial of it. */
-const equip = (
-  config: PremisesConfig,
-  deps: { engine: Engine; outbox: Outbox; nonces: DeriveNonces; dir: string; log: Log },
-  signal: AbortSignal,
-) => {
+const equip = (config: PremisesConfig, deps: EquipDeps, signal: AbortSignal) => {
   const { engine, nonces, log } = deps
   const images = createImages({ engine, initDir: config.initDir })
   const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
   const runner = createDockerRunner(engine, identity)
   const cpus = (): number => sizeOfHost(engine).cpus
-  const supplyOf = (by: Runner) =>
-    createSupply({ images, cpus, runner: by, startsMax: cpus(), initDir: deps.dir })
-  const probe = (): Promise<void> => {
+  const lull = createLull(machineClock)
+  const poolOf = (by: Runner, room: PoolDeps['room'], onChange: () => void): Pool =>
+    createPool({
+      ...{ runner: by, boot: randomUUID(), clock: machineClock, lull, log, room, onChange },
+      ...{ startsMax: cpus, memoryFreeBytes: deps.memoryFreeBytes, isUp: engine.isUp },
+    })
+  const supplyOf = (pool: Pool) => createSupply({ images, pool, cpus, initDir: deps.dir })
+  const probe = async (): Promise<void> => {
     const own = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
-    return probeEngine({ runner: own, supply: supplyOf(own), nonces, signal })
+    const none = { containers: 0, bytes: 0 }
+    const pool = poolOf(
+      own,
+      () => none,
+      () => undefined,
+    )
+    await probeEngine({ runner: own, supply: supplyOf(pool), nonces, signal }).finally(pool.close)
   }
-  return { images, runner, supply: supplyOf(runner), trial: createTrial({ engine, probe, log }) }
+  const pool = poolOf(runner, () => readyRoom(config, deps.room()), deps.onReady)
+  const trial = createTrial({ engine, probe, log })
+  return { images, runner, lull, pool, supply: supplyOf(pool), trial }
 }
 
 const open = async (
@@ -120,8 +151,19 @@ const open = async (
   closers.add(deadMan.close)
   const acts = createActs()
   closers.add(acts.close)
-  const equipped = { engine, outbox, nonces, dir: initMount.dir, log }
-  const { images, runner, supply, trial } = equip(config, equipped, acts.signal)
+  const room = (): Room => roomOf(sizeOfHost(engine), config)
+  let onChange = (): void => undefined
+  let attempts: Attempts | null = null
+  const { images, runner, lull, pool, supply, trial } = equip(
+    config,
+    {
+      ...{ engine, outbox, nonces, dir: initMount.dir, log, room },
+      memoryFreeBytes: () => (attempts === null ? 0 : attempts.free().memoryBytes),
+      onReady: () => onChange(),
+    },
+    acts.signal,
+  )
+  closers.add(pool.close)
   if (await engine.check()) await trial.run()
   else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
@@ -130,28 +172,27 @@ const open = async (
 
   const kept = await outbox.readKept()
   if (kept.notes.length === 0) await removeOldInitMounts(home, initMount)
-  const room = (): Room => roomOf(sizeOfHost(engine), config)
-  let onChange = (): void => undefined
-  const attempts = createAttempts({
-    ...{ engine, runner, outbox, nonces, log, kept, supply, unfit: trial.unfit },
+  const opened = createAttempts({
+    ...{ engine, runner, outbox, nonces, log, kept, supply, pool, lull, unfit: trial.unfit },
     room: room(),
     onChange: () => onChange(),
   })
-  closers.add(attempts.close)
-  const sweeping = setInterval(attempts.sweep, limits.sweepMs)
+  attempts = opened
+  closers.add(opened.close)
+  const sweeping = setInterval(opened.sweep, limits.sweepMs)
   closers.add(async () => clearInterval(sweeping))
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
-    attempts.resize(room())
+    opened.resize(room())
   })
   closers.add(forgetEngine)
   if (trial.unfit() !== '') acts.start(trial.insist(acts.signal).then(() => onChange()))
   return {
-    ...{ engine, images, outbox, attempts },
+    ...{ engine, images, outbox, pool, attempts: opened },
     isReady: () => engine.isUp() && trial.unfit() === '',
     hostFacts() {
       const { platform = '', runtimes = [] } = (trial.unfit() === '' && engine.facts()) || {}
-      const { slots, memoryBytes } = attempts.room()
+      const { slots, memoryBytes } = opened.room()
       return { slots, memoryBytes, platform, runtimes: [...runtimes] }
     },
     setOnChange: (listener) => {

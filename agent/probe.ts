@@ -46,7 +46,7 @@ export const probeEngine = async (deps: {
   const assignment = probeCall()
   try {
     for (const left of await runner.list(signal)) await runner.remove(left.id, signal)
-    const { container, command, image } = await supply.take(assignment, signal)
+    const { container, command, image } = await supply.take(assignment, signal, () => undefined)
     const result = await runCall({
       ...{ runner, container, assignment, command, startMs: 0, stop: signal },
       nonces: nonces(container.id),

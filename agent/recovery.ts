@@ -6,7 +6,7 @@
  */
 
 import type { Log } from '../daemon/log.ts'
-import { type AttemptResult, attemptName, isPlatformFailure } from '../protocol/call.ts'
+import { type AttemptResult, isPlatformFailure } from '../protocol/call.ts'
 import { limits } from '../protocol/limits.ts'
 import { type EndedAttempt, resultOf } from './classify.ts'
 import { overdueMs } from './container.ts'
@@ -122,21 +122,14 @@ export const adopt = async (
   }
 }
 
-const attemptOf = ({ labels }: OwnContainer): string =>
-  attemptName({
-    call: labels['hyper.call'] ?? '',
-    attempt: Number(labels['hyper.attempt']),
-    epoch: Number(labels['hyper.epoch']),
-  })
-
-/** Removes every container of this agent that no attempt needs. Returns how many. */
+/** Removes every container of this agent that nobody needs. Returns how many. */
 export const sweep = async (
   deps: RecoveryDeps,
-  isNeeded: (attempt: string) => boolean,
+  isNeeded: (container: OwnContainer) => boolean,
   signal: AbortSignal,
 ): Promise<number> => {
   const own = await deps.runner.list(signal)
-  const left = own.filter((container) => !isNeeded(attemptOf(container)))
+  const left = own.filter((container) => !isNeeded(container))
   for (const container of left) await deps.runner.remove(container.id, signal)
   return left.length
 }

@@ -1,18 +1,17 @@
 /**
- * Where calls get their containers. `take` hands out one that was started for this call alone and
- * waits for its frame; nobody else ever gets it. Here it is started when asked for: image, command,
- * host config, container. Starts side by side are bounded near the number of cores, because more
- * only make each other wait.
+ * Where calls get their containers: image, command and host config make the kind of container that a
+ * call needs, and the pool has one ready or starts one. Nobody else ever gets that one.
  */
 
 import { HyperError } from '../protocol/errors.ts'
 import type { ImageRecord } from '../protocol/image.ts'
-import type { Assignment } from '../protocol/messages.ts'
+import type { Assignment, Preparation } from '../protocol/messages.ts'
+import { readyKey } from '../protocol/ready-key.ts'
 import { type Command, commandOf } from './command.ts'
 import { hostConfigOf } from './host-config.ts'
 import type { Images } from './images.ts'
-import type { Runner, RunningContainer } from './runner/runner.ts'
-import { createTurns } from './turns.ts'
+import type { Pool } from './pool.ts'
+import type { ContainerSpec, RunningContainer } from './runner/runner.ts'
 
 export interface Supplied {
   readonly container: RunningContainer
@@ -21,29 +20,42 @@ export interface Supplied {
 }
 
 export interface Supply {
-  /** Throws a HyperError that says why there is no container; then nothing was started. */
-  take(assignment: Assignment, signal: AbortSignal): Promise<Supplied>
+  /**
+   * `onTaken` is called in the same moment in which the container becomes the call's. Throws a
+   * HyperError that says why there is none; then nothing was started.
+   */
+  take(
+    assignment: Assignment,
+    signal: AbortSignal,
+    onTaken: (id: string) => void,
+  ): Promise<Supplied>
+  /** A call of this kind may come soon: a container is made ready for it. */
+  prepare(preparation: Preparation, signal: AbortSignal): Promise<void>
 }
 
-const labelsOf = ({ key }: Pick<Assignment, 'key'>): Readonly<Record<string, string>> => ({
-  'hyper.call': key.call,
-  'hyper.attempt': `${key.attempt}`,
-  'hyper.epoch': `${key.epoch}`,
-})
-
 export const createSupply = (deps: {
-  readonly images: Images
-  readonly runner: Runner
+  readonly images: Pick<Images, 'ensure' | 'forget'>
+  readonly pool: Pick<Pool, 'take' | 'expect'>
   /** CPUs of the engine's host. */
   readonly cpus: () => number
-  readonly startsMax: number
   /** To be mounted into every container. */
   readonly initDir: string
 }): Supply => {
-  const { images, runner } = deps
-  const turns = createTurns(deps.startsMax)
+  const { images, pool } = deps
 
-  const startOnce = async (assignment: Assignment, signal: AbortSignal): Promise<Supplied> => {
+  const specOf = (needs: Preparation, { id }: ImageRecord, command: Command): ContainerSpec => ({
+    image: id,
+    user: command.user,
+    workingDir: command.workingDir,
+    hostConfig: hostConfigOf(needs, { cpus: deps.cpus(), initDir: deps.initDir }),
+    labels: {},
+  })
+
+  const takeOnce = async (
+    assignment: Assignment,
+    signal: AbortSignal,
+    onTaken: (id: string) => void,
+  ): Promise<Supplied> => {
     const image = await images.ensure(assignment.image, signal)
     const command = commandOf(assignment, image.config)
     if (command.argv.length === 0) {
@@ -52,28 +64,29 @@ export const createSupply = (deps: {
         `no command: neither the function nor its image ${image.reference} names one`,
       )
     }
-    const spec = {
-      image: image.id,
-      user: command.user,
-      workingDir: command.workingDir,
-      hostConfig: hostConfigOf(assignment, { cpus: deps.cpus(), initDir: deps.initDir }),
-      labels: labelsOf(assignment),
-    }
-    const container = await turns.run(signal, () => runner.start(spec, signal))
+    const spec = specOf(assignment, image, command)
+    const container = await pool.take(readyKey(assignment), spec, signal, onTaken)
     return { container, command, image }
   }
 
   return {
-    async take(assignment, signal) {
+    async take(assignment, signal, onTaken) {
       try {
-        return await startOnce(assignment, signal)
+        return await takeOnce(assignment, signal, onTaken)
       } catch (error) {
         const isGone = error instanceof HyperError && error.code === 'IMAGE_NOT_FOUND'
         if (!isGone) throw error
         // Somebody removed it behind our back: looked for, or pulled, once more.
         images.forget(assignment.image)
-        return startOnce(assignment, signal)
+        return takeOnce(assignment, signal, onTaken)
       }
+    },
+    async prepare(preparation, signal) {
+      const image = await images.ensure(preparation.image, signal)
+      // Who runs it is all of the command that fixes the container.
+      const words = { entrypoint: null, cmd: null, stopSignal: '' }
+      const command = commandOf({ ...preparation, ...words }, image.config)
+      pool.expect(readyKey(preparation), specOf(preparation, image, command))
     },
   }
 }

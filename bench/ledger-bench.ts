@@ -13,7 +13,7 @@ export const termsOf = (accountId: string, funcId = `${accountId}-f`): Terms => 
   ...{ accountId, funcId, revision: 1, memoryBytes: 64 * MiB, maxAttempts: 3, atMostOnce: false },
   ...{ retryOnExit: 0, queueTimeoutMs: 86_400_000, timeoutMs: 300_000, platform: 'linux/amd64' },
   image: { reference: 'app:1', digest: `sha256:${'a'.repeat(64)}`, id: 'i1' },
-  ...{ isAnywhere: true, runtime: '', constraints: {} },
+  ...{ isAnywhere: true, readyKey: 'k', runtime: '', constraints: {} },
 })
 
 const helloOf = (slots: number): Hello => ({

@@ -29,6 +29,10 @@ const COORDINATOR: readonly OptionSpec[] = [
 const AGENT: readonly OptionSpec[] = [
   { flags: '--slots <n>', description: 'Calls at once (default 4 × cores)' },
   { flags: '--memory <size>', description: 'Memory for calls (default 75 % of the host’s)' },
+  {
+    flags: '--ready <n>',
+    description: 'Containers kept ready at the most (default: what 5 % of the memory holds)',
+  },
   { flags: '--label <k=v>', description: 'Label that functions can ask for; can be repeated' },
 ]
 

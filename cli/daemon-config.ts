@@ -80,6 +80,11 @@ const slotsOf = (flags: Flags, agents: number): number | null => {
   return Math.max(1, Math.floor((availableParallelism() * limits.slotsPerCore) / agents))
 }
 
+const readyOf = (flags: Flags): number | null => {
+  const text = flags.text('ready')
+  return text === undefined ? null : parseCount(text, '--ready', { min: 0, max: limits.readyMax })
+}
+
 const memoryOf = (flags: Flags, agents: number): number | null => {
   const text = flags.text('memory')
   if (text !== undefined) return parseBytes(text, '--memory')
@@ -103,6 +108,7 @@ export const agentConfigOf = (
   adHoc: agent.adHoc,
   slots: slotsOf(flags, agent.agents),
   memoryBytes: memoryOf(flags, agent.agents),
+  ready: readyOf(flags),
   labels: parsePairs(flags.texts('label'), '--label'),
   dockerHost: environment.dockerHost ?? DEFAULT_DOCKER,
   drainMs: drainMsOf(flags),

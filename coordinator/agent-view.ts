@@ -40,7 +40,7 @@ const viewOf = (
     slots,
     free: Math.max(0, slots - (agent?.slotsUsed ?? 0)),
     running: agent?.slotsUsed ?? 0,
-    ready: agent?.advert?.ready ?? 0,
+    ready: agent?.advert?.ready.reduce((sum, { count }) => sum + count, 0) ?? 0,
     memoryBytes,
     memoryFreeBytes: Math.max(0, memoryBytes - (agent?.memoryUsedBytes ?? 0)),
     images: agent?.images.size ?? 0,

@@ -16,9 +16,11 @@ import { HyperError } from '../protocol/errors.ts'
 import { type Func, FuncSchema, type FuncSpec, SIZES } from '../protocol/func.ts'
 import { type ImageRecord, ImageRecordSchema, isEverywhere } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
+import { readyKey } from '../protocol/ready-key.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Terms } from './ledger/state.ts'
 import type { Account, Funcs, StoredFunc } from './ports.ts'
+import { preparationOf } from './preparation.ts'
 import { del, numberKey, type Operation, put, type Store } from './store/store.ts'
 
 const parseRow = createParser(
@@ -53,6 +55,7 @@ const termsOf = (stored: StoredFunc): Terms => ({
     digest: stored.image.digest,
     id: stored.image.id,
   },
+  readyKey: readyKey(preparationOf(stored)),
   platform: stored.image.platform,
   isAnywhere:
     isEverywhere(stored.image) || (stored.image.digest !== null && !stored.image.isPrivate),
@@ -73,6 +76,8 @@ interface Deps {
   readonly cancelCalls: (funcId: string) => void
   /** What removes its caches, in parts. */
   readonly removeCaches: (funcId: string) => Iterable<readonly Operation[]>
+  /** It is new, or has a new revision, and calls of it may come. */
+  readonly onSaved: (stored: StoredFunc) => void
 }
 
 export interface FuncBook extends Funcs {
@@ -159,6 +164,7 @@ export const loadFuncs = async (deps: Deps): Promise<FuncBook> => {
   const saveRevision = async (stored: StoredFunc): Promise<StoredFunc> => {
     enter(stored)
     await deps.write([put('func', keyOf(stored), stored), ...pruneRevisions(stored.id)])
+    deps.onSaved(stored)
     return stored
   }
 

@@ -7,11 +7,11 @@
 
 import { type AttemptKey, attemptName } from '../protocol/call.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
-import { SIZES } from '../protocol/func.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Assignment } from '../protocol/messages.ts'
 import type { Ledger, LedgerEvent, Terms } from './ledger/state.ts'
 import type { CallRequest, StoredFunc } from './ports.ts'
+import { preparationOf } from './preparation.ts'
 import { decodeInput, type Input } from './rows.ts'
 import { numberKey, type Store } from './store/store.ts'
 
@@ -71,11 +71,10 @@ const createInputs = () => {
 }
 
 const assignmentOf = (key: AttemptKey, stored: StoredFunc, input: Input): Assignment => {
-  const { func, image } = stored
+  const { func } = stored
   return {
     key,
     func: { id: stored.id, name: func.Name, revision: func.Revision },
-    image: { reference: image.reference, digest: image.digest, id: image.id },
     entrypoint: func.Config.Entrypoint,
     cmd: func.Config.Cmd,
     environment: [
@@ -84,13 +83,8 @@ const assignmentOf = (key: AttemptKey, stored: StoredFunc, input: Input): Assign
       `HYPER_FUNC_NAME=${func.Name}`,
       `HYPER_ATTEMPT=${key.attempt}`,
     ],
-    workingDir: func.Config.WorkingDir,
-    user: func.Config.User,
     stopSignal: func.Config.StopSignal,
-    network: func.HostConfig.NetworkMode,
-    runtime: func.Runtime,
-    profile: func.Profile,
-    ...SIZES[func.ContainerSize],
+    ...preparationOf(stored),
     timeoutMs: func.Timeout * 1000,
     atMostOnce: func.AtMostOnce,
     payload: input.payload,

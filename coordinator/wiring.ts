@@ -16,11 +16,12 @@ import { raiseEpoch, watchEpochs } from './epoch.ts'
 import { loadFuncs } from './funcs.ts'
 import { loadImages } from './images.ts'
 import { rememberAgent } from './ledger/members.ts'
-import { pickAgentForPull } from './ledger/placement.ts'
+import { pickAgent, pickAgentForPull } from './ledger/placement.ts'
 import { addAccount } from './ledger/step.ts'
 import { createLogs } from './logs.ts'
 import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
+import { preparationOf } from './preparation.ts'
 import { settleRestored } from './restored.ts'
 import { createRoster } from './roster.ts'
 import type { TellLoss } from './store/damage.ts'
@@ -112,6 +113,13 @@ const wireBooks = async (deps: WiringDeps, start: Start, core: Core) => {
     hasAccount: (accountId) => ledger.accounts.has(accountId),
     cancelCalls: (funcId) => apply({ type: 'remove-func', funcId }),
     removeCaches: caches.removeFunc,
+    // Its first call finds a container ready, where there is an agent with room.
+    onSaved(stored) {
+      const agent = pickAgent(ledger, funcs.terms(stored))
+      if (agent === undefined) return
+      const preparation = preparationOf(stored)
+      roster.send(agent.id, { type: 'prepare', session: agent.session, preparation })
+    },
   })
   return { accounts, membership, roster, images, funcs }
 }

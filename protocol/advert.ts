@@ -24,8 +24,11 @@ const AdvertSchema = Type.Object({
   images: Type.Array(Type.String({ maxLength: limits.imageKeyCharsMax }), {
     maxItems: limits.advertImagesMax,
   }),
-  /** Containers that stand ready. */
-  ready: Count,
+  /** Containers that stand ready, by kind (see ready-key.ts). */
+  ready: Type.Array(
+    Type.Object({ key: Type.String({ maxLength: limits.readyKeyCharsMax }), count: Count }),
+    { maxItems: limits.advertReadyMax },
+  ),
 })
 export type Advert = Static<typeof AdvertSchema>
 

@@ -54,6 +54,8 @@ const AgentConfigSchema = Type.Object({
   /** Null: the default of protocol/limits.ts for this host. */
   slots: Type.Union([Type.Integer({ minimum: 1, maximum: limits.slotsMax }), Type.Null()]),
   memoryBytes: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]),
+  /** Containers kept ready at the most. Null: as many as 5 % of the memory holds. */
+  ready: Type.Union([Type.Integer({ minimum: 0, maximum: limits.readyMax }), Type.Null()]),
   labels: Type.Record(Type.String(), Type.String()),
   /** As DOCKER_HOST: `unix:///var/run/docker.sock`, `tcp://…`. */
   dockerHost: Type.String(),

@@ -129,6 +129,34 @@ export const limits = {
   startMsMax: 60 * second,
   /** Between two sweeps: so long can a container stay that the engine made for an agent that died. */
   sweepMs: 5 * minute,
+  /** Containers that one agent keeps ready at the most: bursts above it are rare, and each is a process. */
+  readyMax: 128,
+  /** … and this share of the memory given to calls. */
+  readyMemoryShare: 0.05,
+  /** What one takes while it waits (measured: 4.5 MB; in a sandbox with a kernel of its own 12 MB). */
+  readyBytes: 5 * MiB,
+  readySandboxBytes: 16 * MiB,
+  /** So many more than the highest demand that was seen. */
+  readySpareRatio: 1.25,
+  /** Demand is remembered for one to two of these: so none stands ready for much longer, either. */
+  demandGenerationMs: 5 * minute,
+  /** How often too many and forgotten ones are looked for. */
+  readyTidyMs: 5 * second,
+  /** Kinds of containers an agent keeps account of; far more than can stand ready. */
+  readyKindsMax: 512,
+  /** The name of a kind: a hash as text, and room for a longer one. */
+  readyKeyCharsMax: 64,
+  /** Kinds named in an advert. */
+  advertReadyMax: 128,
+  /** A kind whose containers do not start is tried again after this, doubled up to the second. */
+  refillPauseMsMin: second,
+  refillPauseMsMax: 2 * minute,
+  /** Starts and removals that can wait do so until no call began or ended for this long … */
+  lullMs: 50,
+  /** … or they have waited this long. */
+  lullPatienceMs: second,
+  /** Removals side by side: more only make each other, and the calls, wait. */
+  removalsMax: 4,
   /** Processes of one function container, hyper-init among them. */
   pidsMax: 128,
   openFilesSoft: 1024,

@@ -14,7 +14,7 @@ import { limits } from './limits.ts'
 import { Bytes, createParser } from './schema.ts'
 
 /** Raised whenever a message changes so that the former version would misread it. */
-export const PROTOCOL_VERSION = 1
+export const PROTOCOL_VERSION = 2
 export const AGENT_PROTOCOL = '/hyper-func/agent/1'
 export const ENROL_PROTOCOL = '/hyper-func/enrol/1'
 export const ADVERT_TOPIC = 'hyper-func/adverts/1'
@@ -23,23 +23,30 @@ const Labels = Type.Record(Type.String(), Type.String())
 const Words = Type.Array(Type.String())
 const Count = Type.Integer({ minimum: 0 })
 
-/** Everything an agent needs to run one attempt. */
-const AssignmentSchema = Type.Object({
-  key: AttemptKeySchema,
-  func: Type.Object({ id: Type.String(), name: Type.String(), revision: Count }),
+/** What fixes a container when it is created: see ready-key.ts. */
+const CONTAINER_NEEDS = {
   image: ImagePinSchema,
-  entrypoint: Type.Union([Words, Type.Null()]),
-  cmd: Type.Union([Words, Type.Null()]),
-  /** In order, later wins; the image's own Env comes before these. */
-  environment: Words,
   workingDir: Type.String(),
   user: Type.String(),
-  stopSignal: Type.String(),
   network: NetworkSchema,
   runtime: Type.String(),
   profile: ProfileSchema,
   memoryBytes: Count,
   cpus: Count,
+}
+const PreparationSchema = Type.Object(CONTAINER_NEEDS)
+export type Preparation = Static<typeof PreparationSchema>
+
+/** Everything an agent needs to run one attempt. */
+const AssignmentSchema = Type.Object({
+  ...CONTAINER_NEEDS,
+  key: AttemptKeySchema,
+  func: Type.Object({ id: Type.String(), name: Type.String(), revision: Count }),
+  entrypoint: Type.Union([Words, Type.Null()]),
+  cmd: Type.Union([Words, Type.Null()]),
+  /** In order, later wins; the image's own Env comes before these. */
+  environment: Words,
+  stopSignal: Type.String(),
   /** 0 is no limit. */
   timeoutMs: Count,
   atMostOnce: Type.Boolean(),
@@ -103,6 +110,13 @@ const ToAgent = Type.Union([
     session: Count,
     epoch: Count,
     key: AttemptKeySchema,
+  }),
+  /** A call of this kind may come soon: one container of it is made ready. */
+  Type.Object({
+    type: Type.Literal('prepare'),
+    session: Count,
+    epoch: Count,
+    preparation: PreparationSchema,
   }),
   /** The result is committed (or of no use any more): the outbox entry can go. */
   Type.Object({

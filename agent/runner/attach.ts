@@ -45,6 +45,18 @@ export const attach = (
 export const createAttached = (id: string, socket: Socket): RunningContainer => {
   let failure: Error | null = null
   let hasEnded = false
+  let push = (_chunk: Uint8Array): void => {
+    throw new Error('the container wrote something before its call')
+  }
+  // From the start, so that the end of one that waits for its call shows.
+  socket.on('data', (chunk: Buffer) => {
+    try {
+      push(chunk)
+    } catch (error) {
+      failure ??= error instanceof Error ? error : new Error(String(error))
+      socket.destroy()
+    }
+  })
   const ended = new Promise<Error | null>((resolve) => {
     socket.on('end', () => {
       hasEnded = true
@@ -61,15 +73,7 @@ export const createAttached = (id: string, socket: Socket): RunningContainer => 
     id,
     ended,
     read(sinks: Sinks) {
-      const demuxer = createDemuxer(sinks)
-      socket.on('data', (chunk: Buffer) => {
-        try {
-          demuxer.push(chunk)
-        } catch (error) {
-          failure ??= error instanceof Error ? error : new Error(String(error))
-          socket.destroy()
-        }
-      })
+      push = createDemuxer(sinks).push
     },
     write(chunks) {
       for (const chunk of chunks) if (socket.writable) socket.write(chunk)

@@ -32,14 +32,14 @@ export interface ContainerState {
 
 export interface RunningContainer {
   readonly id: string
-  /** Begins to read both streams. To be called once. */
+  /** Both streams from here on. To be called once, before anything is written to the container. */
   read(sinks: Sinks): void
   /** Writes to STDIN. Never fails: a container that is gone shows in `ended`. */
   write(chunks: readonly Uint8Array[]): void
   /** Stops reading: the container's writes then wait for us, and nothing is buffered. */
   pause(): void
   resume(): void
-  /** Both streams ended (null), or the connection to them broke. Only while it is being read. */
+  /** Both streams ended (null), or the connection to them broke: also while nobody reads them. */
   readonly ended: Promise<Error | null>
   /** Lets go of the streams without ending the container. */
   detach(): void

@@ -16,6 +16,7 @@ import { countAsAlive, unhearAll } from './grants.ts'
 import { grantLease } from './leases.ts'
 import { block, nextInLine, pass, wake } from './line.ts'
 import { couldRun, pickAgent } from './placement.ts'
+import { useReady } from './readiness.ts'
 import { endReservation } from './reservations.ts'
 import { hasRoomByLeases } from './room.ts'
 import type { Account, Agent, Call, Effect, Ledger, Now } from './state.ts'
@@ -49,7 +50,7 @@ const placeHead = (ledger: Ledger, account: Account, now: Now, effects: Effect[]
   const call = account.queue.head()
   assert(call !== undefined, 'an account in line has a call that waits')
   if (heardOf(call).length > 0) return takeBack(ledger, account, call, now, effects)
-  const agent = pickAgent(ledger.roomy, call.terms)
+  const agent = pickAgent(ledger, call.terms)
   if (agent !== undefined) {
     lease(ledger, account, agent, call, now, effects)
     return true
@@ -73,6 +74,7 @@ const lease = (
   const key: AttemptKey = { call: call.id, attempt, epoch: ledger.epoch }
   assert(agent.slotsUsed < agent.hello.slots, 'no lease beyond the slots')
   grantLease(ledger, account, agent, key, call.terms, now.ms, effects)
+  useReady(ledger, agent, call.terms.readyKey)
   call.lastAttempt = attempt
   const grant = { attempt, epoch: key.epoch, agentId: agent.id, isLost: false }
   call.granted = [...call.granted, grant]

@@ -14,6 +14,7 @@ import { bringBackHopeless } from './aside.ts'
 import { unhearAgent } from './grants.ts'
 import { leasesOfAgent } from './leases.ts'
 import { changeMembership, gainRoom } from './line.ts'
+import { setReady } from './readiness.ts'
 import { giveUpOwed } from './results.ts'
 import { closeForGood, review } from './room.ts'
 import type { Agent, Effect, Ledger, LedgerEvent } from './state.ts'
@@ -40,6 +41,7 @@ export const rememberAgent = (
     isDrained,
     advert: null,
     images: new Set(),
+    ready: new Map(),
     slotsUsed: leases.size,
     memoryUsedBytes,
     leases,
@@ -78,6 +80,7 @@ export const introduceAgent = (
   agent.draining = hello.draining || agent.isDrained
   // Its adverts are numbered anew; which images it holds it still holds.
   agent.advert = null
+  setReady(ledger, agent, [])
   agent.heardMs = nowMs
   agent.pausedUntilMs = 0
   agent.pauseMs = 0
@@ -89,6 +92,7 @@ export const disconnectAgent = (ledger: Ledger, agentId: string, session: number
   const agent = ledger.agents.get(agentId)
   if (agent?.session !== session) return
   agent.session = 0
+  setReady(ledger, agent, [])
   unhearAgent(ledger, agent)
   review(ledger, agent)
 }
@@ -97,6 +101,7 @@ export const forgetAgent = (ledger: Ledger, agentId: string, effects: Effect[]):
   const agent = ledger.agents.get(agentId)
   if (agent !== undefined) {
     unhearAgent(ledger, agent)
+    setReady(ledger, agent, [])
     closeForGood(ledger, agent)
     ledger.agents.delete(agentId)
     if (agent.leases.size === 0) ledger.agentLeases.delete(agentId)
@@ -115,6 +120,7 @@ export const takeAdvert = (ledger: Ledger, agentId: string, advert: Advert): voi
   const held = agent.images
   agent.advert = advert
   agent.images = new Set(advert.images)
+  setReady(ledger, agent, advert.ready)
   review(ledger, agent)
   // A call that runs only where its image is may run here now.
   if (advert.images.some((image) => !held.has(image))) gainRoom(ledger.line)

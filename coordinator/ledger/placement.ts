@@ -1,13 +1,14 @@
 /**
  * Where a call runs. Pure.
  *
- * Among the agents with room, one that holds the image is preferred, then the one with the most
- * free slots, then the one known for longest. The cost is that of one short look at each agent with
- * room: the number of waiting calls plays no part, and a mesh without room costs nothing.
+ * Among the agents with room, one with a container ready for the call is preferred, then one that
+ * holds the image, then the one with the most free slots, then the one known for longest. The cost is
+ * that of one short look at each agent with a container ready, or else with room: the number of
+ * waiting calls plays no part, and a mesh without room costs nothing.
  */
 
 import { imageKey } from '../../protocol/image.ts'
-import type { Agent, Terms } from './state.ts'
+import type { Agent, Ledger, Terms } from './state.ts'
 
 const hasLabels = ({ hello }: Agent, { constraints }: Terms): boolean => {
   for (const name in constraints) if (hello.labels[name] !== constraints[name]) return false
@@ -47,8 +48,24 @@ const isBetter = (
   return one.rank < best.rank
 }
 
+/** Who has a container ready for it: that agent holds the image, too, as good as ever. */
+const pickReady = (agents: Iterable<Agent>, terms: Terms): Agent | undefined => {
+  let best: Agent | undefined
+  for (const agent of agents) {
+    if (agent.roomyAt < 0 || !hasFreeRoom(agent, terms) || !couldRun(agent, terms)) continue
+    if (best === undefined || isBetter(agent, true, best, true)) best = agent
+  }
+  return best
+}
+
 /** Of agents that are open and have a slot left. */
-export const pickAgent = (roomy: readonly Agent[], terms: Terms): Agent | undefined => {
+export const pickAgent = (
+  { roomy, readyOn }: Pick<Ledger, 'roomy' | 'readyOn'>,
+  terms: Terms,
+): Agent | undefined => {
+  const agents = readyOn.get(terms.readyKey)
+  const ready = agents === undefined ? undefined : pickReady(agents, terms)
+  if (ready !== undefined) return ready
   const key = imageKey(terms.image)
   let best: Agent | undefined
   let isBestHolder = false

@@ -35,6 +35,8 @@ export interface Terms {
   /** 0 is no limit. */
   readonly timeoutMs: number
   readonly image: ImagePin
+  /** Of the kind of container that it needs. */
+  readonly readyKey: string
   readonly platform: string
   /** Any agent can get the image by itself; if not, the call runs where the image is. */
   readonly isAnywhere: boolean
@@ -111,6 +113,8 @@ export interface Agent {
   isDrained: boolean
   advert: Advert | null
   images: ReadonlySet<string>
+  /** Containers that stand ready, by kind (readiness.ts). */
+  readonly ready: Map<string, number>
   slotsUsed: number
   memoryUsedBytes: number
   readonly leases: Set<Lease>
@@ -178,6 +182,8 @@ export interface Ledger {
   membership: number
   /** Agents that are open and have a slot and memory left. */
   readonly roomy: Agent[]
+  /** By kind of container: who has some ready. */
+  readonly readyOn: Map<string, Set<Agent>>
   readonly line: Line
   readonly owed: Map<string, Owed>
   readonly counts: Map<string, FuncCounts>

@@ -40,6 +40,7 @@ export const createLedger = (epoch: number, nowMs: number): Ledger => ({
   nextRank: 0,
   membership: 0,
   roomy: [],
+  readyOn: new Map(),
   line: createLine(),
   owed: new Map(),
   counts: new Map(),

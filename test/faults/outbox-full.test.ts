@@ -6,7 +6,9 @@ import { test } from 'node:test'
 import { isDeepStrictEqual } from 'node:util'
 import { pino } from 'pino'
 import { createActs } from '../../agent/acts.ts'
+import { machineClock } from '../../agent/clock.ts'
 import { createEffects } from '../../agent/effects.ts'
+import { createLull } from '../../agent/lull.ts'
 import { openOutbox } from '../../agent/outbox.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { diskTest, fill, mountSmallDisk } from '../support/disk.ts'
@@ -41,7 +43,8 @@ test(
     )
     const effects = createEffects(
       {
-        ...{ outbox, log, supply: { take: unused }, nonces: unused },
+        ...{ outbox, log, supply: { take: unused, prepare: unused }, nonces: unused },
+        lull: createLull(machineClock),
         runner: {
           ...{ start: unused, state: unused, waitForEnd: unused, readLog: unused },
           ...{ remove: unused, list: unused },

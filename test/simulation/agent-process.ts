@@ -7,9 +7,12 @@
 
 import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
+import type { Clock } from '../../agent/clock.ts'
 import type { Images } from '../../agent/images.ts'
+import { createLull } from '../../agent/lull.ts'
+import { createPool } from '../../agent/pool.ts'
 import { createPullOrders } from '../../agent/pull-orders.ts'
-import { createSupply } from '../../agent/supply.ts'
+import { createSupply, type Supply } from '../../agent/supply.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { imageKey } from '../../protocol/image.ts'
@@ -54,13 +57,38 @@ export const createAgentProcess = (
     headerNonce: Uint8Array.from(Buffer.from(`h${container}`.padEnd(16, '-').slice(0, 16))),
     trailerNonce: Uint8Array.from(Buffer.from(`t${container}`.padEnd(16, '=').slice(0, 16))),
   })
-  const supply = createSupply({
-    images: IMAGES,
-    runner,
-    cpus: () => 4,
-    startsMax: 4,
-    initDir: '/x',
+  const clock: Clock = {
+    nowMs: scheduler.nowMs,
+    after(ms, act) {
+      let isCancelled = false
+      process.after(ms, () => {
+        if (!isCancelled) act()
+      })
+      return () => {
+        isCancelled = true
+      }
+    },
+  }
+  const lull = createLull(clock)
+  const readyRoom = { containers: random.below(6), bytes: 2 ** 40 }
+  const pool = createPool({
+    ...{ runner, boot: `${random.below(2 ** 30)}`, clock, lull, log: silent },
+    ...{ startsMax: () => 4, room: () => readyRoom, memoryFreeBytes: () => 2 ** 40 },
+    ...{ isUp: engine.isUp, onChange: () => undefined },
   })
+  const shipped = createSupply({ images: IMAGES, pool, cpus: () => 4, initDir: '/x' })
+  /** As it is, and it tells what it does. */
+  const supply: Supply = {
+    ...shipped,
+    take(assignment, signal, onTaken) {
+      const attempt = attemptName(assignment.key)
+      history.record({ type: 'container-asked', agentId, attempt })
+      return shipped.take(assignment, signal, (id) => {
+        host.engine.assign(id, attempt)
+        onTaken(id)
+      })
+    },
+  }
   let attempts: Attempts | null = null
   let end: AgentEnd | null = null
   let session = 0
@@ -101,7 +129,8 @@ export const createAgentProcess = (
       slotsFree: engineUp ? free.slots : 0,
       memoryFreeBytes: engineUp ? free.memoryBytes : 0,
       diskFreeBytes: 2 ** 34,
-      ...{ engineUp, draining: attempts.isDraining(), images: [imageKey(IMAGE)], ready: 0 },
+      ...{ engineUp, draining: attempts.isDraining(), images: [imageKey(IMAGE)] },
+      ready: [...pool.ready()].map(([key, count]) => ({ key, count })),
     })
   }
   const advertiseRegularly = (): void => {
@@ -252,6 +281,7 @@ export const createAgentProcess = (
     const kept = await outbox.readKept()
     attempts = createAttempts({
       ...{ engine, runner, outbox, nonces, log: silent, kept, supply, unfit: () => '' },
+      ...{ pool, lull },
       room: { slots: host.slots(), memoryBytes: deps.memoryBytes },
       onChange: () => undefined,
     })
@@ -275,6 +305,7 @@ export const createAgentProcess = (
       await process.pause(1000)
     }
     if (session !== 0) await say({ type: 'leave', session }).catch(() => undefined)
+    await pool.close()
     await process.pause(100)
     onOver()
   }
@@ -286,6 +317,8 @@ export const createAgentProcess = (
     attempts: () => attempts,
     session: () => session,
     connection: () => end,
+    /** Whether it waits for a call. */
+    isReady: pool.owns,
     advertise,
     reconnect: (): void => end?.close(),
   }

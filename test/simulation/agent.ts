@@ -35,6 +35,8 @@ export interface SimulatedAgent {
   /** A result of an attempt that this agent never had. */
   forge(message: Extract<AgentMessage, { type: 'result' }>): void
   isQuiet(): boolean
+  /** Containers on its host, but for those that stand ready for a call. */
+  containersInUse(): readonly string[]
   /** The number of its session; 0 for none. */
   session(): number
 }
@@ -123,6 +125,11 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
         ? current === null
         : attempts.isQuiet() && attempts.unacknowledged() === 0
     },
+    containersInUse: () =>
+      engine
+        .containers()
+        .filter((container) => current?.isReady(container) !== true)
+        .map(({ id }) => id),
     session: () => current?.session() ?? 0,
   }
 }

@@ -19,7 +19,8 @@ const REASON = { exited: 1, signalled: 2, timeout: 4, orphaned: 6 } as const
 
 export interface Container {
   readonly id: string
-  readonly attempt: string
+  /** '' while it is nobody's. */
+  attempt: string
   readonly labels: Readonly<Record<string, string>>
   phase: 'waiting' | 'running' | 'ended'
   exitCode: number
@@ -46,8 +47,10 @@ export interface ContainersDeps {
   readonly noteOf: (attempt: string) => 'none' | 'volatile' | 'synced'
 }
 
-export const attemptOf = (labels: Readonly<Record<string, string>>): string =>
-  `${labels['hyper.call']}.${labels['hyper.attempt']}.${labels['hyper.epoch']}`
+const callIdOf = (bytes: Uint8Array): string =>
+  Buffer.from(bytes)
+    .toString('hex')
+    .replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 
 const trailerOf = (nonce: Uint8Array, reason: number, isSignal: boolean, status: number) => {
   const trailer = Buffer.alloc(20)
@@ -108,9 +111,8 @@ export const createContainers = (deps: ContainersDeps) => {
   const orphan = (container: Container): void =>
     endWithTrailer(container, 'orphaned', [REASON.orphaned, true, 15], new Uint8Array(0))
 
-  const perform = (container: Container, payload: Uint8Array): void => {
+  const perform = (container: Container, payload: Uint8Array, attempt: number): void => {
     const input = digestOf(payload)
-    const attempt = Number(container.labels['hyper.attempt'])
     const { end, exitCode, outputBytes } = behaviourOf(planOf(payload), attempt)
     const output = outputOf(container.attempt, input, outputBytes)
     if (container.phase !== 'running') return
@@ -146,11 +148,7 @@ export const createContainers = (deps: ContainersDeps) => {
     const timeoutMs = Number(head.readBigUInt64LE(72))
     container.phase = 'running'
     container.trailerNonce = Uint8Array.from(head.subarray(32, 48))
-    const header = encodeHeader(
-      head.subarray(16, 32),
-      container.labels['hyper.call'] ?? '',
-      attempt,
-    )
+    const header = encodeHeader(head.subarray(16, 32), callIdOf(head.subarray(48, 64)), attempt)
     history.record({
       type: 'process',
       ...{ container: container.id, agentId, attempt: container.attempt, timeoutMs },
@@ -164,20 +162,19 @@ export const createContainers = (deps: ContainersDeps) => {
       host.after(timeoutMs, () =>
         endWithTrailer(container, 'timeout', [REASON.timeout, true, 15], new Uint8Array(0)),
       )
-    } else host.after(runMs, () => perform(container, payload))
+    } else host.after(runMs, () => perform(container, payload, attempt))
   }
 
   const create = (labels: Readonly<Record<string, string>>): Container => {
     const container: Container = {
-      ...{ id: deps.newContainerId(), attempt: attemptOf(labels), labels, phase: 'waiting' },
+      ...{ id: deps.newContainerId(), attempt: '', labels, phase: 'waiting' },
       ...{ exitCode: 0, oomKilled: false, trailerNonce: new Uint8Array(16) },
       ...{ stdout: [], stderr: [], sinks: null, isPaused: false, hasOverflown: false },
       endStreams: () => undefined,
       onEnd: new Set(),
     }
     containers.set(container.id, container)
-    const { id, attempt } = container
-    history.record({ type: 'container', container: id, agentId, attempt })
+    history.record({ type: 'container', container: container.id, agentId })
     return container
   }
 

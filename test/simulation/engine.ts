@@ -8,7 +8,7 @@ import { NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
 import type { Runner, RunningContainer } from '../../agent/runner/runner.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
-import { attemptOf, type Container, type ContainersDeps, createContainers } from './containers.ts'
+import { type Container, type ContainersDeps, createContainers } from './containers.ts'
 import type { Random } from './random.ts'
 import type { Process, Scheduler } from './scheduler.ts'
 import { PLATFORM } from './workload.ts'
@@ -29,6 +29,8 @@ export interface SimulatedEngine {
     engine: Pick<Engine, 'isUp' | 'facts' | 'onChange'>
     runner: Runner
   }
+  /** Of which attempt the container is now. */
+  assign(id: string, attempt: string): void
   isUp(): boolean
   goDown(isKilling: boolean): void
   comeUp(): void
@@ -38,6 +40,7 @@ export interface SimulatedEngine {
   killAll(): void
   containers(): readonly {
     readonly id: string
+    readonly labels: Readonly<Record<string, string>>
     readonly attempt: string
     readonly isRunning: boolean
   }[]
@@ -129,8 +132,6 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
     }
     const start: Runner['start'] = (spec, signal) =>
       new Promise((resolve, reject) => {
-        const asked = { agentId: deps.agentId, attempt: attemptOf(spec.labels) }
-        deps.history.record({ type: 'container-asked', ...asked })
         const isHanging = random.chance(health.hangs)
         const isRefused = random.chance(health.refuses)
         const tookMs = isHanging ? limits.startMsMax : random.waitMs(health.startMs)
@@ -210,6 +211,12 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
   return {
     health,
     forAgent,
+    assign(id, attempt) {
+      const container = containers.get(id)
+      if (container === undefined) return
+      container.attempt = attempt
+      deps.history.record({ type: 'container-taken', container: id, attempt })
+    },
     isUp: () => isUp,
     goDown(isKilling) {
       if (!isUp) return
@@ -236,8 +243,8 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
       for (const container of [...containers.values()]) life.kill(container)
     },
     containers: () =>
-      [...containers.values()].map(({ id, attempt, phase }) => ({
-        ...{ id, attempt, isRunning: phase !== 'ended' },
+      [...containers.values()].map(({ id, labels, attempt, phase }) => ({
+        ...{ id, labels, attempt, isRunning: phase !== 'ended' },
       })),
   }
 }

@@ -87,14 +87,15 @@ type ClientSaw =
   | { readonly type: 'quota-told'; readonly accountId: string; readonly quota: number }
 
 type ContainerSaw =
-  /** The agent asked its engine for one. */
+  /** The agent begins an attempt: it asks for a container. */
   | { readonly type: 'container-asked'; readonly agentId: string; readonly attempt: string }
   | {
       readonly type: 'container'
       readonly container: string
       readonly agentId: string
-      readonly attempt: string
     }
+  /** From now on it is the attempt's. */
+  | { readonly type: 'container-taken'; readonly container: string; readonly attempt: string }
   | {
       readonly type: 'process'
       readonly container: string

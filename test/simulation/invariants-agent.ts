@@ -163,9 +163,9 @@ const onlyHigherEpoch = ({ observations }: Evidence): void => {
 }
 
 /** Engines and agents are slow, and stand still at times. */
-const SWEPT_MS = limits.sweepMs + limits.startMsMax + 60_000
+const SWEPT_MS = 4 * limits.demandGenerationMs + limits.sweepMs + limits.startMsMax + 60_000
 
-/** A container in which nothing was started is gone by the next sweep, if its agent is there. */
+/** A container in which nothing was started stood ready, and is gone by the next sweep after that. */
 const isSwept = ({ of }: Evidence): void => {
   const healedMs = of('healed')[0]?.atMs ?? Number.POSITIVE_INFINITY
   const removed = new Map(of('container-removed').map((one) => [one.container, one.atMs]))

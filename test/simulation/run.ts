@@ -72,7 +72,7 @@ const leftOf = (world: World): Record<string, readonly string[]> => {
     'lease rows': disk.keys('lease'),
     inputs: disk.keys('input'),
     'owed rows': disk.keys('owed'),
-    containers: present.flatMap((agent) => agent.engine.containers().map(({ id }) => id)),
+    containers: present.flatMap((agent) => agent.containersInUse()),
     'running containers of agents that are gone': world.agents
       .filter((agent) => agent.isRetired())
       .flatMap((agent) =>

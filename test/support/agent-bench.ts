@@ -71,6 +71,8 @@ const required = (name: string): string => {
 export const createAgentBench = async (
   options: {
     readonly slots?: number
+    /** Containers kept ready; none unless told otherwise. */
+    readonly ready?: number | null
     readonly dockerHost?: string
     /** Gets the lines of the agent's log. */
     readonly onLog?: (line: string) => void
@@ -80,6 +82,7 @@ export const createAgentBench = async (
   const agentId = `test-${randomUUID()}`
   const config: PremisesConfig = {
     ...{ home, agentId, slots: options.slots ?? 8, memoryBytes: 2048 * MiB },
+    ready: options.ready ?? 0,
     initDir: required('HYPER_TEST_INIT_DIR'),
     dockerHost: options.dockerHost ?? required('HYPER_TEST_DOCKER_HOST'),
   }

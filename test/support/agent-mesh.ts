@@ -73,7 +73,14 @@ export const prepareAgent = async (t: TestContext): Promise<Setting> => {
   const config: AgentConfig = {
     home,
     initDir: process.env.HYPER_TEST_INIT_DIR ?? '',
-    ...{ ticket: null, adHoc: false, slots: 4, memoryBytes: 2 ** 30, labels: { zone: 'a' } },
+    ...{
+      ticket: null,
+      adHoc: false,
+      slots: 4,
+      memoryBytes: 2 ** 30,
+      ready: 0,
+      labels: { zone: 'a' },
+    },
     dockerHost: process.env.HYPER_TEST_DOCKER_HOST ?? '',
     ...{ drainMs: 5000, logFormat: 'json' },
   }

@@ -19,6 +19,7 @@ export const makeTerms = (over: Partial<Terms> = {}): Terms => ({
   timeoutMs: 300_000,
   image: { reference: 'app:1', digest: `sha256:${'a'.repeat(64)}`, id: 'i1' },
   isAnywhere: true,
+  readyKey: 'k',
   platform: 'linux/amd64',
   runtime: '',
   constraints: {},

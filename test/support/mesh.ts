@@ -100,5 +100,5 @@ export const advertOf = (sequence: number): Advert => ({
   engineUp: true,
   draining: false,
   images: [],
-  ready: 0,
+  ready: [],
 })

@@ -89,13 +89,29 @@ test('while the session lasts every assignment ends in refused, result or gone',
   )
 })
 
+const drainingSaid = (draining: boolean) => ({
+  type: 'send' as const,
+  message: { type: 'draining' as const, session: 1, draining },
+})
+
+test('a drain that ended while nobody had welcomed us is told with the welcome', () => {
+  const hello = step(initialState({ room, epoch: 1, adopted: [], outbox: [] }), {
+    ...{ type: 'drain', draining: true },
+  })
+  const { state, effects } = step(hello.state, { type: 'drain', draining: false })
+  assert.deepEqual([...hello.effects, ...effects], [])
+  const welcome = { type: 'welcomed', session: 1, epoch: 1, verdicts: [] } as const
+  assert.deepEqual(step(state, welcome).effects, [drainingSaid(false)])
+  assert.deepEqual(step(hello.state, welcome).effects, [drainingSaid(true)])
+})
+
 test('orders of a lower epoch are ignored, and so is a coordinator that has one', () => {
   let state = initialState({ room, epoch: 5, adopted: [], outbox: [] })
   const lower = step(state, { type: 'welcomed', session: 1, epoch: 4, verdicts: [] })
   assert.deepEqual(lower.effects, [{ type: 'disconnect' }])
   assert.equal(lower.state.session, null)
   const higher = step(state, { type: 'welcomed', session: 1, epoch: 6, verdicts: [] })
-  assert.deepEqual([higher.effects, higher.state.epoch], [[], 6])
+  assert.deepEqual([higher.effects, higher.state.epoch], [[drainingSaid(false)], 6])
   state = higher.state
   const assignment = assignmentOf(1)
   const order = { type: 'assign', session: 1, epoch: 5, assignment } as const
@@ -121,6 +137,7 @@ test('what an earlier process left is told in the hello, and settled by the verd
     ],
   })
   assert.deepEqual(effects, [
+    drainingSaid(false),
     { type: 'stop', key: cancelled, reason: 'cancel' },
     { type: 'delete', key: dropped },
     { type: 'report', key: kept, session: 1 },

@@ -4,7 +4,9 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { createActs } from '../../agent/acts.ts'
+import { machineClock } from '../../agent/clock.ts'
 import { createEffects } from '../../agent/effects.ts'
+import { createLull } from '../../agent/lull.ts'
 import type { Note, Outbox } from '../../agent/outbox.ts'
 import { adopt, type RecoveryDeps } from '../../agent/recovery.ts'
 import type { ContainerState, Runner } from '../../agent/runner/runner.ts'
@@ -37,7 +39,16 @@ const reportWith = async (t: TestContext, getResult: Outbox['getResult']) => {
     ...{ storeId: 's', epoch: () => 1, readKept: unused, putNote: unused, putResult: unused },
     ...{ delete: unused, raiseEpoch: unused, close: unused, getResult },
   }
-  const effects = createEffects({ ...recovery, outbox, supply: { take: unused } }, acts, unused)
+  const effects = createEffects(
+    {
+      ...recovery,
+      outbox,
+      lull: createLull(machineClock),
+      supply: { take: unused, prepare: unused },
+    },
+    acts,
+    unused,
+  )
   const said: AgentMessage[] = []
   effects.setSession({
     send: async (message) => void said.push(message),

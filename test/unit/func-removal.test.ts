@@ -57,6 +57,7 @@ const start = async (
     liveCalls: (funcId) => ledger.counts.get(funcId)?.pending ?? 0,
     cancelCalls: (funcId) => transactions.apply({ type: 'remove-func', funcId }),
     removeCaches: caches.removeFunc,
+    onSaved: () => undefined,
   })
   await core.load([])
   const accept = (stored: StoredFunc): Promise<string> =>

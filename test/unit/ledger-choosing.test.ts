@@ -81,7 +81,7 @@ describe('choosing what runs next', () => {
     assert.equal(local.state, 'queued')
     const advert = {
       ...{ sequence: 1, slotsFree: 1, memoryFreeBytes: 1, diskFreeBytes: 1 },
-      ...{ engineUp: true, draining: false, images: ['local'], ready: 0 },
+      ...{ engineUp: true, draining: false, images: ['local'], ready: [] },
     }
     bench.apply({ type: 'advert', agentId: 'plain', advert })
     assert.equal(bench.leaseOf(local)?.agentId, 'plain')

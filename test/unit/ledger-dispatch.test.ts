@@ -112,7 +112,7 @@ const createWorld = (random: Random) => {
   }
   const advertise = (): LedgerEvent => {
     adverts += 1
-    const free = { slotsFree: 1, memoryFreeBytes: MiB, diskFreeBytes: MiB, ready: 0 }
+    const free = { slotsFree: 1, memoryFreeBytes: MiB, diskFreeBytes: MiB, ready: [] }
     const images = random.once(2) ? ['mine'] : [`sha256:${'a'.repeat(64)}`]
     const rest = { sequence: adverts, engineUp: !random.once(4), draining: false, images }
     return { type: 'advert', agentId: someAgent(), advert: { ...free, ...rest } }

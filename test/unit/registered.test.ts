@@ -76,6 +76,7 @@ describe('functions', () => {
         hasAccount: (id) => accounts.has(id),
         cancelCalls: () => live.clear(),
         removeCaches: () => [],
+        onSaved: () => undefined,
       })
     return { load, accounts, funcs: await load() }
   }

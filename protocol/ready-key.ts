@@ -1,0 +1,30 @@
+/**
+ * The name of a kind of container: what fixes one when it is created, and nothing of what comes with
+ * its call. Agents keep containers ready by it and advertise how many, and the coordinator finds by
+ * it who has one ready for a call; so both make it from the words of the function alone. Environment
+ * and command are not among them: they come with the frame. Pure.
+ */
+
+import { createHash } from 'node:crypto'
+import { type ImagePin, imageKey } from './image.ts'
+
+/** What a container is created from, in the function's own words. */
+export interface ContainerNeeds {
+  readonly image: ImagePin
+  readonly user: string
+  readonly workingDir: string
+  readonly network: string
+  readonly runtime: string
+  readonly profile: string
+  readonly memoryBytes: number
+  readonly cpus: number
+}
+
+const KEY_CHARS = 22
+
+export const readyKey = (needs: ContainerNeeds): string => {
+  const { user, workingDir, network, runtime, profile, memoryBytes, cpus } = needs
+  const words = [imageKey(needs.image), user, workingDir, network, runtime, profile]
+  const text = JSON.stringify([...words, memoryBytes, cpus])
+  return createHash('sha256').update(text).digest('base64url').slice(0, KEY_CHARS)
+}
