@@ -35,6 +35,8 @@ export interface AgentBench {
   pin(reference: string): Promise<ImagePin>
   assign(part: Partial<Assignment> & { image: ImagePin }): AttemptKey
   cancel(key: AttemptKey): void
+  /** Tells that calls like this one may come. */
+  prepare(part: Partial<Assignment> & { image: ImagePin }): void
   acknowledge(key: AttemptKey): void
   drain(draining: boolean): void
   message<T extends AgentMessage['type']>(
@@ -158,6 +160,7 @@ export const createAgentBench = async (
     pin: (reference) =>
       premises().images.pull(reference, '', () => undefined, AbortSignal.timeout(ANSWER_MS)),
     cancel: (key) => order({ type: 'cancel', key } as Order),
+    prepare: (part) => order({ type: 'prepare', preparation: assignmentOf(part) } as Order),
     drain: (draining) => order({ type: 'drain', draining } as Order),
     async run(part) {
       const key = assign(part)
@@ -168,6 +171,8 @@ export const createAgentBench = async (
     },
     async close() {
       try {
+        // Those that stand ready go with the pool.
+        if (config.ready !== 0) await abandon()
         await eventually(
           async () => (await containers()).length === 0,
           ANSWER_MS,
