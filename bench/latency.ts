@@ -1,115 +1,232 @@
 /**
- * Latency of a synchronous call beside the raw engine's own, in one run.
+ * What a call costs, beside the raw engine's own price in the same run (raw-engine.ts).
  *
- * raw      create + attach + start + wait + remove of a container, through the same HTTP API, with
- *          the create options that the agent uses (host-config.ts), running the command itself
- *          (and, of the same runs, the time to its last byte, before wait and remove are over)
- * product  POST /call/…/sync through gateway, ledger, mesh, agent, hyper-init, and back
+ * echo      a synchronous call, one a second: gateway, ledger, mesh, agent, fresh container, and back
+ * megabyte  the same with 1 MB in and 1 MB out
+ * steady    1, 2 and 3 calls a second, at random moments: how many found no container ready, and what
+ *           they took
+ * burst     50 at once onto 50 that stand ready
+ * saturated callers without a pause, for a minute: calls a second
  *
- * The two are measured in turn, so that a slow minute of the machine hits both. Prints n, minimum,
- * median, p99 of each, their ratio and the overhead at the median; keeps them, with the machine, in
- * bench/results/latency.json. Exits 1 where the overhead is above its limit.
+ * Product and engine are measured in turn, so that a slow minute of the machine hits both. Prints n,
+ * minimum, median, p99 and ratios; keeps them, with the machine, in bench/results/latency.json. Exits 1
+ * where a bound is broken.
  */
 
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
-import { cpus } from 'node:os'
-import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type Docker from 'dockerode'
-import { hostConfigOf } from '../agent/host-config.ts'
 import { COMPILER_NEEDS, ENGINE_NEEDS, ensurePackages } from '../cli/setup/engine-install.ts'
-import { SIZES } from '../protocol/func.ts'
-import { startDeployment } from '../test/support/deployment.ts'
+import { type Deployment, startDeployment } from '../test/support/deployment.ts'
 import { connectDocker } from '../test/support/docker.ts'
 import { eventually } from '../test/support/eventually.ts'
-import { callSync, createFunc } from '../test/support/functions.ts'
+import { callSync, createFunc, type TestFunc } from '../test/support/functions.ts'
 import { IMAGE_NEEDS } from '../test/support/images.ts'
 import { startWorkbench } from '../test/support/workbench.ts'
+import { createRawEngine, type RawEngine } from './raw-engine.ts'
 import { keepResults } from './report.ts'
 import { type Figures, figuresOf } from './statistics.ts'
 
-const ROUNDS = 60
+const ROUNDS = 40
+const MEGABYTE_ROUNDS = 15
 const WARM_UP = 5
-/** What the product may add to the raw engine at the median. */
-const OVERHEAD_MS_MAX = 15
+const STEADY_MS = 40_000
+const BURST = 50
+const BURSTS = 3
+const SATURATED_MS = 60_000
 
-/** Returns the time until the last byte of its output, in ms. */
-const rawCall = async (docker: Docker, initDir: string): Promise<number> => {
+const ECHO_RATIO_MIN = 25
+const MEGABYTE_RATIO_MIN = 5
+const MISSES_MAX = 0.02
+const BURST_RATE_MIN = 150
+const SATURATED_RATIO_MIN = 0.95
+/** A call that took longer than this part of the engine's own found no container ready. */
+const MISS_SHARE = 0.5
+
+const MEGABYTE = new Uint8Array(1024 * 1024).fill(120)
+const ECHO = ['echo', 'hello']
+const CAT = ['cat']
+
+interface Bench {
+  readonly docker: Docker
+  readonly raw: RawEngine
+  readonly deployment: Deployment
+}
+
+let isBroken = false
+const check = (what: string, value: number, bound: { min?: number; max?: number }): void => {
+  const isOver = !(value >= (bound.min ?? -Infinity) && value <= (bound.max ?? Infinity))
+  isBroken ||= isOver
+  const limit = bound.min === undefined ? `at most ${bound.max}` : `at least ${bound.min}`
+  console.log(`${isOver ? 'OVER' : 'ok  '} ${what}: ${value.toFixed(2)} (${limit})`)
+}
+
+const show = (name: string, { n, min, median, p99 }: Figures): void => {
+  const numbers = [min, median, p99].map((ms) => ms.toFixed(1).padStart(9)).join('')
+  console.log(`     ${name.padEnd(28)} n ${String(n).padStart(4)}   min/median/p99 ms${numbers}`)
+}
+
+const timed = async (act: () => Promise<unknown>): Promise<number> => {
   const start = performance.now()
-  const container = await docker.createContainer({
-    Image: 'ubuntu',
-    Cmd: ['echo', 'hello'],
-    ...{ OpenStdin: true, StdinOnce: true },
-    ...{ AttachStdin: true, AttachStdout: true, AttachStderr: true },
-    Healthcheck: { Test: ['NONE'] },
-    HostConfig: hostConfigOf(
-      { ...SIZES.s4, network: 'bridge', runtime: '', profile: 'default' },
-      { cpus: cpus().length, initDir },
-    ),
+  await act()
+  return performance.now() - start
+}
+
+/** Throws where the answer is not what the function must say. */
+const call = async ({ deployment }: Bench, func: TestFunc, body = new Uint8Array(0)) => {
+  const answer = await callSync(deployment.context, func, body)
+  const bytes = (await answer.bytes()).byteLength
+  const expected = body.byteLength > 0 ? body.byteLength : 'hello\n'.length
+  if (answer.status !== 200 || bytes !== expected) {
+    throw new Error(`the call answered ${answer.status} with ${bytes} bytes`)
+  }
+}
+
+const readyNow = async ({ deployment }: Bench): Promise<number> => {
+  const { endpoint, token } = deployment.context
+  const response = await fetch(`${endpoint}/agents`, {
+    headers: { authorization: `Bearer ${token}` },
   })
-  const streams = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true }
-  const socket = await container.attach(streams)
-  const chunks: Buffer[] = []
-  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
-  // The wait may be answered before the last byte came: both must have ended.
-  const lastByte = once(socket, 'end').then(() => performance.now() - start)
-  const ended = Promise.all([lastByte, container.wait()])
-  await container.start()
-  socket.end()
-  const [lastByteMs] = await ended
-  await container.remove({ force: true, v: true })
-  if (!Buffer.concat(chunks).includes('hello\n')) throw new Error('the raw container said nothing')
-  return lastByteMs
+  const agents = (await response.json()) as { ready: number }[]
+  return agents.reduce((sum, { ready }) => sum + ready, 0)
 }
 
-const timed = async <T>(act: () => Promise<T>): Promise<[number, T]> => {
+/** No container is started or removed: nothing weighs on what is measured next. */
+const untilIdle = async ({ docker }: Bench): Promise<void> => {
+  let before = ''
+  await eventually(async () => {
+    const rows = await docker.listContainers({ all: true })
+    const now = rows.map(({ Id, State }) => `${Id}${State}`).join()
+    const isSame = now === before
+    before = now
+    if (!isSame) await pause(400)
+    return isSame
+  }, 60_000)
+}
+
+/** Product and engine in turn, one pair a second at the most. */
+const inTurn = async (
+  bench: Bench,
+  func: TestFunc,
+  rounds: number,
+  payload?: Uint8Array<ArrayBuffer>,
+) => {
+  const product: number[] = []
+  const raw: number[] = []
+  const rawLastByte: number[] = []
+  for (let round = -WARM_UP; round < rounds; round += 1) {
+    const own = await bench.raw.call(payload === undefined ? ECHO : CAT, payload)
+    await Promise.all([pause(500), untilIdle(bench)])
+    const productMs = await timed(() => call(bench, func, payload))
+    await Promise.all([pause(500), untilIdle(bench)])
+    if (round < 0) continue
+    product.push(productMs)
+    raw.push(own.wholeMs)
+    rawLastByte.push(own.lastByteMs)
+  }
+  return {
+    product: figuresOf(product),
+    raw: figuresOf(raw),
+    rawLastByte: figuresOf(rawLastByte),
+  }
+}
+
+/** Calls at random moments, so many a second in the mean. */
+const steady = async (
+  bench: Bench,
+  func: TestFunc,
+  perSecond: number,
+): Promise<readonly number[]> => {
+  const took: Promise<number>[] = []
+  const untilMs = performance.now() + STEADY_MS
+  while (performance.now() < untilMs) {
+    await pause((1000 / perSecond) * (0.5 + Math.random()))
+    took.push(timed(() => call(bench, func)))
+  }
+  return Promise.all(took)
+}
+
+const burst = async (bench: Bench, func: TestFunc): Promise<number> => {
   const start = performance.now()
-  const value = await act()
-  return [performance.now() - start, value]
+  await Promise.all(Array.from({ length: BURST }, () => call(bench, func)))
+  return BURST / ((performance.now() - start) / 1000)
 }
 
-const line = (name: string, { n, min, median, p99 }: Figures): string =>
-  `${name.padEnd(10)}${String(n).padStart(6)}${[min, median, p99].map((ms) => ms.toFixed(1).padStart(10)).join('')}`
-
-const measure = async (dir: string) => {
-  const workbench = await startWorkbench({ dir })
-  Object.assign(process.env, workbench.environment)
-  const { docker, close } = connectDocker(workbench.environment.HYPER_TEST_DOCKER_SOCKET)
-  try {
-    const deployment = await startDeployment()
-    try {
-      const func = await createFunc(deployment.context, 'echo', 'ubuntu', ['echo', 'hello'])
-      const productCall = async (): Promise<void> => {
-        const answer = await callSync(deployment.context, func)
-        const body = await answer.text()
-        if (body !== 'hello\n') throw new Error(`the call answered ${answer.status} ${body}`)
-      }
-      const raw: number[] = []
-      const rawLastByte: number[] = []
-      const product: number[] = []
-      for (let round = -WARM_UP; round < ROUNDS; round += 1) {
-        const [rawMs, lastByteMs] = await timed(() =>
-          rawCall(docker, workbench.environment.HYPER_TEST_INIT_DIR),
-        )
-        const [productMs] = await timed(productCall)
-        // Removed after the answer: it must not weigh on the raw call that comes next.
-        await eventually(async () => (await docker.listContainers({ all: true })).length === 0)
-        if (round < 0) continue
-        raw.push(rawMs)
-        rawLastByte.push(lastByteMs)
-        product.push(productMs)
-      }
-      return {
-        raw: figuresOf(raw),
-        rawLastByte: figuresOf(rawLastByte),
-        product: figuresOf(product),
-      }
-    } finally {
-      await deployment.stop()
+const saturated = async (bench: Bench, func: TestFunc, callers: number): Promise<number> => {
+  const untilMs = performance.now() + SATURATED_MS
+  let calls = 0
+  const work = async (): Promise<void> => {
+    while (performance.now() < untilMs) {
+      await call(bench, func)
+      calls += 1
     }
-  } finally {
-    close()
-    await workbench.stop()
+  }
+  const start = performance.now()
+  await Promise.all(Array.from({ length: callers }, work))
+  return calls / ((performance.now() - start) / 1000)
+}
+
+const measure = async (bench: Bench) => {
+  const { deployment, raw } = bench
+  const echo = await createFunc(deployment.context, 'echo', 'ubuntu', ECHO)
+  const cat = await createFunc(deployment.context, 'cat', 'ubuntu', CAT)
+
+  const echoes = await inTurn(bench, echo, ROUNDS)
+  show('engine, echo', echoes.raw)
+  show('engine, until its last byte', echoes.rawLastByte)
+  show('product, echo', echoes.product)
+  check('engine to product, echo', echoes.raw.median / echoes.product.median, {
+    min: ECHO_RATIO_MIN,
+  })
+
+  const megabytes = await inTurn(bench, cat, MEGABYTE_ROUNDS, MEGABYTE)
+  show('engine, 1 MB', megabytes.raw)
+  show('product, 1 MB', megabytes.product)
+  check('engine to product, 1 MB', megabytes.raw.median / megabytes.product.median, {
+    min: MEGABYTE_RATIO_MIN,
+  })
+
+  const rates: Record<string, Figures & { readonly misses: number }> = {}
+  for (const perSecond of [1, 2, 3]) {
+    const took = await steady(bench, echo, perSecond)
+    const misses =
+      took.filter((ms) => ms > MISS_SHARE * echoes.raw.median).length / Math.max(1, took.length)
+    rates[perSecond] = { ...figuresOf(took), misses }
+    show(`product, ${perSecond} a second`, figuresOf(took))
+    check(`share of calls without a ready one, ${perSecond} a second`, misses, { max: MISSES_MAX })
+  }
+
+  // The first one is seen; the next ones are ready.
+  const bursts: number[] = []
+  for (let times = -1; times < BURSTS; times += 1) {
+    const rate = await burst(bench, echo)
+    if (times >= 0) bursts.push(rate)
+    await eventually(
+      async () => (await readyNow(bench)) >= BURST,
+      120_000,
+      () => 'the pool is not filled',
+    )
+    await untilIdle(bench)
+  }
+  const burstRate = figuresOf(bursts).median
+  check('calls a second of a burst of 50', burstRate, { min: BURST_RATE_MIN })
+
+  const rawBest = Math.max(
+    await raw.best(ECHO, 4, SATURATED_MS / 4),
+    await raw.best(ECHO, 8, SATURATED_MS / 4),
+  )
+  const productBest = await saturated(bench, echo, 8)
+  const rawAfter = Math.max(rawBest, await raw.best(ECHO, 4, SATURATED_MS / 4))
+  console.log(
+    `     saturated: engine ${rawAfter.toFixed(2)}, product ${productBest.toFixed(2)} calls a second`,
+  )
+  check('product to engine, saturated', productBest / rawAfter, { min: SATURATED_RATIO_MIN })
+  return {
+    echoes,
+    megabytes,
+    rates,
+    burstRate,
+    saturated: { engine: rawAfter, product: productBest },
   }
 }
 
@@ -117,20 +234,24 @@ const dir = await mkdtemp('/tmp/hyper-bench-')
 try {
   process.env.TMPDIR = dir
   await ensurePackages([...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS], console.log)
-  const { raw, rawLastByte, product } = await measure(dir)
-  const overheadMs = product.median - raw.median
-  const ratio = product.median / raw.median
-  console.log(
-    `${''.padEnd(10)}${'n'.padStart(6)}${['min', 'median', 'p99'].map((word) => `${word} ms`.padStart(10)).join('')}`,
-  )
-  console.log(line('raw', raw))
-  console.log(line('last byte', rawLastByte))
-  console.log(line('product', product))
-  console.log(
-    `ratio at the median ${ratio.toFixed(2)}, overhead ${overheadMs.toFixed(1)} ms (at most ${OVERHEAD_MS_MAX})`,
-  )
-  await keepResults('latency', { raw, rawLastByte, product, ratio, overheadMs })
-  if (overheadMs > OVERHEAD_MS_MAX) process.exitCode = 1
+  const workbench = await startWorkbench({ dir })
+  Object.assign(process.env, workbench.environment)
+  const { docker, close } = connectDocker(workbench.environment.HYPER_TEST_DOCKER_SOCKET)
+  try {
+    const deployment = await startDeployment([
+      ...'--ready 64 --slots 50 --memory 32g --quota 100'.split(' '),
+    ])
+    try {
+      const raw = createRawEngine(docker, workbench.environment.HYPER_TEST_INIT_DIR)
+      await keepResults('latency', await measure({ docker, raw, deployment }))
+    } finally {
+      await deployment.stop()
+    }
+  } finally {
+    close()
+    await workbench.stop()
+  }
+  if (isBroken) process.exitCode = 1
 } finally {
-  await rm(join(dir), { recursive: true, force: true })
+  await rm(dir, { recursive: true, force: true })
 }

@@ -3,7 +3,7 @@
 import type { Terms } from '../../coordinator/ledger/state.ts'
 import type { AttemptKey, AttemptResult } from '../../protocol/call.ts'
 import type { ErrorCode } from '../../protocol/errors.ts'
-import type { Hello } from '../../protocol/messages.ts'
+import { type Hello, PROTOCOL_VERSION } from '../../protocol/messages.ts'
 
 export const MiB = 1024 * 1024
 
@@ -28,7 +28,7 @@ export const makeTerms = (over: Partial<Terms> = {}): Terms => ({
 
 export const makeHello = (over: Partial<Hello> = {}): Hello => ({
   type: 'hello',
-  protocol: 1,
+  protocol: PROTOCOL_VERSION,
   version: '0.1.0',
   storeId: 's1',
   epochSeen: 0,
