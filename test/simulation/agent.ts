@@ -118,6 +118,8 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
       to.send(message).catch(() => undefined)
     },
     isQuiet: () => {
+      // Who stands still has yet to hear what came to it meanwhile.
+      if (current?.process.isFrozen() === true) return false
       const attempts = current?.attempts()
       return attempts === undefined || attempts === null
         ? current === null

@@ -44,4 +44,9 @@ export const SEEDS: readonly KeptSeed[] = [
     showed:
       'a queue timeout of which less was left than the clock can count stopped the coordinator',
   },
+  {
+    seed: 21465,
+    profile: null,
+    showed: 'a removed agent that stood still began a call when all was taken to be at rest',
+  },
 ]
