@@ -49,4 +49,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'a removed agent that stood still began a call when all was taken to be at rest',
   },
+  {
+    seed: 22320,
+    profile: null,
+    showed: 'the simulated engine made a container for a start that was cancelled long before',
+  },
 ]
