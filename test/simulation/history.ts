@@ -176,6 +176,8 @@ type CoordinatorSaw =
       readonly sinceMs: number
       readonly rows: readonly WrittenRow[]
     }
+  /** Only now the process hears of rows that were on its disk at `landedMs`. */
+  | { readonly type: 'heard'; readonly coordinator: string; readonly landedMs: number }
   /** The ledger's own record of who may be passed. */
   | { readonly type: 'aside'; readonly callId: string; readonly reason: string }
   | { readonly type: 'aside-no-more'; readonly callId: string }

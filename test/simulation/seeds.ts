@@ -54,4 +54,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'the simulated engine made a container for a start that was cancelled long before',
   },
+  {
+    seed: 26644,
+    profile: null,
+    showed: 'a lease was beyond a quota that was on disk, of which the ledger had not heard yet',
+  },
 ]
