@@ -123,6 +123,8 @@ type AgentSaw =
       readonly slots: number
       readonly memoryBytes: number
     }
+  /** Its process does nothing until then, if it lives so long. */
+  | { readonly type: 'stands-still'; readonly agentId: string; readonly untilMs: number }
   | {
       readonly type: 'welcomed'
       readonly agentId: string

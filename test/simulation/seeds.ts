@@ -59,4 +59,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'a lease was beyond a quota that was on disk, of which the ledger had not heard yet',
   },
+  {
+    seed: 31281,
+    profile: null,
+    showed: 'an agent that stood still for 12 minutes was to sweep meanwhile',
+  },
 ]
