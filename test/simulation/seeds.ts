@@ -64,4 +64,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'an agent that stood still for 12 minutes was to sweep meanwhile',
   },
+  {
+    seed: 35645,
+    profile: null,
+    showed: 'a result that was on the disk before its agent died was taken for lost',
+  },
 ]
