@@ -63,6 +63,11 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
     isRetired = true
     end()
   }
+  const standStill = (forMs: number): void => {
+    if (current === null) return
+    history.record({ type: 'stands-still', agentId, untilMs: scheduler.nowMs() + forMs })
+    current.process.freeze(forMs)
+  }
   const start = (): void => {
     if (current !== null || isRetired) return
     current = createAgentProcess(deps, { engine, disk, slots: () => slots }, retire)
@@ -87,10 +92,10 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
       end()
       disk.lose()
     },
-    freeze: (forMs) => current?.process.freeze(forMs),
+    freeze: standStill,
     freezeHost(forMs) {
       host.freeze(forMs)
-      current?.process.freeze(forMs)
+      standStill(forMs)
     },
     drain(isDraining) {
       told({ type: 'agent', agentId, what: isDraining ? 'drains' : 'drains no more' })
@@ -120,6 +125,8 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
       to.send(message).catch(() => undefined)
     },
     isQuiet: () => {
+      // Who stands still has yet to hear what came to it meanwhile.
+      if (current?.process.isFrozen() === true) return false
       const attempts = current?.attempts()
       return attempts === undefined || attempts === null
         ? current === null
