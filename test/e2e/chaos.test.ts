@@ -5,6 +5,7 @@
  */
 
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { after, before, test } from 'node:test'
@@ -128,18 +129,40 @@ const check = async (call: Accepted, once: TestFunc): Promise<'finished' | 'lost
   return 'finished'
 }
 
-/** Containers whose process ran to its end (hyper-init's status 0), by call. */
+const CALL_ID = /([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.\d+\n/
+
+/** Containers whose process ran to its end (hyper-init's status 0), by the call that they say they ran. */
 const watchEnds = async () => {
   const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
   const events = await docker.getEvents({
-    filters: { label: ['hyper.agent'], type: ['container'], event: ['die'] },
+    filters: { label: ['hyper.agent'], type: ['container'], event: ['start', 'die'] },
   })
+  const said = new Map<string, string>()
   const ends = new Map<string, number>()
+  const listen = async (id: string): Promise<void> => {
+    const options = { follow: true, stdout: true, stderr: false } as const
+    const log = await docker.getContainer(id).logs(options)
+    log.on('data', (chunk: Buffer) => said.set(id, (said.get(id) ?? '') + chunk.toString('latin1')))
+    await once(log, 'end')
+  }
+  const heard = new Map<string, Promise<void>>()
+  const count = async (id: string): Promise<void> => {
+    await heard.get(id)
+    const [, call = ''] = CALL_ID.exec(said.get(id) ?? '') ?? []
+    ends.set(call, (ends.get(call) ?? 0) + 1)
+  }
   const lines = createInterface({ input: events })
   lines.on('line', (line) => {
-    const { Actor } = JSON.parse(line) as { Actor: { Attributes: Record<string, string> } }
-    const { exitCode, 'hyper.call': call = '' } = Actor.Attributes
-    if (exitCode === '0') ends.set(call, (ends.get(call) ?? 0) + 1)
+    const { Action, Actor } = JSON.parse(line) as {
+      Action: string
+      Actor: { ID: string; Attributes: Record<string, string> }
+    }
+    if (Action === 'start')
+      heard.set(
+        Actor.ID,
+        listen(Actor.ID).catch(() => undefined),
+      )
+    else if (Actor.Attributes.exitCode === '0') void count(Actor.ID)
   })
   const left = async (): Promise<number> => {
     const filters = JSON.stringify({ label: ['hyper.agent'] })
@@ -163,7 +186,7 @@ test('calls keep their promises while daemons are killed and frozen', async () =
   const script = ['sh', '-c', SCRIPT]
   const often = { ContainerSize: 's1', MaxAttempts: 20 }
   const many = await createFunc(context, 'many', 'ubuntu', script, often)
-  const once = await createFunc(context, 'once', 'ubuntu', script, {
+  const onlyOnce = await createFunc(context, 'once', 'ubuntu', script, {
     ...{ ContainerSize: 's1', AtMostOnce: true },
   })
   const watch = await watchEnds()
@@ -171,7 +194,7 @@ test('calls keep their promises while daemons are killed and frozen', async () =
     const accepted: Accepted[] = []
     let isOver = false
     const callers = Array.from({ length: CALLERS }, (_, at) =>
-      callOn(`caller ${at}`, [many, once], () => isOver, accepted),
+      callOn(`caller ${at}`, [many, onlyOnce], () => isOver, accepted),
     )
     for (let fault = 0; fault < FAULTS; fault += 1) {
       await pause(FAULT_PAUSE_MS)
@@ -181,21 +204,28 @@ test('calls keep their promises while daemons are killed and frozen', async () =
     await Promise.all(callers)
     console.log(`seed ${seed}: ${accepted.length} calls accepted`)
     assert.ok(accepted.length > 20, 'calls were accepted between the faults')
-    const ends = await Promise.all(accepted.map((call) => check(call, once)))
+    const ends = await Promise.all(accepted.map((call) => check(call, onlyOnce)))
     const finished = ends.filter((end) => end === 'finished').length
     console.log(`seed ${seed}: ${finished} finished, ${ends.length - finished} lost at most once`)
     for (const { func, id } of accepted) {
-      if (func === once) assert.ok((watch.ends.get(id) ?? 0) <= 1, `${id} ran twice`)
+      if (func === onlyOnce) assert.ok((watch.ends.get(id) ?? 0) <= 1, `${id} ran twice`)
     }
-    for (const func of [many, once]) {
+    for (const func of [many, onlyOnce]) {
       await eventually(async () => {
         const answer = await fetch(`${context.endpoint}/status/${func.path}`)
         const { Pending, Running } = (await answer.json()) as Record<string, number>
         return Pending === 0 && Running === 0
       }, END_MS)
     }
-    await eventually(async () => (await watch.left()) === 0, END_MS)
-    const agents = (await (await api(context, 'GET', '/agents')).json()) as { running: number }[]
+    assert.ok(watch.ends.size > 1, 'the ends of calls were seen')
+    const list = async (): Promise<{ running: number; ready: number }[]> =>
+      (await api(context, 'GET', '/agents')).json() as Promise<{ running: number; ready: number }[]>
+    // Nothing is left but what stands ready.
+    await eventually(async () => {
+      const ready = (await list()).reduce((sum, agent) => sum + agent.ready, 0)
+      return (await watch.left()) === ready
+    }, END_MS)
+    const agents = await list()
     assert.deepEqual(
       agents.map(({ running }) => running),
       [0, 0],
