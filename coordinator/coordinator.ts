@@ -1,5 +1,5 @@
 /**
- * The coordinator's composition root: opens the rooms (rooms.ts), starts mesh and gateway before them,
+ * The coordinator's composition root: checks what it was told (start-check.ts), opens the rooms (rooms.ts), starts mesh and gateway before them,
  * and closes them in the opposite order. It decides nothing.
  */
 
@@ -7,11 +7,10 @@ import { readFile } from 'node:fs/promises'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, isMissing } from '../protocol/errors.ts'
 import { onAdvert } from '../protocol/mesh/adverts.ts'
 import { handleAgentChannels } from '../protocol/mesh/agent-channel.ts'
 import { handleEnrolment } from '../protocol/mesh/enrolment.ts'
-import { loadOrCreateIdentity } from '../protocol/mesh/identity.ts'
 import { type CoordinatorNode, startCoordinatorNode } from '../protocol/mesh/node.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 import { VERSION } from '../protocol/version.ts'
@@ -23,6 +22,7 @@ import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
 import type { Overview, Ports } from './ports.ts'
 import { openRooms, type Rooms } from './rooms.ts'
+import { checkStart } from './start-check.ts'
 
 const DEFAULT_ACCOUNT = 'default'
 
@@ -31,9 +31,9 @@ const startMesh = async (
   rooms: Rooms,
   log: Log,
 ): Promise<CoordinatorNode> => {
-  const { membership, roster, transactions } = rooms
+  const { key, membership, roster, transactions } = rooms
   const node = await startCoordinatorNode({
-    key: await loadOrCreateIdentity(`${config.home}/identity`),
+    key,
     listen: config.mesh,
     announce: config.announce,
     isMember: membership.isMember,
@@ -57,15 +57,6 @@ const startMesh = async (
   return node
 }
 
-const readTls = async ({ tls }: CoordinatorConfig) => {
-  if (tls === null) return null
-  const read = (path: string): Promise<Buffer> =>
-    readFile(path).catch((cause: unknown) => {
-      throw new HyperError('BAD_PARAMETER', `${path} cannot be read: ${messageOf(cause)}`)
-    })
-  return { cert: await read(tls.certPath), key: await read(tls.keyPath) }
-}
-
 /**
  * The default account's token, kept beside the store so that its context can be written again. It
  * is on disk before its account is, so a crash between the two leaves no account without a token.
@@ -78,8 +69,8 @@ const defaultToken = async (config: CoordinatorConfig, rooms: Rooms): Promise<st
     await rooms.accounts.createOperator(DEFAULT_ACCOUNT, config.quota, token)
     return token
   }
-  const kept = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null
+  const kept = await readFile(path, 'utf8').catch((error: unknown) => {
+    if (isMissing(error)) return null
     throw error
   })
   return kept !== null && rooms.accounts.byToken(kept) !== null ? kept : null
@@ -148,6 +139,7 @@ const open = async (
   closers: Closers,
   isStopping: () => boolean,
 ): Promise<Running['ready']> => {
+  const tls = await checkStart(config)
   const rooms = await openRooms(config, log, isStopping)
   closers.push(rooms.close)
   const node = await startMesh(config, rooms, log)
@@ -161,7 +153,7 @@ const open = async (
     listenHost: config.listenHost,
     listenPort: config.listenPort,
     insecure: config.insecure,
-    tls: await readTls(config),
+    tls,
     log,
     isStopping,
   })

@@ -159,5 +159,5 @@ export const damageOf = async (drive: Drive, sums: Sums | undefined): Promise<Hy
   return new HyperError('STATE_DAMAGED', `stored rows are damaged: ${what}`)
 }
 
-export const isDamage = (error: unknown): boolean =>
+export const isDamage = (error: unknown): error is HyperError =>
   error instanceof HyperError && error.code === 'STATE_DAMAGED'
