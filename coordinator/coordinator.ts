@@ -8,6 +8,7 @@ import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
 import { HyperError, isMissing } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import { onAdvert } from '../protocol/mesh/adverts.ts'
 import { handleAgentChannels } from '../protocol/mesh/agent-channel.ts'
 import { handleEnrolment } from '../protocol/mesh/enrolment.ts'
@@ -66,7 +67,7 @@ const defaultToken = async (config: CoordinatorConfig, rooms: Rooms): Promise<st
   if (rooms.accounts.byName(DEFAULT_ACCOUNT) === null) {
     const token = newToken()
     await writePrivateFile(path, token)
-    await rooms.accounts.createOperator(DEFAULT_ACCOUNT, config.quota, token)
+    await rooms.accounts.createOperator(DEFAULT_ACCOUNT, config.quota ?? limits.quotaDefault, token)
     return token
   }
   const kept = await readFile(path, 'utf8').catch((error: unknown) => {
@@ -74,6 +75,14 @@ const defaultToken = async (config: CoordinatorConfig, rooms: Rooms): Promise<st
     throw error
   })
   return kept !== null && rooms.accounts.byToken(kept) !== null ? kept : null
+}
+
+/** The flag is for the account that a first start makes. */
+const tellKeptQuota = ({ quota }: CoordinatorConfig, { accounts }: Rooms, log: Log): void => {
+  const kept = accounts.byName(DEFAULT_ACCOUNT)?.quota
+  if (quota === null || quota === kept) return
+  const change = `hyper account set ${DEFAULT_ACCOUNT} --quota ${quota}`
+  log.warn({ quota: kept, change }, '--quota is not applied: the account keeps its quota')
 }
 
 const overviewOf = (rooms: Rooms, node: CoordinatorNode): Overview => {
@@ -160,6 +169,7 @@ const open = async (
   closers.push(gateway.close)
   if (publicUrl === '') publicUrl = gateway.url
   const token = await defaultToken(config, rooms)
+  tellKeptQuota(config, rooms, log)
   if (token !== null) {
     await writeClientContext(config.clientConfigPath, DEFAULT_ACCOUNT, gateway.url, token)
   }
