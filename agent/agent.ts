@@ -6,10 +6,10 @@
  * no new calls; those that run end within the drain time, else they are stopped and handed back.
  */
 
-import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import { claimFolder } from '../daemon/level.ts'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
@@ -127,7 +127,7 @@ export const startAgent = async (
   const log = createLog('agent', config.logFormat)
   // A damaged ticket is told before anything is made or started for it.
   if (config.ticket !== null) decodeTicket(config.ticket)
-  await mkdir(config.home, { recursive: true, mode: 0o700 })
+  await claimFolder(config.home)
   const key = await settleIdentity({ ...config, log })
   const agentId = peerIdFromPrivateKey(key).toString()
   const premises = await openPremises({ ...config, agentId }, log, progress)

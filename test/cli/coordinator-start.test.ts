@@ -32,7 +32,6 @@ test('a quota for an account that is there already is told not to be applied, an
   const home = await homeFor(t)
   assert.doesNotMatch(await runOnce(home, ['--quota', '3']), /--quota/)
   assert.doesNotMatch(await runOnce(home, []), /--quota/)
-  assert.doesNotMatch(await runOnce(home, ['--quota', '3']), /--quota/)
   const lines = (await runOnce(home, ['--quota', '4'])).split('\n')
   const [told, ...more] = lines.filter((line) => line.includes('--quota is not applied'))
   assert.deepEqual(more, [])
