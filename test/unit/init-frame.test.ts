@@ -4,8 +4,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import fc from 'fast-check'
-import { buildInit } from '../../agent/init/build.ts'
 import { encodeFrame, NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
+import { builtInit } from '../support/init-builds.ts'
 import { initFrame, runInit } from '../support/init-process.ts'
 
 const HEAD_BYTES = 88
@@ -39,7 +39,7 @@ describe('hyper-init and its frame', () => {
   let initPath = ''
   before(async () => {
     folder = await mkdtemp(join(tmpdir(), 'hyper-init-frame-'))
-    initPath = (await buildInit({ outDir: folder })).initPath
+    initPath = await builtInit()
   })
   after(() => rm(folder, { recursive: true, force: true }))
 
