@@ -6,12 +6,27 @@
 
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { chmod, glob, mkdir, readFile, rename, rmdir, stat, writeFile } from 'node:fs/promises'
+import { chmod, glob, mkdir, readFile, rename, rmdir, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { callCompiler, compileProgram } from '../../agent/init/build.ts'
+import { commandNeed, findCommand, type Need } from '../../cli/setup/engine-install.ts'
 import { eventually } from './eventually.ts'
+
+/** Whether hyper-init can also be tested for arm64: on arm64 it is anyhow. */
+export const isEmulatorNeeded = process.arch === 'x64'
+
+/**
+ * Not `qemu-user-static`: that one may register itself with the kernel, which would then run every
+ * program for arm64, also those that tests want refused.
+ */
+export const CROSS_NEEDS: readonly Need[] = isEmulatorNeeded
+  ? [
+      commandNeed('aarch64-linux-gnu-gcc', 'gcc-aarch64-linux-gnu', 'libc6-dev-arm64-cross'),
+      commandNeed('qemu-aarch64', 'qemu-user'),
+    ]
+  : []
 
 /** Longer than a compiler takes on a machine that does much else. */
 const BUILT_MS = 120_000
@@ -84,7 +99,7 @@ const builtOnce = async (
   }, BUILT_MS)
 }
 
-/** Whether hyper-init is one for arm64, under an emulator: see test/init/arm64.test.ts. */
+/** Whether hyper-init is one for arm64, under an emulator: see init/arm64.test.ts. */
 export const isEmulated = process.env.HYPER_TEST_INIT_EMULATED === '1'
 
 const compiler = isEmulated ? 'aarch64-linux-gnu-gcc' : 'cc'
@@ -98,10 +113,8 @@ const builtForAgent = async (
     compileProgram(name, unfinished, { cc: compiler, args }),
   )
   if (!isEmulated) return path
-  return builtOnce(`emulated-${name}`, [path], async (unfinished) => {
-    await writeFile(unfinished, `#!/bin/sh\nexec qemu-aarch64 '${path}' "$@"\n`)
-    await chmod(unfinished, 0o755)
-  })
+  const emulator = (await findCommand('qemu-aarch64')) ?? 'qemu-aarch64'
+  return builtProgram('emulated', [`-DEMULATOR="${emulator}"`, `-DPROGRAM="${path}"`])
 }
 
 type InitBuild = {
@@ -125,6 +138,6 @@ export const sourceOf = (name: string): string => join(root, 'test', 'support', 
 /** The path of the tests' own program that test/support/NAME.c is the source of. */
 export const builtProgram = (name: string, args: readonly string[] = []): Promise<string> =>
   builtOnce(name, args, async (unfinished) => {
-    const flags = ['-O1', '-g', '-Wall', '-Wextra', '-Werror', '-std=gnu11', '-D_GNU_SOURCE']
+    const flags = ['-O1', '-g', '-Wall', '-Wextra', '-Werror', '-std=gnu11']
     await callCompiler('cc', [...flags, sourceOf(name), ...args, '-o', unfinished])
   })

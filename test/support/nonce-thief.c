@@ -3,6 +3,8 @@
  * process of the same container, reads its own memory and whatever was left open to it, puts all it
  * got into the file that it is told, and says of each door whether it was open.
  */
+#define _GNU_SOURCE /* process_vm_readv */
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
