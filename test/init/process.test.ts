@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { EXEC_ERRNO, type InitFrame } from '../../agent/init/frame.ts'
+import { eventually } from '../support/eventually.ts'
 import { builtHello, builtInit, builtProgram, isEmulated } from '../support/init-builds.ts'
 import { exited, type FramePart, type InitRunOptions, runFrame } from '../support/init-process.ts'
 
@@ -56,9 +57,10 @@ describe('a process under hyper-init', { concurrency: 2 }, () => {
     let paused: Promise<string> | undefined
     const pause = async ({ pid, stdout }: ChildProcess): Promise<string> => {
       stdout?.pause()
-      await sleep(500)
-      const running = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
-      assert.notEqual(running, '', 'the process waits for its reader')
+      const children = () => readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      await eventually(async () => (await children()) !== '')
+      await sleep(400)
+      assert.notEqual(await children(), '', 'the process waits for its reader')
       const status = await readFile(`/proc/${pid}/status`, 'utf8')
       stdout?.resume()
       return status
