@@ -166,8 +166,8 @@ int main(int argc, char **argv) {
   }
 
   /* The doors. */
-  const char *files[] = {"environ", "auxv",  "maps",    "smaps",
-                         "pagemap", "stack", "syscall", "task/1/maps"};
+  const char *files[] = {"environ", "auxv",    "maps", "smaps",       "smaps_rollup", "numa_maps",
+                         "pagemap", "syscall", "io",   "personality", "stack",        "task/1/maps"};
   for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
     char path[64];
     snprintf(path, sizeof path, "/proc/1/%s", files[i]);
