@@ -6,25 +6,23 @@
  * no new calls; those that run end within the drain time, else they are stopped and handed back.
  */
 
-import { mkdir } from 'node:fs/promises'
 import { hostname } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
+import { claimFolder } from '../daemon/level.ts'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
 import { limits } from '../protocol/limits.ts'
 import { publishAdvert } from '../protocol/mesh/adverts.ts'
 import { openAgentChannel } from '../protocol/mesh/agent-channel.ts'
-import { loadOrCreateIdentity } from '../protocol/mesh/identity.ts'
 import { startAgentNode } from '../protocol/mesh/node.ts'
 import { decodeTicket } from '../protocol/mesh/ticket.ts'
 import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
 import { VERSION } from '../protocol/version.ts'
 import { type Advertiser, startAdvertiser } from './advertiser.ts'
 import { type Connection, startConnection } from './connection.ts'
-import { forgetMembership, settleMembership } from './membership.ts'
+import { forgetMembership, settleIdentity, settleMembership } from './membership.ts'
 import { openPremises, type Premises } from './premises.ts'
 import { createPullOrders } from './pull-orders.ts'
 
@@ -63,7 +61,7 @@ const drain = async (premises: Premises, drainMs: number, log: Log): Promise<voi
   })
 }
 
-type Key = Awaited<ReturnType<typeof loadOrCreateIdentity>>
+type Key = Awaited<ReturnType<typeof settleIdentity>>
 
 const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: Log) => {
   const { attempts, images, engine } = premises
@@ -129,8 +127,8 @@ export const startAgent = async (
   const log = createLog('agent', config.logFormat)
   // A damaged ticket is told before anything is made or started for it.
   if (config.ticket !== null) decodeTicket(config.ticket)
-  await mkdir(config.home, { recursive: true, mode: 0o700 })
-  const key = await loadOrCreateIdentity(join(config.home, 'identity'))
+  await claimFolder(config.home)
+  const key = await settleIdentity({ ...config, log })
   const agentId = peerIdFromPrivateKey(key).toString()
   const premises = await openPremises({ ...config, agentId }, log, progress)
   let mesh: Mesh

@@ -10,7 +10,7 @@
 import { createHash } from 'node:crypto'
 import { chmod, mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HyperError } from '../protocol/errors.ts'
+import { HyperError, isMissing, messageOf } from '../protocol/errors.ts'
 
 const HASH_CHARS = 16
 
@@ -77,7 +77,10 @@ const readProgram = async (initDir: string): Promise<Uint8Array> => {
   try {
     return await readFile(path)
   } catch (cause) {
-    throw new HyperError('ENGINE_UNSUITABLE', `${path} cannot be read: build it first`, { cause })
+    const how = isMissing(cause)
+      ? 'is not there: run `npm run build` in the checkout, or install a package that `npm pack` made of one'
+      : `cannot be read: ${messageOf(cause)}`
+    throw new HyperError('ENGINE_UNSUITABLE', `${path} ${how}`, { cause })
   }
 }
 

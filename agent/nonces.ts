@@ -7,7 +7,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HyperError } from '../protocol/errors.ts'
+import { HyperError, isMissing } from '../protocol/errors.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 
 const SECRET_BYTES = 32
@@ -35,7 +35,7 @@ const readSecret = async (path: string): Promise<Uint8Array | null> => {
     if (secret.byteLength === SECRET_BYTES) return secret
     throw new HyperError('STATE_DAMAGED', `${path} is not ${SECRET_BYTES} bytes long`)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    if (isMissing(error)) return null
     throw error
   }
 }

@@ -162,6 +162,10 @@ const optionsOf = (raw: Record<string, unknown>): Parsed['options'] => {
   return options
 }
 
+/** What stands in `<…>` of the command's arguments, as the user is to write it: `IMAGE`. */
+const wantedBy = ({ args }: CommandSpec): string =>
+  [...args.matchAll(/<(?:\.\.\.)?([^>]+)>/g)].map(([, name = '']) => name.toUpperCase()).join(' ')
+
 const parse = (command: CommandSpec, tokens: readonly string[]): Parsed => {
   const cli = new CAC('hyper')
   for (const { flags, description } of GLOBAL_OPTIONS) cli.option(flags, description)
@@ -179,6 +183,9 @@ const parse = (command: CommandSpec, tokens: readonly string[]): Parsed => {
     }
   } catch (error) {
     const told = messageOf(error).replaceAll(MARK, '')
+    if (told.startsWith('missing required args')) {
+      throw usage(`\`hyper ${command.words}\` needs ${wantedBy(command)}`, command.words)
+    }
     throw usage(`${told.charAt(0).toLowerCase()}${told.slice(1)}`, command.words)
   }
 }

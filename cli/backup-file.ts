@@ -16,7 +16,7 @@ import {
   checkBackupPrefix,
   readBackup,
 } from '../protocol/backup.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, isMissing, messageOf } from '../protocol/errors.ts'
 import { syncFolder } from '../protocol/private-file.ts'
 
 const PRIVATE = 0o600
@@ -124,6 +124,15 @@ const fill = async (
   }
 }
 
+/** The name that it has while it is not whole is nobody's but ours. */
+const unwritable = (name: string, error: unknown): HyperError => {
+  const folder = dirname(resolve(name))
+  const why = isMissing(error)
+    ? `there is no folder ${folder}`
+    : messageOf(error).replace(/, \w+ '.*$/, '')
+  return new HyperError('BAD_PARAMETER', `${name} cannot be written: ${why}`, { cause: error })
+}
+
 /** Replaces what has the name. Where it throws, the former file stands and nothing is beside it. */
 export const writeBackupFile = async (
   name: string,
@@ -132,7 +141,7 @@ export const writeBackupFile = async (
   const path = resolve(name)
   const temporary = `${path}.${randomUUID()}`
   const file = await open(temporary, 'wx', PRIVATE).catch((cause: unknown) => {
-    throw new HyperError('BAD_PARAMETER', `${name} cannot be written: ${messageOf(cause)}`)
+    throw unwritable(name, cause)
   })
   try {
     const written = await fill(file, chunks)
@@ -141,8 +150,6 @@ export const writeBackupFile = async (
     return written
   } catch (error) {
     await rm(temporary, { force: true })
-    if (error instanceof HyperError) throw error
-    const message = `${name} cannot be written: ${messageOf(error)}`
-    throw new HyperError('BAD_PARAMETER', message, { cause: error })
+    throw error instanceof HyperError ? error : unwritable(name, error)
   }
 }

@@ -17,7 +17,7 @@ import {
   parseClientConfig,
   printClientConfig,
 } from '../protocol/client-config.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, isMissing, messageOf } from '../protocol/errors.ts'
 import { isLoopback } from '../protocol/loopback.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 import type { Environment } from './environment.ts'
@@ -35,7 +35,7 @@ export const readContexts = async (home: string): Promise<ClientConfig> => {
   const unreadable = (error: unknown): HyperError =>
     bad(path, `cannot be read: ${messageOf(error)}`)
   const found = await stat(path).catch((error: unknown) => {
-    if (error instanceof Error && Reflect.get(error, 'code') === 'ENOENT') return null
+    if (isMissing(error)) return null
     throw unreadable(error)
   })
   if (found === null) return NO_CONTEXTS

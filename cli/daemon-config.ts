@@ -30,6 +30,17 @@ export const parseListen = (text: string): { readonly host: string; readonly por
   return { host, port }
 }
 
+/** `https://hyper.example.com`; a path in it stays. */
+const parsePublicUrl = (text: string | undefined): string | null => {
+  if (text === undefined) return null
+  const url = URL.parse(text)
+  if (url !== null && ['http:', 'https:'].includes(url.protocol)) return text
+  throw new HyperError(
+    'BAD_PARAMETER',
+    `--public-url: ${JSON.stringify(text)} is no http or https URL (such as https://hyper.example.com)`,
+  )
+}
+
 export const logFormat = (): 'json' | 'pretty' => (process.stderr.isTTY ? 'pretty' : 'json')
 
 const drainMsOf = (flags: Flags): number => {
@@ -58,13 +69,10 @@ export const coordinatorConfigOf = (flags: Flags, environment: Environment): Coo
     listenPort: port,
     insecure: flags.has('insecure'),
     tls: tlsOf(flags),
-    publicUrl: flags.text('publicUrl') ?? environment.publicUrl ?? null,
+    publicUrl: parsePublicUrl(flags.text('publicUrl') ?? environment.publicUrl),
     mesh: meshes.length > 0 ? [...meshes] : [environment.mesh ?? DEFAULT_MESH],
     announce: [...flags.texts('announce')],
-    quota:
-      quota === undefined
-        ? limits.quotaDefault
-        : parseCount(quota, '--quota', { max: limits.quotaMax }),
+    quota: quota === undefined ? null : parseCount(quota, '--quota', { max: limits.quotaMax }),
     raiseEpoch: flags.has('raiseEpoch'),
     acceptDataLoss: flags.has('acceptDataLoss'),
     drainMs: drainMsOf(flags),

@@ -49,5 +49,5 @@ export const runUnderNewerNode = async (
     )
     process.exit(1)
   }
-  process.exit(await runUnder(node, [script, ...argv]))
+  process.exit(await runUnder(node, ['--', script, ...argv]))
 }

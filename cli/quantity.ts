@@ -26,9 +26,10 @@ export const parseDurationMs = (text: string, what: string): number => {
   return Math.round(sum)
 }
 
-/** A duration that the wire wants in whole seconds. */
-export const parseSeconds = (text: string, what: string): number => {
+/** A duration that the wire wants in whole seconds, at most `max` of them. */
+export const parseSeconds = (text: string, what: string, max: number): number => {
   const ms = parseDurationMs(text, what)
+  if (ms > max * 1000) throw bad(`${what}: ${text} is longer than ${max / 3600}h`)
   if (ms % 1000 !== 0) throw bad(`${what}: ${text} is not a whole number of seconds`)
   return ms / 1000
 }

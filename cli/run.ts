@@ -4,12 +4,13 @@
  * Ctrl-C with 130; daemons answer signals themselves.
  */
 
+import { stat } from 'node:fs/promises'
 import type { Client } from '../client/client.ts'
-import { EXIT } from '../protocol/errors.ts'
+import { EXIT, HyperError, messageOf } from '../protocol/errors.ts'
 import { VERSION } from '../protocol/version.ts'
 import { type Parsed, readArguments } from './argv.ts'
 import type { CommandSpec } from './catalog.ts'
-import { readEnvironment } from './environment.ts'
+import { type Environment, readEnvironment } from './environment.ts'
 import { createFlags, type Flags } from './input.ts'
 import { createOutput, type Output } from './output.ts'
 import { reportProblem } from './problem.ts'
@@ -35,6 +36,17 @@ const flush = (stream: NodeJS.WriteStream): Promise<void> =>
 const outputFor = (isJson: boolean, isQuiet: boolean): Output =>
   createOutput({ stdout: process.stdout, stderr: process.stderr, isJson, isQuiet })
 
+/** A home that can be none is told by its name, whichever of its files a command would have missed. */
+const checkHome = async ({ home }: Environment): Promise<void> => {
+  const isFolder = await stat(home).then(
+    (found) => found.isDirectory(),
+    (error: unknown) => !messageOf(error).startsWith('ENOTDIR'),
+  )
+  if (isFolder) return
+  const what = `HYPER_HOME: ${home} is no folder and cannot be made one: name another place`
+  throw new HyperError('BAD_PARAMETER', what)
+}
+
 const runCommand = async (
   command: CommandSpec,
   parsed: Parsed,
@@ -42,6 +54,7 @@ const runCommand = async (
   output: Output,
 ): Promise<number> => {
   const environment = readEnvironment(process.env)
+  await checkHome(environment)
   if (command.isDaemon !== true) process.once('SIGINT', () => process.exit(EXIT.interrupted))
   const connect = async (): Promise<Client> => {
     const [{ chooseTarget }, { createClient }] = await Promise.all([

@@ -26,6 +26,8 @@ export const headerOf = (headers: IncomingHttpHeaders, name: string): string => 
   return typeof value === 'string' ? value : ''
 }
 
+const FOREIGN_CHARS_MAX = 200
+
 const lastSentenceEnd = /[.\s]+$/
 
 /** Undoes `HyperError.line`: the next step is the code's, and would otherwise be said twice. */
@@ -44,5 +46,9 @@ export const refusalOf = (
 ): HyperError => {
   const named = headerOf(headers, 'x-hyper-error')
   const code = isErrorCode(named) ? named : (BY_STATUS[status] ?? 'INTERNAL')
-  return errorFromLine(code, text === '' ? `the coordinator answered ${status}` : text)
+  if (text === '') return new HyperError(code, `the coordinator answered ${status}`)
+  if (isErrorCode(named)) return errorFromLine(code, text)
+  // What it says may be a page of its own.
+  const told = text.trim().replace(/\s+/g, ' ').slice(0, FOREIGN_CHARS_MAX)
+  return new HyperError(code, `what answers there is no coordinator; it says ${status}: ${told}`)
 }

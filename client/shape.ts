@@ -16,6 +16,10 @@ export const createReader = <const S extends XSchema>(schema: S, what: string) =
   return (value: unknown): Static<S> => {
     validator ??= compile()
     if (validator.Check(value)) return value
+    if (typeof value === 'string') {
+      const message = `what answers there is no coordinator: its ${what} is no JSON`
+      throw new HyperError('UNREACHABLE', message)
+    }
     const [, [first]] = validator.Errors(value)
     const path = first === undefined ? '' : first.instancePath.slice(1).replaceAll('/', '.')
     throw new HyperError(
@@ -25,7 +29,7 @@ export const createReader = <const S extends XSchema>(schema: S, what: string) =
   }
 }
 
-/** What is not JSON comes back as it is: the reader of the shape then says what was expected. */
+/** What is not JSON comes back as it is: no shape here is a string, so its reader knows. */
 export const parseJson = (text: string): unknown => {
   try {
     return JSON.parse(text)

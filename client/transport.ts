@@ -58,6 +58,7 @@ const REASONS: Readonly<Record<string, string>> = {
   ETIMEDOUT: 'no answer',
   EHOSTUNREACH: 'no way to the host',
   ENETUNREACH: 'no way to the network',
+  EPROTO: 'what answers there speaks no TLS; a coordinator without it is an http:// URL',
 }
 
 const codeOf = (error: unknown): string => {
@@ -148,7 +149,10 @@ export const createTransport = (options: {
 
   const brokenBy = (error: unknown): HyperError => {
     if (error instanceof HyperError) return error
-    const why = REASONS[codeOf(error)] ?? messageOf(error)
+    const code = codeOf(error)
+    const why = code.startsWith('HPE_')
+      ? 'what answers there speaks no HTTP'
+      : (REASONS[code] ?? messageOf(error))
     return new HyperError('UNREACHABLE', `cannot reach the coordinator at ${endpoint}: ${why}`, {
       cause: error,
     })

@@ -102,7 +102,7 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     if (!NAME.test(name)) {
       throw new HyperError(
         'BAD_PARAMETER',
-        `not an account name: ${JSON.stringify(name.slice(0, 80))}`,
+        `not an account name: ${JSON.stringify(name.slice(0, 80))} (1–63 of a–z, 0–9 and -, no - at an end)`,
       )
     }
     if (find(name) !== undefined) throw new HyperError('NAME_TAKEN', `account ${name} exists`)

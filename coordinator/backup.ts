@@ -12,7 +12,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Log } from '../daemon/log.ts'
 import { type BackupRecord, createBackupEncoder } from '../protocol/backup.ts'
-import { HyperError, toHyperError } from '../protocol/errors.ts'
+import { HyperError, isMissing, toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { VERSION } from '../protocol/version.ts'
 import type { Backups } from './ports.ts'
@@ -34,12 +34,18 @@ interface Deps {
   readonly timeoutMs?: number
 }
 
-const readHomeFile = async (path: string): Promise<Uint8Array | null> => {
+/** Null where there is no token any more; a backup without the key would be of no use. */
+const readHomeFile = async (
+  home: string,
+  name: (typeof HOME_FILES)[number],
+): Promise<Uint8Array | null> => {
+  const path = join(home, name)
   try {
     return await readFile(path)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
-    throw error
+    if (!isMissing(error)) throw error
+    if (name === 'identity') throw new HyperError('STATE_DAMAGED', `${path} is lost`)
+    return null
   }
 }
 
@@ -49,7 +55,7 @@ async function* recordsOf(
 ): AsyncGenerator<BackupRecord> {
   yield { type: 'head', schema: SCHEMA_VERSION, version: VERSION, made: wall(), epoch }
   for (const name of HOME_FILES) {
-    const bytes = await readHomeFile(join(home, name))
+    const bytes = await readHomeFile(home, name)
     if (bytes !== null) yield { type: 'file', name, bytes }
   }
   for (const sublevel of SUBLEVELS) {

@@ -6,7 +6,7 @@
 
 import { readFile } from 'node:fs/promises'
 import { NO_CONTEXTS, parseClientConfig, printClientConfig } from '../protocol/client-config.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, isMissing, messageOf } from '../protocol/errors.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 
 /** No file is no contexts; one that cannot be read is not written over. Throws BAD_PARAMETER. */
@@ -15,7 +15,7 @@ const readConfig = async (path: string) => {
     return parseClientConfig(await readFile(path, 'utf8'), path)
   } catch (error) {
     if (error instanceof HyperError) throw error
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return NO_CONTEXTS
+    if (isMissing(error)) return NO_CONTEXTS
     throw new HyperError('BAD_PARAMETER', `${path} cannot be read: ${messageOf(error)}`)
   }
 }

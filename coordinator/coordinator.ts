@@ -1,5 +1,5 @@
 /**
- * The coordinator's composition root: opens the rooms (rooms.ts), starts mesh and gateway before them,
+ * The coordinator's composition root: checks what it was told (start-check.ts), opens the rooms (rooms.ts), starts mesh and gateway before them,
  * and closes them in the opposite order. It decides nothing.
  */
 
@@ -7,11 +7,11 @@ import { readFile } from 'node:fs/promises'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, isMissing } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import { onAdvert } from '../protocol/mesh/adverts.ts'
 import { handleAgentChannels } from '../protocol/mesh/agent-channel.ts'
 import { handleEnrolment } from '../protocol/mesh/enrolment.ts'
-import { loadOrCreateIdentity } from '../protocol/mesh/identity.ts'
 import { type CoordinatorNode, startCoordinatorNode } from '../protocol/mesh/node.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 import { VERSION } from '../protocol/version.ts'
@@ -23,6 +23,7 @@ import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
 import type { Overview, Ports } from './ports.ts'
 import { openRooms, type Rooms } from './rooms.ts'
+import { checkStart } from './start-check.ts'
 
 const DEFAULT_ACCOUNT = 'default'
 
@@ -31,9 +32,9 @@ const startMesh = async (
   rooms: Rooms,
   log: Log,
 ): Promise<CoordinatorNode> => {
-  const { membership, roster, transactions } = rooms
+  const { key, membership, roster, transactions } = rooms
   const node = await startCoordinatorNode({
-    key: await loadOrCreateIdentity(`${config.home}/identity`),
+    key,
     listen: config.mesh,
     announce: config.announce,
     isMember: membership.isMember,
@@ -57,15 +58,6 @@ const startMesh = async (
   return node
 }
 
-const readTls = async ({ tls }: CoordinatorConfig) => {
-  if (tls === null) return null
-  const read = (path: string): Promise<Buffer> =>
-    readFile(path).catch((cause: unknown) => {
-      throw new HyperError('BAD_PARAMETER', `${path} cannot be read: ${messageOf(cause)}`)
-    })
-  return { cert: await read(tls.certPath), key: await read(tls.keyPath) }
-}
-
 /**
  * The default account's token, kept beside the store so that its context can be written again. It
  * is on disk before its account is, so a crash between the two leaves no account without a token.
@@ -75,14 +67,22 @@ const defaultToken = async (config: CoordinatorConfig, rooms: Rooms): Promise<st
   if (rooms.accounts.byName(DEFAULT_ACCOUNT) === null) {
     const token = newToken()
     await writePrivateFile(path, token)
-    await rooms.accounts.createOperator(DEFAULT_ACCOUNT, config.quota, token)
+    await rooms.accounts.createOperator(DEFAULT_ACCOUNT, config.quota ?? limits.quotaDefault, token)
     return token
   }
-  const kept = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null
+  const kept = await readFile(path, 'utf8').catch((error: unknown) => {
+    if (isMissing(error)) return null
     throw error
   })
   return kept !== null && rooms.accounts.byToken(kept) !== null ? kept : null
+}
+
+/** The flag is for the account that a first start makes. */
+const tellKeptQuota = ({ quota }: CoordinatorConfig, { accounts }: Rooms, log: Log): void => {
+  const kept = accounts.byName(DEFAULT_ACCOUNT)?.quota
+  if (quota === null || quota === kept) return
+  const change = `hyper account set ${DEFAULT_ACCOUNT} --quota ${quota}`
+  log.warn({ quota: kept, change }, '--quota is not applied: the account keeps its quota')
 }
 
 const overviewOf = (rooms: Rooms, node: CoordinatorNode): Overview => {
@@ -148,6 +148,7 @@ const open = async (
   closers: Closers,
   isStopping: () => boolean,
 ): Promise<Running['ready']> => {
+  const tls = await checkStart(config)
   const rooms = await openRooms(config, log, isStopping)
   closers.push(rooms.close)
   const node = await startMesh(config, rooms, log)
@@ -161,13 +162,14 @@ const open = async (
     listenHost: config.listenHost,
     listenPort: config.listenPort,
     insecure: config.insecure,
-    tls: await readTls(config),
+    tls,
     log,
     isStopping,
   })
   closers.push(gateway.close)
   if (publicUrl === '') publicUrl = gateway.url
   const token = await defaultToken(config, rooms)
+  tellKeptQuota(config, rooms, log)
   if (token !== null) {
     await writeClientContext(config.clientConfigPath, DEFAULT_ACCOUNT, gateway.url, token)
   }

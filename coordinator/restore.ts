@@ -25,7 +25,7 @@ import {
   readBackup,
 } from '../protocol/backup.ts'
 import type { RestoreConfig, Restored } from '../protocol/daemon.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, isMissing, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { syncFolder, writePrivateFile } from '../protocol/private-file.ts'
 import { HOME_FILES } from './backup.ts'
@@ -51,13 +51,10 @@ interface Deps {
   readonly signal: AbortSignal
 }
 
-const errorCode = (error: unknown): unknown =>
-  error instanceof Error && 'code' in error ? error.code : undefined
-
 /** Throws STATE_EXISTS where there is anything, or something is mounted. */
 const checkFree = async (home: string): Promise<void> => {
   const names = await readdir(home).catch((error: unknown) => {
-    if (errorCode(error) === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw new HyperError('STATE_EXISTS', `${home} cannot be restored into: ${messageOf(error)}`)
   })
   if (names.length > 0) throw new HyperError('STATE_EXISTS', `there is something in ${home}`)
@@ -85,14 +82,18 @@ const clear = async (folder: string): Promise<void> => {
     const lock = await lockFolder(folder)
     await lock.release()
   } catch (error) {
-    if (errorCode(error) === 'ENOENT') return
+    if (isMissing(error)) return
     throw error
   }
   await rm(folder, { recursive: true, force: true })
 }
 
 const unreadable = (path: string, cause: unknown): HyperError =>
-  new HyperError('NOT_A_BACKUP', `${path} cannot be read: ${messageOf(cause)}`, { cause })
+  new HyperError(
+    'NOT_A_BACKUP',
+    isMissing(cause) ? `there is no file ${path}` : `${path} cannot be read: ${messageOf(cause)}`,
+    { cause },
+  )
 
 /** The records of the file, as far as they are good. */
 async function* recordsOf(path: string, signal: AbortSignal): AsyncGenerator<BackupRecord> {

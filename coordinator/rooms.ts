@@ -10,6 +10,7 @@ import type { Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
 import { limits } from '../protocol/limits.ts'
 import { openDiskRoom } from './disk-room.ts'
+import { loadIdentity } from './identity.ts'
 import { openStore, type Store } from './store/store.ts'
 import { wireCoordinator } from './wiring.ts'
 
@@ -19,7 +20,7 @@ const lossLog = ({ acceptDataLoss }: CoordinatorConfig, log: Log) =>
     ? (loss: string): void => log.warn({ loss }, 'a loss of stored data was accepted')
     : null
 
-/** The rooms behind the gateway, wired to each other. Throws STATE_IN_USE, STATE_DAMAGED … */
+/** The rooms behind the gateway, wired to each other, and the coordinator's key. Throws STATE_IN_USE, STATE_DAMAGED … */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
   const store = await openStore(config.home, {
     onTrouble: (reason) => log.warn({ reason }, 'the disk has trouble'),
@@ -35,8 +36,10 @@ export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping:
     await store.close()
   }
   try {
+    // Before an epoch is raised, which says that this was a coordinator.
+    const key = await loadIdentity(config.home, store, lossLog(config, log))
     const { close, ...rooms } = await enliven(config, store, log, isStopping)
-    return { ...rooms, store, diskRoom, close: () => close().finally(closeDisk) }
+    return { ...rooms, key, store, diskRoom, close: () => close().finally(closeDisk) }
   } catch (error) {
     await closeDisk()
     throw error

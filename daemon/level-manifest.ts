@@ -14,7 +14,7 @@
 
 import { type FileHandle, open, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HyperError } from '../protocol/errors.ts'
+import { HyperError, isMissing } from '../protocol/errors.ts'
 import { type ByteReader, createByteReader } from './byte-reader.ts'
 import { crc32c, maskCrc } from './crc32c.ts'
 
@@ -113,7 +113,7 @@ const CHANGES: Readonly<Record<number, (from: ByteReader, sizes: Map<number, num
 /** Undefined where there is no such file. */
 const ifThere = <T>(reading: Promise<T>): Promise<T | undefined> =>
   reading.catch((error: unknown) => {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (isMissing(error)) return undefined
     throw error
   })
 

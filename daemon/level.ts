@@ -50,10 +50,16 @@ interface OpenLevel {
 const PRIVATE = 0o700
 const OTHERS = 0o077
 
-const claimFolder = async (folder: string): Promise<void> => {
-  await mkdir(folder, { recursive: true, mode: PRIVATE })
-  const { mode } = await stat(folder)
-  if ((mode & OTHERS) !== 0) await chmod(folder, PRIVATE)
+/** Makes the state folder, or narrows it to its owner. Throws DISK_FAILED. */
+export const claimFolder = async (folder: string): Promise<void> => {
+  try {
+    await mkdir(folder, { recursive: true, mode: PRIVATE })
+    const { mode } = await stat(folder)
+    if ((mode & OTHERS) !== 0) await chmod(folder, PRIVATE)
+  } catch (cause) {
+    const what = `the state folder ${folder} cannot be made: ${messageOf(cause)}`
+    throw new HyperError('DISK_FAILED', what, { cause })
+  }
 }
 
 const isLocked = (error: unknown): boolean =>

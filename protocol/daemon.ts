@@ -31,8 +31,8 @@ const CoordinatorConfigSchema = Type.Object({
   /** Multiaddrs to listen on, and those to tell others (empty: what it listens on). */
   mesh: Type.Array(Type.String()),
   announce: Type.Array(Type.String()),
-  /** Quota of the default account when it is made. */
-  quota: Type.Integer({ minimum: 0, maximum: limits.quotaMax }),
+  /** Quota of the default account when it is made; null: `quotaDefault`. */
+  quota: Type.Union([Type.Integer({ minimum: 0, maximum: limits.quotaMax }), Type.Null()]),
   /** Starts above every epoch that agents have told of. */
   raiseEpoch: Type.Boolean(),
   /** Starts without what is damaged in its state. */

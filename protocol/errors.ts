@@ -105,7 +105,7 @@ export const ERRORS = {
   // Daemons
   ENGINE_UNSUITABLE: row(503, EXIT.failed, 'platform', false, ''),
   STATE_IN_USE: row(500, EXIT.failed, 'caller', false, 'Stop the other process, or set another HYPER_HOME.'),
-  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Of a coordinator: move the folder away and `hyper restore FILE`, or start with --accept-data-loss, which goes on without what is damaged. Of an agent: move its `outbox` folder away; what it ran counts as lost.'),
+  STATE_DAMAGED: row(500, EXIT.failed, 'platform', false, 'Of a coordinator: move the folder away and `hyper restore FILE`, or start with --accept-data-loss, which goes on without what is damaged. Of an agent: move away what is named (its `outbox`, or its `identity`); what it ran counts as lost.'),
   STATE_TOO_NEW: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it.'),
   STATE_TOO_OLD: row(500, EXIT.failed, 'caller', false, 'Use the version of hyper that wrote it, or move the folder away.'),
   BACKUP_TOO_OLD: row(400, EXIT.failed, 'caller', false, 'Restore it with the version of hyper that made it, then start this one.'),
@@ -143,6 +143,10 @@ export class HyperError extends Error {
     return next === '' ? this.message : `${this.message}. ${next}`
   }
 }
+
+/** A file or folder that is not there. */
+export const isMissing = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'ENOENT'
 
 export const messageOf = (error: unknown): string =>
   error instanceof Error ? error.message : String(error)

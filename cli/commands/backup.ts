@@ -9,6 +9,8 @@ import { firstArgument, type Input } from '../input.ts'
 import { modulePath } from '../program.ts'
 
 const KiB = 1024
+const rowsAndBodies = (rows: number, bodies: number): string =>
+  `${rows} ${rows === 1 ? 'row' : 'rows'} and ${bodies} ${bodies === 1 ? 'body' : 'bodies'}`
 const inMiB = (bytes: number): string => `${(bytes / (KiB * KiB)).toFixed(1)} MB`
 
 /** To a pipe, which nobody can rename: its reader is told by our exit code whether it is whole. */
@@ -34,7 +36,7 @@ export const backUp = async (input: Input): Promise<undefined> => {
     ? toStdout(chunks)
     : writeBackupFile(name, chunks))
   const { rows, bodies, bytes } = counts
-  const said = `${rows} rows and ${bodies} bodies as of ${head.made}, ${inMiB(bytes)}`
+  const said = `${rowsAndBodies(rows, bodies)} as of ${head.made}, ${inMiB(bytes)}`
   if (name === '-') output.note(`Backed up ${said}`)
   else if (output.isJson) output.json({ file: resolve(name), bytes, rows, bodies, made: head.made })
   else output.line(output.isQuiet ? name : `${name} has ${said}`)
@@ -64,7 +66,7 @@ export const restore = async (input: Input): Promise<undefined> => {
   if (output.isJson) output.json({ home, made, epoch, rows, bodies })
   else if (output.isQuiet) output.line(home)
   else {
-    output.line(`${home} is as it was at ${made}: ${rows} rows and ${bodies} bodies.`)
+    output.line(`${home} is as it was at ${made}: ${rowsAndBodies(rows, bodies)}.`)
     output.note(
       'Start it with `hyper coordinator` or `hyper up`; stop the one it was made of first.',
     )

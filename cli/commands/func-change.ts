@@ -2,6 +2,7 @@
 
 import type { FuncPatch } from '../../client/client.ts'
 import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import { readFunctionEnvironment } from '../function-environment.ts'
 import { firstArgument, type Input } from '../input.ts'
 import { forEach } from '../problem.ts'
@@ -13,7 +14,9 @@ const patchOf = async ({ flags, environment }: Input): Promise<FuncPatch> => {
   const env = await readFunctionEnvironment(flags, environment)
   return {
     ...(size === undefined ? {} : { ContainerSize: size }),
-    ...(timeout === undefined ? {} : { Timeout: parseSeconds(timeout, '--timeout') }),
+    ...(timeout === undefined
+      ? {}
+      : { Timeout: parseSeconds(timeout, '--timeout', limits.timeoutSecondsMax) }),
     ...(flags.has('refresh') ? { Refresh: true } : {}),
     ...(env === undefined ? {} : { Config: { Env: env } }),
   }

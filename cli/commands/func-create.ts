@@ -2,6 +2,7 @@
 
 import type { FuncDefinition } from '../../client/client.ts'
 import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Environment } from '../environment.ts'
 import { readFunctionEnvironment } from '../function-environment.ts'
 import { type Flags, firstArgument, type Input } from '../input.ts'
@@ -19,14 +20,35 @@ const pairsOf = (flags: Flags, name: string): Record<string, string> | undefined
   return entries.length === 0 ? undefined : parsePairs(entries, `--${name}`)
 }
 
-const countOf = (flags: Flags, name: string, flag: string): number | undefined => {
+const countOf = (
+  flags: Flags,
+  name: string,
+  flag: string,
+  bounds: Parameters<typeof parseCount>[2],
+): number | undefined => {
   const text = flags.text(name)
-  return text === undefined ? undefined : parseCount(text, flag)
+  return text === undefined ? undefined : parseCount(text, flag, bounds)
 }
 
-const secondsOf = (flags: Flags, name: string, flag: string): number | undefined => {
+const secondsOf = (flags: Flags, name: string, flag: string, max: number): number | undefined => {
   const text = flags.text(name)
-  return text === undefined ? undefined : parseSeconds(text, flag)
+  return text === undefined ? undefined : parseSeconds(text, flag, max)
+}
+
+/** One of a few words: the coordinator would name the field that it becomes. */
+const wordOf = (flags: Flags, name: string, words: readonly string[]): string | undefined => {
+  const text = flags.text(name)
+  if (text === undefined || words.includes(text)) return text
+  throw new HyperError(
+    'BAD_PARAMETER',
+    `--${name}: ${JSON.stringify(text)} is none of ${words.join(', ')}`,
+  )
+}
+
+const workdirOf = (flags: Flags): string | undefined => {
+  const text = flags.text('workdir')
+  if (text === undefined || text.startsWith('/')) return text
+  throw new HyperError('BAD_PARAMETER', `--workdir: ${JSON.stringify(text)} does not start with /`)
 }
 
 const configOf = async (
@@ -41,7 +63,7 @@ const configOf = async (
     ...field('Cmd', command.length === 0 ? undefined : command),
     ...field('Entrypoint', entrypoint === undefined ? undefined : [entrypoint]),
     ...field('Env', await readFunctionEnvironment(flags, environment)),
-    ...field('WorkingDir', flags.text('workdir')),
+    ...field('WorkingDir', workdirOf(flags)),
     ...field('User', flags.text('user')),
     ...field('Labels', pairsOf(flags, 'label')),
     ...field('StopSignal', flags.text('stopSignal')),
@@ -57,19 +79,28 @@ const definitionOf = async (input: Input): Promise<FuncDefinition> => {
       'a function needs a name: `hyper func create --name NAME IMAGE`',
     )
   }
-  const network = flags.text('network')
+  const network = wordOf(flags, 'network', ['bridge', 'none'])
   return {
     Name: name,
     ...field('ContainerSize', flags.text('size')),
-    ...field('Timeout', secondsOf(flags, 'timeout', '--timeout')),
+    ...field('Timeout', secondsOf(flags, 'timeout', '--timeout', limits.timeoutSecondsMax)),
     Config: await configOf(flags, firstArgument(input), rest, environment),
     ...field('HostConfig', network === undefined ? undefined : { NetworkMode: network }),
-    ...field('MaxAttempts', countOf(flags, 'maxAttempts', '--max-attempts')),
+    ...field(
+      'MaxAttempts',
+      countOf(flags, 'maxAttempts', '--max-attempts', { min: 1, max: limits.maxAttemptsMax }),
+    ),
     ...field('AtMostOnce', flags.has('atMostOnce') ? true : undefined),
-    ...field('RetryOnExit', countOf(flags, 'retryOnExit', '--retry-on-exit')),
-    ...field('QueueTimeout', secondsOf(flags, 'queueTimeout', '--queue-timeout')),
+    ...field(
+      'RetryOnExit',
+      countOf(flags, 'retryOnExit', '--retry-on-exit', { max: limits.retryOnExitMax }),
+    ),
+    ...field(
+      'QueueTimeout',
+      secondsOf(flags, 'queueTimeout', '--queue-timeout', limits.queueTimeoutSecondsMax),
+    ),
     ...field('Runtime', flags.text('runtime')),
-    ...field('Profile', flags.text('profile')),
+    ...field('Profile', wordOf(flags, 'profile', ['default', 'strict', 'compat'])),
     ...field('Constraints', pairsOf(flags, 'constraint')),
   }
 }

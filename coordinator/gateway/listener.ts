@@ -8,7 +8,13 @@
 
 import http, { type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import https from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import {
+  type AddressInfo,
+  createServer as createSocketServer,
+  type Server,
+  type Socket,
+} from 'node:net'
+import { createSecureContext } from 'node:tls'
 import { HyperError, messageOf } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import { isLogUpgrade } from './logs.ts'
@@ -42,23 +48,23 @@ const OPTIONS = {
   shouldUpgradeCallback: isLogUpgrade,
 }
 
+const pemOf = ({ cert, key }: TlsKeys) => ({ cert: Buffer.from(cert), key: Buffer.from(key) })
+
+/** Throws BAD_PARAMETER where they are no certificate and its key. */
+export const checkKeys = (tls: TlsKeys): void => {
+  try {
+    createSecureContext(pemOf(tls))
+  } catch (error) {
+    const what = `--tls-cert and --tls-key are no certificate and its key: ${messageOf(error)}`
+    throw new HyperError('BAD_PARAMETER', what, { cause: error })
+  }
+}
+
 const createServer = (handler: RequestListener, tls: TlsKeys | null): http.Server => {
   if (tls === null) return http.createServer(OPTIONS, handler)
-  const { cert, key } = tls
-  try {
-    return https.createServer(
-      {
-        ...OPTIONS,
-        cert: Buffer.from(cert),
-        key: Buffer.from(key),
-        minVersion: 'TLSv1.2',
-        handshakeTimeout: limits.headersMs,
-      },
-      handler,
-    )
-  } catch (error) {
-    throw new HyperError('BAD_PARAMETER', `TLS certificate or key: ${messageOf(error)}`)
-  }
+  checkKeys(tls)
+  const bounds = { minVersion: 'TLSv1.2', handshakeTimeout: limits.headersMs } as const
+  return https.createServer({ ...OPTIONS, ...pemOf(tls), ...bounds }, handler)
 }
 
 /** What a parser error or a slow sender is told, where nothing else was said on the connection. */
@@ -185,15 +191,19 @@ export const createListener = (
   }
 }
 
-const listen = (server: http.Server, host: string, port: number): Promise<AddressInfo> =>
+/** Throws what listening there would. */
+export const tryListening = async (host: string, port: number): Promise<void> => {
+  const server = createSocketServer((socket) => socket.destroy())
+  await listen(server, host, port)
+  await new Promise((resolve) => server.close(resolve))
+}
+
+const listen = (server: Server, host: string, port: number): Promise<AddressInfo> =>
   new Promise((resolve, reject) => {
     const fail = (error: NodeJS.ErrnoException): void => {
-      if (error.code === 'EADDRINUSE') {
-        reject(new HyperError('ADDRESS_IN_USE', `${host}:${port} is in use`, { cause: error }))
-        return
-      }
-      const message = `cannot listen on ${host}:${port}: ${error.message}`
-      reject(new HyperError('BAD_PARAMETER', message, { cause: error }))
+      const code = error.code === 'EADDRINUSE' ? 'ADDRESS_IN_USE' : 'BAD_PARAMETER'
+      const message = `the gateway cannot listen on ${host}:${port} (--listen): ${error.message}`
+      reject(new HyperError(code, message, { cause: error }))
     }
     server.once('error', fail)
     server.listen({ host, port }, () => {

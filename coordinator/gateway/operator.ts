@@ -24,7 +24,7 @@ const parseInvite = createParser(
   'invite',
 )
 const parseAccount = createParser(
-  Type.Object({ name: Type.String({ minLength: 1 }), quota: Type.Optional(Quota) }),
+  Type.Object({ name: Type.String(), quota: Type.Optional(Quota) }),
   'BAD_PARAMETER',
   'account',
 )

@@ -43,7 +43,12 @@ export interface RunningGateway {
 
 const VERSION_PREFIX = /^\/v1\.[0-9]{1,3}(?=\/)/
 
-const checkAddress = ({ listenHost, tls, insecure }: GatewayOptions): void => {
+/** Tokens do not travel in the clear between hosts. Throws NOT_LOOPBACK. */
+export const checkExposure = ({
+  listenHost,
+  tls,
+  insecure,
+}: Pick<GatewayOptions, 'listenHost' | 'tls' | 'insecure'>): void => {
   if (tls !== null || insecure || isLoopback(listenHost)) return
   throw new HyperError(
     'NOT_LOOPBACK',
@@ -80,7 +85,7 @@ const createApp = (
 
 /** Throws NOT_LOOPBACK, ADDRESS_IN_USE, or BAD_PARAMETER for what cannot be listened on. */
 export const startGateway = async (options: GatewayOptions): Promise<RunningGateway> => {
-  checkAddress(options)
+  checkExposure(options)
   const { ports, log, isStopping, listenHost, listenPort, tls } = options
   const closing = new AbortController()
   const closed = new AbortController()

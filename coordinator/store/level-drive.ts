@@ -16,7 +16,7 @@ import { type Database, openLevel } from '../../daemon/level.ts'
 import { compactRange } from '../../daemon/level-compaction.ts'
 import { repairFiles } from '../../daemon/level-files.ts'
 import { unsealRow } from '../../daemon/sealed-row.ts'
-import { HyperError } from '../../protocol/errors.ts'
+import { HyperError, isMissing } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import { syncFolder } from '../../protocol/private-file.ts'
 import { createParser } from '../../protocol/schema.ts'
@@ -67,9 +67,6 @@ const nameDamage = (error: unknown): never => {
   }
   throw error
 }
-
-const isMissing = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'ENOENT'
 
 const EMPTY = new Uint8Array(0)
 

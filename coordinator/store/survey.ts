@@ -116,6 +116,8 @@ const readAll = async (
   return { unreadable: damages, missing: findDamage(found) }
 }
 
+const rowsOf = (count: number): string => (count === 1 ? '1 row' : `${count} rows`)
+
 /** What the sums miss. A table whose count is right has a row that is not the last one written. */
 const compareSums = async (drive: Drive, sums: Sums): Promise<Damage[]> => {
   const damages: Damage[] = []
@@ -125,8 +127,8 @@ const compareSums = async (drive: Drive, sums: Sums): Promise<Damage[]> => {
     if (isSameSum(found, expected)) continue
     const what =
       found.count === expected.count
-        ? `${table} has ${found.count} rows, and not all are the last that were written`
-        : `${table} has ${found.count} rows, ${expected.count} were written`
+        ? `${table} has ${rowsOf(found.count)}, and not all are the last that were written`
+        : `${table} has ${rowsOf(found.count)}, ${expected.count} ${expected.count === 1 ? 'was' : 'were'} written`
     damages.push({ what, repair: [] })
   }
   return damages
@@ -159,5 +161,5 @@ export const damageOf = async (drive: Drive, sums: Sums | undefined): Promise<Hy
   return new HyperError('STATE_DAMAGED', `stored rows are damaged: ${what}`)
 }
 
-export const isDamage = (error: unknown): boolean =>
+export const isDamage = (error: unknown): error is HyperError =>
   error instanceof HyperError && error.code === 'STATE_DAMAGED'

@@ -1,20 +1,25 @@
 /**
- * A daemon's identity: one Ed25519 key in a file of its state folder. Its peer id is what the
- * coordinator's list of members holds, so losing the file means to join anew. It is written as
- * private-file.ts says. A damaged one is never replaced silently.
+ * A daemon's identity: one Ed25519 key in a file of its state folder. Its peer id is what agents
+ * know their coordinator by, and what its list of members holds. Whether one that is not there may be
+ * made is decided by the daemon, which knows whether there was one: losing it means to join anew.
  */
 
 import { readFile } from 'node:fs/promises'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
-import { HyperError, messageOf } from '../errors.ts'
+import { HyperError, isMissing, messageOf } from '../errors.ts'
 import { writePrivateFile } from '../private-file.ts'
 import { decodeCheckedText, encodeCheckedText } from './checked-text.ts'
 
-export const loadOrCreateIdentity = async (path: string): Promise<PrivateKey> => {
+/** Null where there is none. Throws STATE_DAMAGED, and DISK_FAILED where it cannot be read. */
+export const readIdentity = async (path: string): Promise<PrivateKey | null> => {
   const text = await readText(path)
-  if (text !== null) return parseKeyText(text, path)
+  return text === null ? null : parseKeyText(text, path)
+}
+
+/** Makes a new one in place of what is there; durable when it resolves (private-file.ts). */
+export const createIdentity = async (path: string): Promise<PrivateKey> => {
   const key = await generateKeyPair('Ed25519')
   await writePrivateFile(path, `${encodeCheckedText(privateKeyToProtobuf(key))}\n`)
   return key
@@ -47,8 +52,8 @@ const readText = async (path: string): Promise<string | null> => {
   try {
     return await readFile(path, 'utf8')
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null
+    if (isMissing(error)) return null
     const message = `the key in ${path} cannot be read: ${messageOf(error)}`
-    throw new HyperError('STATE_DAMAGED', message, { cause: error })
+    throw new HyperError('DISK_FAILED', message, { cause: error })
   }
 }

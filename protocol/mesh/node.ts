@@ -88,7 +88,10 @@ export const startCoordinatorNode = async (
     ...commonSettings(key, log),
     ...gossipSettings(),
     start: false,
-    addresses: { listen: listen.map(checkAddress), announce: announce.map(checkAddress) },
+    addresses: {
+      listen: listen.map((address) => checkMeshAddress('--mesh', address)),
+      announce: announce.map((address) => checkMeshAddress('--announce', address)),
+    },
     connectionGater: createCoordinatorGate({
       isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
       onRefused: (peer, address) =>
@@ -194,17 +197,27 @@ const startListening = async (libp2p: Libp2p, listen: readonly string[]): Promis
     const code = whole.includes('EADDRINUSE') ? 'ADDRESS_IN_USE' : 'BAD_PARAMETER'
     // Libp2p lists the errors of all addresses, with their stacks.
     const reason = /Error: (listen .*)/.exec(whole)?.[1] ?? whole
-    const message = `the mesh cannot listen on ${listen.join(', ')}: ${reason}`
+    const message = `the mesh cannot listen on ${listen.join(', ')} (--mesh): ${reason}`
     throw new HyperError(code, message, { cause: error })
   }
 }
 
-/** Libp2p reads addresses late, where a wrong one would end the process. */
-const checkAddress = (text: string): string => {
+/** Throws what listening there would. */
+export const tryMesh = async (listen: readonly string[]): Promise<void> => {
+  const libp2p = await createLibp2p({
+    ...{ start: false, addresses: { listen: [...listen] }, transports: [tcp()] },
+    connectionMonitor: { enabled: false },
+  })
+  await startListening(libp2p, listen)
+  await libp2p.stop()
+}
+
+/** Libp2p reads addresses late, where a wrong one would end the process. Throws BAD_PARAMETER. */
+export const checkMeshAddress = (flag: string, text: string): string => {
   try {
     return multiaddr(text).toString()
   } catch (error) {
-    const message = `${text} is no multiaddr: ${messageOf(error)}`
+    const message = `${flag}: ${text} is no multiaddr (such as /ip4/0.0.0.0/tcp/7481): ${messageOf(error)}`
     throw new HyperError('BAD_PARAMETER', message, { cause: error })
   }
 }

@@ -206,7 +206,7 @@ describe('a byte that rots', () => {
       return startOn(copy)
     }
     const own = bytes.indexOf('!sums!all', bytes.indexOf('written'))
-    assert.match(await startWithout(own), /lease has 0 rows, 1 were written/)
+    assert.match(await startWithout(own), /lease has 0 rows, 1 was written/)
     assert.notEqual(bytes.lastIndexOf('!sums!all'), own)
     assert.equal(await startWithout(bytes.lastIndexOf('!sums!all')), '')
   })

@@ -1,6 +1,7 @@
 /**
  * The disk of an agent's outbox: what was written without a sync survives a kill of the process, and
- * of a power cut a part of it, the oldest first. A synced write makes all before it durable.
+ * of a power cut a part of it, the oldest first. A synced write makes all before it durable, and so
+ * does an open; the result of a write that was cut off counts as kept once an open has found it.
  */
 
 import type { Note, Outbox } from '../../agent/outbox.ts'
@@ -43,16 +44,25 @@ export const createAgentDisk = (deps: {
   let rows = emptyRows()
   let unsynced: Write[] = []
 
-  const apply = (act: Write, isSynced: boolean): void => {
-    act(rows)
-    unsynced.push(act)
-    if (!isSynced) return
+  const sync = (): void => {
     for (const one of unsynced) one(durable)
     unsynced = []
   }
 
+  const told = (key: AttemptKey): void =>
+    history.record({ type: 'result-kept', agentId, attempt: attemptName(key) })
+
+  const apply = (act: Write, isSynced: boolean): void => {
+    act(rows)
+    unsynced.push(act)
+    if (isSynced) sync()
+  }
+
   const open = (process: Process): Outbox => {
     const storeId = `${agentId}-${stores}`
+    // LevelDB writes what it finds in its log anew, and synced, before it is open.
+    sync()
+    for (const { key } of rows.results.values()) told(key)
     let epoch = rows.epoch
     const isCurrent = (): boolean => storeId === `${agentId}-${stores}`
     const attempt = (
@@ -97,7 +107,7 @@ export const createAgentDisk = (deps: {
         }),
       async putResult(key, result) {
         await insist(({ results }) => void results.set(attemptName(key), { key, result }), true)
-        history.record({ type: 'result-kept', agentId, attempt: attemptName(key) })
+        told(key)
       },
       getResult: async (key) => rows.results.get(attemptName(key))?.result ?? null,
       delete(key) {

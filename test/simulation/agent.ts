@@ -61,6 +61,11 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
     isRetired = true
     end()
   }
+  const standStill = (forMs: number): void => {
+    if (current === null) return
+    history.record({ type: 'stands-still', agentId, untilMs: scheduler.nowMs() + forMs })
+    current.process.freeze(forMs)
+  }
   const start = (): void => {
     if (current !== null || isRetired) return
     current = createAgentProcess(deps, { engine, disk, slots: () => slots }, retire)
@@ -85,10 +90,10 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
       end()
       disk.lose()
     },
-    freeze: (forMs) => current?.process.freeze(forMs),
+    freeze: standStill,
     freezeHost(forMs) {
       host.freeze(forMs)
-      current?.process.freeze(forMs)
+      standStill(forMs)
     },
     drain(isDraining) {
       told({ type: 'agent', agentId, what: isDraining ? 'drains' : 'drains no more' })
@@ -118,6 +123,8 @@ export const createAgent = (deps: AgentDeps): SimulatedAgent => {
       to.send(message).catch(() => undefined)
     },
     isQuiet: () => {
+      // Who stands still has yet to hear what came to it meanwhile.
+      if (current?.process.isFrozen() === true) return false
       const attempts = current?.attempts()
       return attempts === undefined || attempts === null
         ? current === null

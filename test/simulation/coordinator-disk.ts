@@ -242,8 +242,10 @@ export const createCoordinatorDisk = (deps: DiskDeps): CoordinatorDisk => {
     /** Nothing of what is committed was decided before the batch before it began. */
     let sinceMs = scheduler.nowMs()
     let written: { readonly rows: readonly WrittenRow[]; readonly sinceMs: number } | null = null
+    let landedMs = 0
     const onBatch = (): void => {
       if (written === null) return
+      landedMs = scheduler.nowMs()
       history.record({ type: 'committed', coordinator: name, ...written })
       written = null
     }
@@ -258,7 +260,14 @@ export const createCoordinatorDisk = (deps: DiskDeps): CoordinatorDisk => {
       commit(operations) {
         written = { rows: operations.map(rowOf), sinceMs }
         sinceMs = scheduler.nowMs()
-        return store.commit(operations)
+        const committed = store.commit(operations)
+        // A drive may write a batch and refuse it, or a process stand still, and so hear of it late.
+        const onHeard = (): void => {
+          if (landedMs < scheduler.nowMs())
+            history.record({ type: 'heard', coordinator: name, landedMs })
+        }
+        committed.then(onHeard, () => undefined)
+        return committed
       },
     }
   }

@@ -134,21 +134,25 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
         const isHanging = random.chance(health.hangs)
         const isRefused = random.chance(health.refuses)
         const tookMs = isHanging ? limits.startMsMax : random.waitMs(health.startMs)
-        const onAbort = (): void => reject(signal.reason)
-        signal.addEventListener('abort', onAbort, { once: true })
         let isOver = false
-        process.died.then(() => {
-          // The engine goes on making it for somebody who is gone, and may be slow at that.
+        /** The engine goes on making it for somebody who waits no more, and may be slow at that. */
+        const abandon = (): void => {
           const isMade = !isOver && isUp && !isHanging && random.chance(0.5)
           isOver = true
           if (!isMade) return
           host.after(random.below(limits.startMsMax), () => {
             if (isUp) life.finish(life.create(spec.labels), NEVER_STARTED_STATUS)
           })
-        }, undefined)
+        }
+        const onAbort = (): void => {
+          abandon()
+          reject(signal.reason)
+        }
+        signal.addEventListener('abort', onAbort, { once: true })
+        process.died.then(abandon, undefined)
         host.after(tookMs, () => {
           signal.removeEventListener('abort', onAbort)
-          if (signal.aborted || isOver) return
+          if (isOver) return
           isOver = true
           const why = isHanging || isRefused || !isUp
           if (why) process.take(() => reject(new HyperError('START_FAILED', 'not started')))

@@ -45,8 +45,8 @@ export const callFactsOf = ({ key, value }: WrittenRow): CallFacts => {
 /** A coordinator's disk, as far as the invariants are about it. */
 export interface DiskState {
   readonly quotas: Map<string, number>
-  /** Quotas that were replaced, and when: decisions of before that may still follow. */
-  readonly formerQuotas: {
+  /** Quotas that were replaced, and when that was heard: decisions of before may still follow. */
+  formerQuotas: readonly {
     readonly accountId: string
     readonly quota: number
     readonly untilMs: number
@@ -82,7 +82,8 @@ const putRow = (disk: DiskState, written: WrittenRow, atMs: number): void => {
   if (table === 'account') {
     const former = disk.quotas.get(key)
     if (former !== undefined) {
-      disk.formerQuotas.push({ accountId: key, quota: former, untilMs: atMs })
+      const replaced = { accountId: key, quota: former, untilMs: atMs }
+      disk.formerQuotas = [...disk.formerQuotas, replaced]
     }
     disk.quotas.set(key, quotaOf(value))
   } else if (table === 'func') {
@@ -127,9 +128,17 @@ const applyRow = (disk: DiskState, row: WrittenRow, atMs: number): void => {
   }
 }
 
+/** Until a ledger hears that a batch is durable, it decides by what was before it. */
+const hear = (disk: DiskState | undefined, landedMs: number, atMs: number): void => {
+  if (disk === undefined) return
+  disk.formerQuotas = disk.formerQuotas.map((former) =>
+    former.untilMs === landedMs ? { ...former, untilMs: atMs } : former,
+  )
+}
+
 const copyOf = (disk: DiskState = emptyDisk()): DiskState => ({
   quotas: new Map(disk.quotas),
-  formerQuotas: [...disk.formerQuotas],
+  formerQuotas: disk.formerQuotas,
   calls: new Map(disk.calls),
   leases: new Map(disk.leases),
   leasedOnce: new Set(disk.leasedOnce),
@@ -265,6 +274,7 @@ export const gather = (observations: readonly Observation[], isEnding: boolean):
         if (one.type === 'coordinator' && one.what === 'is restored') {
           disks.set(one.coordinator, backup)
         }
+        if (one.type === 'heard') hear(disks.get(one.coordinator), one.landedMs, one.atMs)
         if (one.type !== 'committed') {
           other?.(one, current)
           continue

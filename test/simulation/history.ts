@@ -123,6 +123,8 @@ type AgentSaw =
       readonly slots: number
       readonly memoryBytes: number
     }
+  /** Its process does nothing until then, if it lives so long. */
+  | { readonly type: 'stands-still'; readonly agentId: string; readonly untilMs: number }
   | {
       readonly type: 'welcomed'
       readonly agentId: string
@@ -176,6 +178,8 @@ type CoordinatorSaw =
       readonly sinceMs: number
       readonly rows: readonly WrittenRow[]
     }
+  /** Only now the process hears of rows that were on its disk at `landedMs`. */
+  | { readonly type: 'heard'; readonly coordinator: string; readonly landedMs: number }
   /** The ledger's own record of who may be passed. */
   | { readonly type: 'aside'; readonly callId: string; readonly reason: string }
   | { readonly type: 'aside-no-more'; readonly callId: string }

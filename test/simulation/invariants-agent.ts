@@ -165,8 +165,26 @@ const onlyHigherEpoch = ({ observations }: Evidence): void => {
 /** Engines and agents are slow, and stand still at times. */
 const SWEPT_MS = limits.sweepMs + limits.startMsMax + 60_000
 
-/** A container in which nothing was started is gone by the next sweep, if its agent is there. */
-const isSwept = ({ of }: Evidence): void => {
+/** By agent: when it last went on after it had stood still, by itself or as another process. */
+const wokenMs = ({ observations }: Evidence): ReadonlyMap<string, number> => {
+  const woken = new Map<string, number>()
+  for (const one of observations) {
+    const untilMs = 'agentId' in one ? (woken.get(one.agentId) ?? 0) : 0
+    if (one.type === 'stands-still') woken.set(one.agentId, Math.max(untilMs, one.untilMs))
+    else if (one.type === 'agent' && one.what === 'starts') {
+      woken.set(one.agentId, Math.min(untilMs, one.atMs))
+    }
+  }
+  return woken
+}
+
+/**
+ * A container in which nothing was started is gone by the next sweep, if its agent is there: one
+ * that stands still has yet to see it, or to sweep.
+ */
+const isSwept = (evidence: Evidence): void => {
+  const { of } = evidence
+  const woken = wokenMs(evidence)
   const healedMs = of('healed')[0]?.atMs ?? Number.POSITIVE_INFINITY
   const removed = new Map(of('container-removed').map((one) => [one.container, one.atMs]))
   const started = new Set(of('process').map(({ container }) => container))
@@ -179,7 +197,7 @@ const isSwept = ({ of }: Evidence): void => {
     const removedMs = removed.get(container)
     // Who never removed one that is not left had it taken away by others.
     if (removedMs === undefined || started.has(container) || gone.has(agentId)) continue
-    const latestMs = Math.max(atMs, healedMs) + SWEPT_MS
+    const latestMs = Math.max(atMs, healedMs, woken.get(agentId) ?? 0) + SWEPT_MS
     if (removedMs > latestMs) throw new Violation(`${container} stayed for long`, removedMs)
   }
 }

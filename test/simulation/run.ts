@@ -138,11 +138,14 @@ const live = async (world: World): Promise<void> => {
   clients.lookAtAll()
   await scheduler.run(() => isBroken() || clients.isIdle(), scheduler.nowMs() + REST_MS)
   await scheduler.run(isBroken, scheduler.nowMs() + limits.deliveredGraceMs + 10_000)
+  const delivered = deliveredLeft(world)
+  // An engine may have made a container meanwhile, for an agent that had died at its start.
+  await untilRest(world)
   const { core } = world.main().rooms() ?? {}
   if (core !== undefined && core.transactions !== undefined) {
     checkDisk(core.ledger, world.main().disk)
   }
-  world.history.record({ type: 'rest', left: { ...leftOf(world), ...deliveredLeft(world) } })
+  world.history.record({ type: 'rest', left: { ...leftOf(world), ...delivered } })
 }
 
 export const runSeed = async (seed: number, profile: string | null = null): Promise<Outcome> => {

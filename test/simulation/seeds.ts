@@ -44,4 +44,29 @@ export const SEEDS: readonly KeptSeed[] = [
     showed:
       'a queue timeout of which less was left than the clock can count stopped the coordinator',
   },
+  {
+    seed: 21465,
+    profile: null,
+    showed: 'a removed agent that stood still began a call when all was taken to be at rest',
+  },
+  {
+    seed: 22320,
+    profile: null,
+    showed: 'the simulated engine made a container for a start that was cancelled long before',
+  },
+  {
+    seed: 26644,
+    profile: null,
+    showed: 'a lease was beyond a quota that was on disk, of which the ledger had not heard yet',
+  },
+  {
+    seed: 31281,
+    profile: null,
+    showed: 'an agent that stood still for 12 minutes was to sweep meanwhile',
+  },
+  {
+    seed: 35645,
+    profile: null,
+    showed: 'a result that was on the disk before its agent died was taken for lost',
+  },
 ]

@@ -175,6 +175,14 @@ describe('a backup', () => {
     await close()
     await assert.rejects(restoring, { code: 'STATE_DAMAGED' })
   })
+
+  test('that finds no key says so, rather than to be one that nothing is restored of', async (t) => {
+    const { home, backups } = await openHome(t)
+    await rm(join(home, 'identity'))
+    const { frames } = await backups.open()
+    const { restoring } = await restore(t, pack(await collect(frames)))
+    await assert.rejects(restoring, { code: 'STATE_DAMAGED', message: /identity is lost/ })
+  })
 })
 
 describe('a restore', () => {

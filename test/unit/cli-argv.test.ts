@@ -147,7 +147,10 @@ test('wrong usage names what is wrong and where to look', () => {
   assert.match(refusal('func', 'ls', '--bogus'), /unknown option `--bogus`.*hyper func ls --help/)
   assert.match(refusal('--bogus', 'func', 'ls'), /unknown option --bogus/)
   assert.match(refusal('func', 'ls', 'extra'), /unused args: `extra`/)
-  assert.match(refusal('func', 'get'), /missing required args/)
+  assert.match(
+    refusal('func', 'get'),
+    /^`hyper func get` needs CALLID\. See `hyper func get --help`$/,
+  )
   assert.match(refusal('func', 'create', '--name'), /value is missing/)
   assert.match(refusal('func', 'get', '--wait=3', 'id'), /--wait takes no value/)
 })

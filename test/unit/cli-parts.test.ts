@@ -36,8 +36,9 @@ test('durations, sizes and counts are read as people write them', () => {
   for (const text of ['', '1y', 'h', '-1s', '1 h']) {
     assert.throws(() => parseDurationMs(text, '--x'), { code: 'BAD_PARAMETER' })
   }
-  assert.equal(parseSeconds('5m', ''), 300)
-  assert.throws(() => parseSeconds('1500ms', ''), { code: 'BAD_PARAMETER' })
+  assert.equal(parseSeconds('5m', '', 300), 300)
+  assert.throws(() => parseSeconds('1500ms', '', 300), { code: 'BAD_PARAMETER' })
+  assert.throws(() => parseSeconds('2h', '--x', 3600), { message: '--x: 2h is longer than 1h' })
   assert.equal(parseBytes('512m', ''), 512 * 2 ** 20)
   assert.equal(parseBytes('1.5GiB', ''), 1.5 * 2 ** 30)
   for (const text of ['', '0', 'm', '-1g', '1x']) {

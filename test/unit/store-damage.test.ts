@@ -94,12 +94,12 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   [
     'a call',
     (disk) => rowsOf(disk, 'call').delete(numberKey(1)),
-    /call has 1 rows, 2 were written; call number 1 is lost, its input is left/,
+    /call has 1 row, 2 were written; call number 1 is lost, its input is left/,
   ],
   [
     'the small input of a call',
     (disk) => rowsOf(disk, 'input').delete(numberKey(1)),
-    /input has 0 rows, 1 were written; call call-1 has lost its input/,
+    /input has 0 rows, 1 was written; call call-1 has lost its input/,
   ],
   [
     'the large input of a call, file and pointer',
@@ -117,7 +117,7 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   [
     'a history row',
     (disk) => rowsOf(disk, 'history').delete(three),
-    /history has 1 rows, 2 were written; the history of call call-3 is lost/,
+    /history has 1 row, 2 were written; the history of call call-3 is lost/,
   ],
   [
     'the id of an ended call',
@@ -142,7 +142,7 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   [
     'the small STDERR beside a line',
     (disk) => rowsOf(disk, 'stderr').delete(three),
-    /stderr has 0 rows, 1 were written; the STDERR of call call-3 is lost$/,
+    /stderr has 0 rows, 1 was written; the STDERR of call call-3 is lost$/,
   ],
   [
     'the file of a large STDERR',
@@ -172,17 +172,17 @@ const DAMAGES: readonly (readonly [string, (disk: MemoryDisk) => void, RegExp])[
   [
     'an account, which nothing else speaks of',
     (disk) => rowsOf(disk, 'account').delete('a1'),
-    /account has 0 rows, 1 were written/,
+    /account has 0 rows, 1 was written/,
   ],
   [
     'the last value of a row: a former one is back',
     (disk) => rowsOf(disk, 'meta').set('seq', encodeRow(1)),
-    /meta has 1 rows, and not all are the last that were written/,
+    /meta has 1 row, and not all are the last that were written/,
   ],
   [
     'a deletion: a row is back',
     (disk) => rowsOf(disk, 'lease').set('x', encodeRow(1)),
-    /lease has 1 rows, 0 were written/,
+    /lease has 1 row, 0 were written/,
   ],
   [
     'the sums',
