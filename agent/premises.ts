@@ -13,6 +13,7 @@ import { type Attempts, createAttempts } from './attempts.ts'
 import { startDeadMan } from './dead-man.ts'
 import { type Engine, startEngine } from './engine.ts'
 import { createImages, type Images } from './images.ts'
+import { findPrograms } from './init/programs.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
 import { createNonces, type DeriveNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
@@ -107,12 +108,13 @@ const open = async (
   progress: (message: string) => void,
   closers: ReturnType<typeof createClosers>,
 ): Promise<Premises> => {
-  const { home, initDir, dockerHost } = config
+  const { home, dockerHost } = config
   const engine = startEngine(dockerHost)
   closers.add(engine.close)
   const outbox = await openOutbox(home)
   closers.add(outbox.close)
   const nonces = createNonces(await loadSecret(home))
+  const initDir = await findPrograms({ home, initDir: config.initDir, progress })
   const initMount = await prepareInitMount({ home, initDir })
   const deadMan = await startDeadMan(initMount.switchPaths, (error) =>
     log.error({ err: error }, 'the dead man’s switch could not be turned'),
@@ -121,7 +123,7 @@ const open = async (
   const acts = createActs()
   closers.add(acts.close)
   const equipped = { engine, outbox, nonces, dir: initMount.dir, log }
-  const { images, runner, supply, trial } = equip(config, equipped, acts.signal)
+  const { images, runner, supply, trial } = equip({ ...config, initDir }, equipped, acts.signal)
   if (await engine.check()) await trial.run()
   else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
