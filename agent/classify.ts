@@ -50,11 +50,19 @@ const execFailed = (errno: number, ended: EndedAttempt): Verdict => {
   switch (errno) {
     case EXEC_ERRNO.ENOENT:
       return verdict('COMMAND_NOT_FOUND', `command not found in the image: ${command}`)
+    case EXEC_ERRNO.EMEDIUMTYPE:
     case EXEC_ERRNO.ENOEXEC:
-      return ended.imagePlatform !== ended.enginePlatform
+      if (ended.imagePlatform !== ended.enginePlatform) {
+        return verdict(
+          'PLATFORM_MISMATCH',
+          `the image is built for platform ${ended.imagePlatform}, this agent is ${ended.enginePlatform}`,
+        )
+      }
+      // The image may say anything of itself.
+      return errno === EXEC_ERRNO.EMEDIUMTYPE
         ? verdict(
             'PLATFORM_MISMATCH',
-            `the image is built for ${ended.imagePlatform}, this agent is ${ended.enginePlatform}`,
+            `${command} is built for another platform, this agent is ${ended.enginePlatform}`,
           )
         : verdict('COMMAND_NOT_EXECUTABLE', `not a program that this machine runs: ${command}`)
     case EXEC_ERRNO.EACCES:

@@ -15,6 +15,7 @@ import { machineClock } from './clock.ts'
 import { startDeadMan } from './dead-man.ts'
 import { type Engine, startEngine } from './engine.ts'
 import { createImages, type Images } from './images.ts'
+import { findPrograms } from './init/programs.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
 import { createLull } from './lull.ts'
 import { createNonces, type DeriveNonces, loadSecret } from './nonces.ts'
@@ -138,12 +139,13 @@ const open = async (
   progress: (message: string) => void,
   closers: ReturnType<typeof createClosers>,
 ): Promise<Premises> => {
-  const { home, initDir, dockerHost } = config
+  const { home, dockerHost } = config
   const engine = startEngine(dockerHost)
   closers.add(engine.close)
   const outbox = await openOutbox(home)
   closers.add(outbox.close)
   const nonces = createNonces(await loadSecret(home))
+  const initDir = await findPrograms({ home, initDir: config.initDir, progress })
   const initMount = await prepareInitMount({ home, initDir })
   const deadMan = await startDeadMan(initMount.switchPaths, (error) =>
     log.error({ err: error }, 'the dead man’s switch could not be turned'),
@@ -155,7 +157,7 @@ const open = async (
   let onChange = (): void => undefined
   let attempts: Attempts | null = null
   const { images, runner, lull, pool, supply, trial } = equip(
-    config,
+    { ...config, initDir },
     {
       ...{ engine, outbox, nonces, dir: initMount.dir, log, room },
       memoryFreeBytes: () => (attempts === null ? 0 : attempts.free().memoryBytes),

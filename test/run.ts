@@ -15,6 +15,7 @@ import { messageOf } from '../protocol/errors.ts'
 import { canMount, DISK_NEEDS } from './support/disk.ts'
 import { startGuard } from './support/guard.ts'
 import { IMAGE_NEEDS } from './support/images.ts'
+import { CROSS_NEEDS } from './support/init-builds.ts'
 import { waitForNoLeftovers } from './support/leftovers.ts'
 import { AREAS, type Area, type Counts, findTestFiles, runSuite, SOAK } from './support/suites.ts'
 import { startWorkbench, type Workbench } from './support/workbench.ts'
@@ -73,6 +74,7 @@ const runSuites = async (
         workbench = await startWorkbench({ dir })
         say(`test engine, registry and images: ready in ${secondsSince(start)}`)
       }
+      if (area.name === 'init') await ensurePackages([...COMPILER_NEEDS, ...CROSS_NEEDS], say)
       if (area.name === 'faults' && canMount) await ensurePackages(DISK_NEEDS, say)
       const env = { ...makeEnvironment(dir), ...(area.hasEngine ? workbench?.environment : {}) }
       const start = performance.now()

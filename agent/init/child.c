@@ -5,9 +5,11 @@
  */
 #include "hyper-init.h"
 
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,14 +55,32 @@ static char **overlay(char **added) {
   return all;
 }
 
+/* The linker's name for the head of this very program: what runs us runs no other machine's. */
+extern const ElfW(Ehdr) __ehdr_start;
+
+/* Both sizes of ELF agree as far as the machine; the other byte order makes another number of it. */
+static bool is_of_other_machine(const char *path) {
+  unsigned char head[offsetof(ElfW(Ehdr), e_machine) + sizeof __ehdr_start.e_machine];
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return false;
+  ssize_t got = read(fd, head, sizeof head);
+  close(fd);
+  if (got != (ssize_t)sizeof head || memcmp(head, ELFMAG, SELFMAG) != 0) return false;
+  const unsigned char *machine = head + offsetof(ElfW(Ehdr), e_machine);
+  return memcmp(machine, &__ehdr_start.e_machine, sizeof __ehdr_start.e_machine) != 0;
+}
+
 /*
  * Returns only when it failed, with the errno. The kernel says ENOENT both for a file that is not
- * there and for one whose interpreter or loader is not; ELIBACC tells the second apart.
+ * there and for one whose interpreter or loader is not; ELIBACC tells the second apart. It says
+ * ENOEXEC of every format that it does not run; EMEDIUMTYPE is a program for another machine.
  */
 static int execute(const char *path, char **argv, char **environment) {
   execve(path, argv, environment);
   int reason = errno;
-  return reason == ENOENT && access(path, F_OK) == 0 ? ELIBACC : reason;
+  if (reason == ENOENT && access(path, F_OK) == 0) return ELIBACC;
+  if (reason == ENOEXEC && is_of_other_machine(path)) return EMEDIUMTYPE;
+  return reason;
 }
 
 /*

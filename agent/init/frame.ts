@@ -58,9 +58,17 @@ export type InitFrame = {
 /**
  * Errnos by which a command that could not be executed tells why. ENOENT: no such command; ELIBACC:
  * it is there, but the interpreter or loader that it names is not; EACCES: not executable; ENOEXEC:
- * of no format that this machine runs; E2BIG: arguments or environment too large for the kernel.
+ * of no format that this machine runs; EMEDIUMTYPE: a program for another machine; E2BIG: arguments
+ * or environment too large for the kernel.
  */
-export const EXEC_ERRNO = { ENOENT: 2, E2BIG: 7, ENOEXEC: 8, EACCES: 13, ELIBACC: 79 } as const
+export const EXEC_ERRNO = {
+  ENOENT: 2,
+  E2BIG: 7,
+  ENOEXEC: 8,
+  EACCES: 13,
+  ELIBACC: 79,
+  EMEDIUMTYPE: 124,
+} as const
 
 /** hyper-init's exit status for "never started anything". It has no other cause. */
 export const NEVER_STARTED_STATUS = 250

@@ -12,8 +12,10 @@
  * nothing else is interrupted. Descriptors 0 to 2 are shared with the function's process, so they
  * never become non-blocking: we poll, then write less than PIPE_BUF.
  *
- * The nonces prove that header and trailer are ours. The process cannot read them: exec replaces
- * our memory, and /proc/1 is closed to it because we are not dumpable.
+ * The nonces prove that header and trailer are ours. The process cannot read them from us: exec
+ * replaces our memory, and /proc/1 is closed to it because we are not dumpable. It can open its own
+ * STDOUT for reading and take the header back, so that one proves nothing about the trailer; when
+ * the trailer is written, nobody is left who could.
  */
 #include "hyper-init.h"
 
@@ -24,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -109,6 +112,16 @@ static void learn_of_exec(struct run *run, const struct frame *frame) {
 }
 
 /*
+ * A process may ask its parent to trace it, and we may be that parent: it then stops at every
+ * signal. It gets no tracer, and its signal; but not the trap with which an exec under trace stops.
+ * Where we are not allowed even that, it would stand still for ever, and is killed.
+ */
+static void let_go(pid_t traced, int signal) {
+  long passed_on = signal == SIGTRAP ? 0 : signal;
+  if (ptrace(PTRACE_DETACH, traced, NULL, passed_on) < 0) kill(traced, SIGKILL);
+}
+
+/*
  * Reaps what was left to us, until it finds the function's process. That one is only looked at:
  * while it is not reaped, the number of its group cannot belong to anyone else.
  */
@@ -116,6 +129,10 @@ static bool child_ended(struct run *run) {
   for (;;) {
     siginfo_t ended = {.si_pid = 0};
     if (waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) < 0 || ended.si_pid == 0) return false;
+    if (ended.si_code == CLD_TRAPPED) {
+      let_go(ended.si_pid, ended.si_status);
+      continue;
+    }
     if (ended.si_pid == run->child.pid) {
       run->by_signal = ended.si_code != CLD_EXITED;
       run->status = ended.si_status;

@@ -25,13 +25,14 @@
 static bool only_from_outside; /* Whether a stop counts only when it comes from outside. */
 static volatile sig_atomic_t stop_came;
 
+#define STILL_LOOKS_MAX ((HYPER_SWITCH_DEAD_MS) / (HYPER_SWITCH_CHECK_MS))
+
 static struct {
   bool known;
   uint8_t counter[8];
-  int64_t changed_ms; /* When the counter was last seen to change. */
-  int64_t check_ms;   /* When to look again. */
-  bool gone;          /* What the last look said. */
-} dead_man;
+  int64_t check_ms; /* When to look again. */
+  int still_looks;  /* In a row, that saw the counter as it was; the first look does not count. */
+} dead_man = {.still_looks = -1};
 
 /* Monotonic time stands still while the host sleeps, as the agent's counter does. */
 int64_t clock_ms(void) {
@@ -96,20 +97,22 @@ static bool counter_moved(void) {
   return true;
 }
 
-/* Judges only where it looked, so that a container that was paused for long is not misjudged. */
+/*
+ * Counts looks, not time: while we are paused, alone or with the agent, nobody looks and nothing is
+ * counted, however long it is. One that has come back has all the looks before it to turn the switch.
+ */
 bool agent_is_gone(void) {
   int64_t now_ms = clock_ms();
   if (now_ms >= dead_man.check_ms) {
-    if (counter_moved()) dead_man.changed_ms = now_ms;
-    dead_man.gone = now_ms - dead_man.changed_ms >= HYPER_SWITCH_DEAD_MS;
+    dead_man.still_looks = counter_moved() ? 0 : dead_man.still_looks + 1;
     dead_man.check_ms = now_ms + HYPER_SWITCH_CHECK_MS;
   }
-  return dead_man.gone;
+  return dead_man.still_looks >= STILL_LOOKS_MAX;
 }
 
 void watch_begin(bool first_process) {
   only_from_outside = first_process;
-  struct sigaction child = {.sa_handler = on_child, .sa_flags = SA_NOCLDSTOP};
+  struct sigaction child = {.sa_handler = on_child}; /* Of stops, too: see let_go(). */
   struct sigaction ignore = {.sa_handler = SIG_IGN};
   sigset_t blocked;
   sigemptyset(&blocked);
@@ -119,5 +122,5 @@ void watch_begin(bool first_process) {
   sigaction(SIGPIPE, &ignore, NULL);
   const int stops[] = {SIGTERM, SIGINT, SIGQUIT, SIGHUP};
   for (size_t i = 0; i < sizeof stops / sizeof *stops; i++) catch_stop(stops[i]);
-  dead_man.changed_ms = dead_man.check_ms = clock_ms();
+  dead_man.check_ms = clock_ms();
 }

@@ -205,6 +205,13 @@ test('an image for another platform is named as such', async () => {
   assert.match(result.message, /linux\/(arm64|amd64)/)
 })
 
+test('a program for another platform is named as such, whatever its image says of itself', async () => {
+  const result = await bench.run({ image: await bench.pin('hyper-test/mislabelled') })
+  assert.equal(result.code, 'PLATFORM_MISMATCH')
+  assert.match(result.message, /"\/hello" is built for another platform.*linux\/(arm64|amd64)/)
+  assert.equal(Buffer.from(result.stdout).toString(), '')
+})
+
 test('a function and an image without any command are told', async () => {
   const result = await bench.run({ image: await bench.pin('v4tech/imagemagick') })
   assert.deepEqual([result.code, result.started], ['COMMAND_NOT_FOUND', false])

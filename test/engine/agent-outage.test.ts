@@ -4,11 +4,17 @@
  */
 
 import assert from 'node:assert/strict'
+import { randomBytes } from 'node:crypto'
 import { afterEach, beforeEach, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ImagePin } from '../../protocol/image.ts'
+import { limits } from '../../protocol/limits.ts'
 import { type AgentBench, createAgentBench } from '../support/agent-bench.ts'
 import { type EngineProxy, startEngineProxy } from '../support/engine-proxy.ts'
 import { eventually } from '../support/eventually.ts'
+
+/** Longer than the function takes before it writes. */
+const PAUSE_MS = 2500
 
 let proxy: EngineProxy
 let bench: AgentBench
@@ -39,6 +45,22 @@ test('a call outlives the way to its engine, and is read back whole', async () =
   const refused = bench.assign({ image: ubuntu, cmd: ['true'] })
   assert.match((await bench.message('refused', refused)).message, /engine/)
   proxy.restore()
+  const result = await bench.result(key)
+  assert.equal(result.code, 'FINISHED', result.message)
+  assert.ok(payload.equals(result.stdout))
+  bench.acknowledge(key)
+  await bench.quiet()
+})
+
+test('a megabyte in and a megabyte out of an agent that pauses: nothing is lost', async () => {
+  const payload = randomBytes(limits.payloadBytesMax)
+  const key = bench.assign({ image: ubuntu, cmd: ['sh', '-c', 'sleep 1; cat'], payload })
+  await bench.message('started', key)
+  proxy.stall()
+  await sleep(PAUSE_MS)
+  const early = bench.messages.some((message) => message.type === 'result')
+  proxy.flow()
+  assert.ok(!early, 'there is no result while nothing is read')
   const result = await bench.result(key)
   assert.equal(result.code, 'FINISHED', result.message)
   assert.ok(payload.equals(result.stdout))

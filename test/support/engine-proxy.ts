@@ -1,4 +1,4 @@
-/** A way to the test engine that a test can cut, or make only when it wants to. */
+/** A way to the test engine that a test can cut, hold up, or make only when it wants to. */
 
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
@@ -8,12 +8,17 @@ export interface EngineProxy {
   /** Cuts all connections and refuses new ones. */
   cut(): void
   restore(): void
+  /** Takes nothing more from the engine on connections that are there, as an agent that is paused. */
+  stall(): void
+  /** Goes on with them. */
+  flow(): void
   close(): Promise<void>
 }
 
 /** Listens on `path`, else on a free port of loopback. */
 export const startEngineProxy = async (socketPath: string, path?: string): Promise<EngineProxy> => {
   const sockets = new Set<Socket>()
+  const ways = new Map<Socket, Socket>()
   let isCut = false
   const keep = (socket: Socket): Socket => {
     sockets.add(socket)
@@ -29,6 +34,8 @@ export const startEngineProxy = async (socketPath: string, path?: string): Promi
     }
     const engine = keep(connect({ path: socketPath, allowHalfOpen: true }))
     client.pipe(engine).pipe(client)
+    ways.set(engine, client)
+    engine.on('close', () => ways.delete(engine))
     client.on('close', () => engine.destroy())
     engine.on('close', () => client.destroy())
   })
@@ -45,6 +52,12 @@ export const startEngineProxy = async (socketPath: string, path?: string): Promi
     cut,
     restore: () => {
       isCut = false
+    },
+    stall() {
+      for (const [engine, client] of ways) engine.unpipe(client).pause()
+    },
+    flow() {
+      for (const [engine, client] of ways) engine.pipe(client)
     },
     async close() {
       cut()

@@ -1,8 +1,9 @@
 /**
  * The images that tests use, made in seconds from Debian packages of this machine, in the registry
  * of the test engine: `ubuntu` (busybox), `v4tech/imagemagick` (ImageMagick with JPEG, PNG, GIF),
- * `hyper-test/static` (one static program in an empty root) and `hyper-test/other-platform` (the
- * same for another machine). Tests pull them by these names; the engine finds them in its mirror.
+ * `hyper-test/static` (one static program in an empty root), `hyper-test/other-platform` (the same
+ * for another machine) and `hyper-test/mislabelled` (that one, said to be for this machine). Tests
+ * pull them by these names; the engine finds them in its mirror.
  */
 
 import { chmod, copyFile, glob, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
@@ -187,6 +188,10 @@ export const pushTestImages = async (deps: {
   })
   await make('hyper-test/other-platform', (rootDir) => makeForeignRoot(rootDir, deps.helloPath), {
     architecture: foreignArchitecture(),
+    config: { Cmd: ['/hello'] },
+  })
+  await make('hyper-test/mislabelled', (rootDir) => makeForeignRoot(rootDir, deps.helloPath), {
+    architecture: native.architecture,
     config: { Cmd: ['/hello'] },
   })
 }

@@ -31,6 +31,8 @@ export type InitRunOptions = {
   /** A command that starts hyper-init in its own way; hyper-init's path comes after it. */
   within?: readonly string[]
   environment?: Readonly<Record<string, string>>
+  /** The working directory. */
+  cwd?: string
   /** Called once, when the body of STDOUT begins. */
   onOutput?: (process: ChildProcess) => void
   /** Called as soon as the process is there. */
@@ -65,9 +67,12 @@ export function runInit(initPath: string, options: InitRunOptions): Promise<Init
     const child = spawn(command[0] ?? '', command.slice(1), {
       stdio: ['pipe', 'pipe', 'pipe', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH ?? '', ...options.environment },
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     })
     const timer = setTimeout(() => {
       child.kill('SIGKILL')
+      // What it started may live on, and hold these.
+      for (const stream of child.stdio) stream?.destroy()
       reject(new Error(`${command.join(' ')} did not end in time`))
     }, RUN_MS_MAX)
     let announced = false

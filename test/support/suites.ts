@@ -40,6 +40,8 @@ const withoutEngine = (name: string, timeoutMs: number): Area => ({
 /** In the order in which they run: what fails fast comes first. */
 export const AREAS: readonly Area[] = [
   withoutEngine('unit', 5 * minute),
+  // hyper-init as a process: compiled, for arm64 as well, and with the compiler's sanitizers.
+  withoutEngine('init', 10 * minute),
   // The command line as its users start it: a process for every command.
   withoutEngine('cli', 5 * minute),
   // It spreads its seeds over all processors by itself.

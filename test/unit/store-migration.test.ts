@@ -14,6 +14,7 @@ import { MIGRATIONS } from '../../coordinator/store/migrations.ts'
 import { openStore, type Store, SUBLEVELS, type Sublevel } from '../../coordinator/store/store.ts'
 import type { Table } from '../../coordinator/store/tables.ts'
 import { sealRow } from '../../daemon/sealed-row.ts'
+import { createIdentity } from '../../protocol/mesh/identity.ts'
 import { configFor } from '../support/coordinator.ts'
 import type { MemoryDisk } from '../support/memory-drive.ts'
 import { quiet } from '../support/mesh.ts'
@@ -119,6 +120,8 @@ for (const version of [1, 2])
     test('serves: its calls stand in the queue, its leases are inherited', async (context) => {
       const expected = await readExpected()
       const folder = await copyFixture(context, version)
+      // Of a coordinator that has started before, as its epoch tells.
+      await createIdentity(join(folder, 'identity'))
       const rooms = await openRooms({ ...configFor(folder), home: folder }, quiet, () => false)
       context.after(() => rooms.close())
       for (const { id, seq } of expected.live) assert.equal(rooms.ledger.calls.get(id)?.seq, seq)

@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict'
+import type { ChildProcess } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { chmod, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { buildInit } from '../../agent/init/build.ts'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { EXEC_ERRNO, type InitFrame } from '../../agent/init/frame.ts'
+import { eventually } from '../support/eventually.ts'
+import { builtHello, builtInit, builtProgram, isEmulated } from '../support/init-builds.ts'
 import { exited, type FramePart, type InitRunOptions, runFrame } from '../support/init-process.ts'
 
 const MEGABYTE = 1 << 20
+/** Of hyper-init: its program, the payload, and little else. */
+const MEMORY_KB_MAX = 3 * 1024
+/** ELF's number of a machine that no test runs on: IBM's z/Architecture. */
+const OTHER_MACHINE = 22
 
 let folder = ''
 let initPath = ''
@@ -16,9 +23,7 @@ let helloPath = ''
 
 before(async () => {
   folder = await mkdtemp(join(tmpdir(), 'hyper-init-process-'))
-  const built = await buildInit({ outDir: join(folder, 'built') })
-  initPath = built.initPath
-  helloPath = built.helloPath
+  ;[initPath, helloPath] = await Promise.all([builtInit(), builtHello()])
 })
 after(() => rm(folder, { recursive: true, force: true }))
 
@@ -47,6 +52,30 @@ describe('a process under hyper-init', { concurrency: 2 }, () => {
     assert.deepEqual([stdout.trailer, stderr.trailer], [exited(0), exited(0)])
   })
 
+  test('gives back a megabyte to an agent that pauses, and none of it waits in memory', async () => {
+    const payload = randomBytes(MEGABYTE)
+    let paused: Promise<string> | undefined
+    const pause = async ({ pid, stdout }: ChildProcess): Promise<string> => {
+      stdout?.pause()
+      const children = () => readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+      await eventually(async () => (await children()) !== '')
+      await sleep(400)
+      assert.notEqual(await children(), '', 'the process waits for its reader')
+      const status = await readFile(`/proc/${pid}/status`, 'utf8')
+      stdout?.resume()
+      return status
+    }
+    const onSpawn = (process: ChildProcess) => {
+      paused = pause(process)
+    }
+    const script = 'cat; dd if=/dev/zero bs=65536 count=64 status=none'
+    const { stdout, stderr } = await shell(script, { payload }, { onSpawn })
+    const peakKb = Number(/VmHWM:\s+(\d+) kB/.exec((await paused) ?? '')?.[1])
+    assert.ok(isEmulated || peakKb < MEMORY_KB_MAX, `${peakKb} KB`)
+    assert.ok(Buffer.concat([payload, Buffer.alloc(64 << 16)]).equals(stdout.body()))
+    assert.deepEqual([stdout.trailer, stderr.trailer], [exited(0), exited(0)])
+  })
+
   test('does not see the end of its STDIN depend on that of hyper-init', async () => {
     const payload = Buffer.from('whole')
     for (const endInput of [true, false]) {
@@ -67,9 +96,10 @@ describe('a process under hyper-init', { concurrency: 2 }, () => {
     assert.deepEqual([refusal.stdout.trailer, refusal.status], [exited(250), 0])
   })
 
-  test('may close its STDIN early, or never read it', async () => {
+  test('may close its STDIN early, with a megabyte to come, or never read it', async () => {
     const payload = randomBytes(MEGABYTE)
-    for (const script of ['exec <&-; echo done', 'head -c 3 >/dev/null; echo done', 'echo done']) {
+    const early = ['exec <&-; sleep 0.1; echo done', 'exec </dev/null; sleep 0.1; echo done']
+    for (const script of [...early, 'head -c 3 >/dev/null; echo done', 'echo done']) {
       const { text, stdout } = await shell(script, { payload })
       assert.deepEqual([text, stdout.trailer], ['done\n', exited(0)], script)
     }
@@ -77,9 +107,16 @@ describe('a process under hyper-init', { concurrency: 2 }, () => {
     assert.deepEqual([slept.text, slept.stdout.trailer], ['done\n', exited(0)])
   })
 
+  test('is ended by SIGPIPE where nobody reads what it writes', async () => {
+    const piped = await shell('{ yes; echo $? >&2; } | head -n1')
+    assert.deepEqual([piped.text, piped.stdout.trailer], ['y\n', exited(0)])
+    assert.equal(Buffer.from(piped.stderr.body()).toString(), '141\n')
+    const alone = await shell('kill -PIPE $$')
+    assert.deepEqual(alone.stdout.trailer, { reason: 'signalled', bySignal: true, status: 13 })
+  })
+
   test('has default signals, an empty mask and a session of its own', async () => {
-    const piped = await shell('yes | head -n1; cat /proc/self/status', { stopSignal: 10 })
-    assert.match(piped.text, /^y\n/)
+    const piped = await shell('cat /proc/self/status', { stopSignal: 10 })
     for (const set of ['SigBlk', 'SigIgn']) assert.match(piped.text, new RegExp(`${set}:\\s+0+\\n`))
     const { text } = await run({ argv: ['cat', '/proc/self/stat'] })
     const [pid, , , , group, session] = text.split(' ')
@@ -104,6 +141,15 @@ describe('a process under hyper-init', { concurrency: 2 }, () => {
   })
 })
 
+describe('a process that asks its parent to trace it', () => {
+  test('lives on, gets its signals, and ends as it would', {
+    skip: isEmulated && 'the emulator does not know ptrace',
+  }, async () => {
+    const traced = await run({ argv: [await builtProgram('self-traced')] })
+    assert.deepEqual([traced.text, traced.stdout.trailer], ['handled\n', exited(5)])
+  })
+})
+
 describe('a command', { concurrency: 2 }, () => {
   const failure = (status: number) => ({ reason: 'exec-failed', bySignal: false, status })
   const file = async (name: string, text: string | Uint8Array, mode: number) => {
@@ -122,6 +168,11 @@ describe('a command', { concurrency: 2 }, () => {
   test('that cannot be executed tells why', async () => {
     const plain = await file('plain', '#!/bin/sh\n', 0o644)
     const foreign = await file('foreign', Buffer.from('\x7fELFnonsense', 'latin1'), 0o755)
+    const otherMachine = Buffer.alloc(64)
+    otherMachine.write('\x7fELF\x02\x01\x01', 'latin1')
+    otherMachine.writeUInt16LE(2, 16) // A program.
+    otherMachine.writeUInt16LE(OTHER_MACHINE, 18)
+    const elsewhere = await file('elsewhere', otherMachine, 0o755)
     const script = await file('script', '#!/no/such/interpreter\n', 0o755)
     const path = [`PATH=${folder}:/bin`]
     assert.deepEqual(await ends(['no-such-command']), failure(EXEC_ERRNO.ENOENT))
@@ -132,6 +183,8 @@ describe('a command', { concurrency: 2 }, () => {
     assert.deepEqual(await ends(['/']), failure(EXEC_ERRNO.EACCES))
     assert.deepEqual(await ends([foreign]), failure(EXEC_ERRNO.ENOEXEC))
     assert.deepEqual(await ends(['foreign'], path), failure(EXEC_ERRNO.ENOEXEC))
+    assert.deepEqual(await ends([elsewhere]), failure(EXEC_ERRNO.EMEDIUMTYPE))
+    assert.deepEqual(await ends(['elsewhere'], path), failure(EXEC_ERRNO.EMEDIUMTYPE))
     assert.deepEqual(await ends([script]), failure(EXEC_ERRNO.ELIBACC))
     assert.deepEqual(await ends(['true', 'x'.repeat(200_000)]), failure(EXEC_ERRNO.E2BIG))
   })
