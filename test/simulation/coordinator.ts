@@ -31,6 +31,8 @@ export interface SimulatedCoordinator {
   /** It is not started again. */
   retire(): void
   freeze(forMs: number): void
+  /** A request met an assertion of ours. */
+  failAt(error: unknown): void
   advertised(agentId: string, advert: Advert): void
 }
 
@@ -126,6 +128,7 @@ export const createCoordinator = (deps: CoordinatorDeps): SimulatedCoordinator =
       isRetired = true
     },
     freeze: (forMs) => process?.freeze(forMs),
+    failAt: deps.onBroken,
     advertised(agentId, advert) {
       const of = rooms
       process?.take(() => of?.core.transactions.apply({ type: 'advert', agentId, advert }))

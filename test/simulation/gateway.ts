@@ -69,9 +69,9 @@ export const createGateway = (deps: GatewayDeps) => {
       .then(
         (value): Reply<T> => ({ kind: 'answered', value, coordinator }),
         (error: unknown): Reply<T> => {
-          const { code, message } = toHyperError(error)
+          const { code } = toHyperError(error)
           // An assertion of ours, not an answer.
-          if (code === 'INTERNAL') throw new Error(message, { cause: error })
+          if (code === 'INTERNAL') target.failAt(error)
           return { kind: 'refused', code }
         },
       )

@@ -13,6 +13,11 @@ const freshContainers = ({ of }: Evidence): void => {
     if (made.has(container)) throw new Violation(`container ${container} was made twice`, atMs)
     made.add(container)
   }
+  const taken = new Set<string>()
+  for (const { container, atMs } of of('container-taken')) {
+    if (taken.has(container)) throw new Violation(`${container} is given to a second call`, atMs)
+    taken.add(container)
+  }
   const started = new Set<string>()
   for (const { container, attempt, atMs } of of('process')) {
     if (started.has(container)) throw new Violation(`${container} serves a second call`, atMs)

@@ -66,6 +66,12 @@ export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
     edit('agent/attempts.ts', 'sweep: () => onEngine(engine.isUp()),', 'sweep: () => undefined,'),
   ),
   bug(
+    'a container that stands ready is given to two calls',
+    'calm',
+    ['invariant 4', 'invariant 5'],
+    edit('agent/pool.ts', 'const ready = kind.ready.shift()', 'const ready = kind.ready[0]'),
+  ),
+  bug(
     'a container that left no trailer counts as finished',
     'churn',
     ['invariant 5'],
