@@ -90,6 +90,20 @@ export const parseContainerList = createParser(
   'list of containers of the engine',
 )
 
+const NetworkRow = Type.Object({
+  Id: Type.String(),
+  Name: Type.String(),
+  Driver: Type.String(),
+  Labels,
+  Options: Labels,
+})
+export type NetworkRow = Static<typeof NetworkRow>
+export const parseNetworkList = createParser(
+  Type.Array(NetworkRow),
+  CODE,
+  'list of networks of the engine',
+)
+
 export const parseProgress = createParser(
   Type.Object({ status: maybe(Type.String()), error: maybe(Type.String()) }),
   'PULL_FAILED',

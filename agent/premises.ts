@@ -10,8 +10,10 @@ import { limits } from '../protocol/limits.ts'
 import type { Hello } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
 import { type Attempts, createAttempts } from './attempts.ts'
+import { createBridge } from './bridge.ts'
 import { startDeadMan } from './dead-man.ts'
 import { type Engine, startEngine } from './engine.ts'
+import { type FirewallHost, thisHost } from './firewall.ts'
 import { createImages, type Images } from './images.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
 import { createNonces, type DeriveNonces, loadSecret } from './nonces.ts'
@@ -71,10 +73,11 @@ export const openPremises = async (
   config: PremisesConfig,
   log: Log,
   progress: (message: string) => void = () => undefined,
+  host: FirewallHost = thisHost,
 ): Promise<Premises> => {
   const closers = createClosers(log)
   try {
-    return await open(config, log, progress, closers)
+    return await open({ config, log, progress, host, closers })
   } catch (error) {
     await closers.closeAll()
     throw error
@@ -84,29 +87,45 @@ export const openPremises = async (
 /** What runs containers here, and the trial of it. */
 const equip = (
   config: PremisesConfig,
-  deps: { engine: Engine; outbox: Outbox; nonces: DeriveNonces; dir: string; log: Log },
+  deps: {
+    readonly engine: Engine
+    readonly outbox: Outbox
+    readonly nonces: DeriveNonces
+    readonly dir: string
+    readonly log: Log
+    readonly host: FirewallHost
+  },
   signal: AbortSignal,
 ) => {
   const { engine, nonces, log } = deps
+  const bridge = createBridge(deps)
   const images = createImages({ engine, initDir: config.initDir })
   const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
   const runner = createDockerRunner(engine, identity)
   const cpus = (): number => sizeOfHost(engine).cpus
   const supplyOf = (by: Runner) =>
-    createSupply({ images, cpus, runner: by, startsMax: cpus(), initDir: deps.dir })
+    createSupply({ images, cpus, bridge, runner: by, startsMax: cpus(), initDir: deps.dir })
   const probe = (): Promise<void> => {
     const own = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
     return probeEngine({ runner: own, supply: supplyOf(own), nonces, signal })
   }
-  return { images, runner, supply: supplyOf(runner), trial: createTrial({ engine, probe, log }) }
+  const trial = createTrial({ engine, probe, log })
+  return { images, runner, bridge, supply: supplyOf(runner), trial }
 }
 
-const open = async (
-  config: PremisesConfig,
-  log: Log,
-  progress: (message: string) => void,
-  closers: ReturnType<typeof createClosers>,
-): Promise<Premises> => {
+const open = async ({
+  config,
+  log,
+  progress,
+  host,
+  closers,
+}: {
+  readonly config: PremisesConfig
+  readonly log: Log
+  readonly progress: (message: string) => void
+  readonly host: FirewallHost
+  readonly closers: ReturnType<typeof createClosers>
+}): Promise<Premises> => {
   const { home, initDir, dockerHost } = config
   const engine = startEngine(dockerHost)
   closers.add(engine.close)
@@ -120,10 +139,13 @@ const open = async (
   closers.add(deadMan.close)
   const acts = createActs()
   closers.add(acts.close)
-  const equipped = { engine, outbox, nonces, dir: initMount.dir, log }
-  const { images, runner, supply, trial } = equip(config, equipped, acts.signal)
-  if (await engine.check()) await trial.run()
-  else {
+  const equipped = { engine, outbox, nonces, dir: initMount.dir, log, host }
+  const { images, runner, bridge, supply, trial } = equip(config, equipped, acts.signal)
+  closers.add(bridge.close)
+  if (await engine.check()) {
+    await trial.run()
+    await bridge.secure()
+  } else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
     log.warn({ dockerHost }, 'the Docker engine does not answer')
   }
@@ -138,11 +160,19 @@ const open = async (
     onChange: () => onChange(),
   })
   closers.add(attempts.close)
-  const sweeping = setInterval(attempts.sweep, limits.sweepMs)
+  const secure = (): void => {
+    if (engine.isUp()) acts.start(bridge.secure())
+  }
+  const sweeping = setInterval(() => {
+    attempts.sweep()
+    // A firewall that was loaded anew meanwhile forgot our rules.
+    secure()
+  }, limits.sweepMs)
   closers.add(async () => clearInterval(sweeping))
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
     attempts.resize(room())
+    secure()
   })
   closers.add(forgetEngine)
   if (trial.unfit() !== '') acts.start(trial.insist(acts.signal).then(() => onChange()))

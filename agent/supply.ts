@@ -8,8 +8,9 @@
 import { HyperError } from '../protocol/errors.ts'
 import type { ImageRecord } from '../protocol/image.ts'
 import type { Assignment } from '../protocol/messages.ts'
+import type { Bridge } from './bridge.ts'
 import { type Command, commandOf } from './command.ts'
-import { hostConfigOf } from './host-config.ts'
+import { hostConfigOf, needsBridge } from './host-config.ts'
 import type { Images } from './images.ts'
 import type { Runner, RunningContainer } from './runner/runner.ts'
 import { createTurns } from './turns.ts'
@@ -34,13 +35,14 @@ const labelsOf = ({ key }: Pick<Assignment, 'key'>): Readonly<Record<string, str
 export const createSupply = (deps: {
   readonly images: Images
   readonly runner: Runner
+  readonly bridge: Pick<Bridge, 'id' | 'hasChanged'>
   /** CPUs of the engine's host. */
   readonly cpus: () => number
   readonly startsMax: number
   /** To be mounted into every container. */
   readonly initDir: string
 }): Supply => {
-  const { images, runner } = deps
+  const { images, runner, bridge } = deps
   const turns = createTurns(deps.startsMax)
 
   const startOnce = async (assignment: Assignment, signal: AbortSignal): Promise<Supplied> => {
@@ -52,15 +54,30 @@ export const createSupply = (deps: {
         `no command: neither the function nor its image ${image.reference} names one`,
       )
     }
+    const host = {
+      cpus: deps.cpus(),
+      initDir: deps.initDir,
+      bridge: needsBridge(assignment) ? await bridge.id() : '',
+    }
     const spec = {
       image: image.id,
       user: command.user,
       workingDir: command.workingDir,
-      hostConfig: hostConfigOf(assignment, { cpus: deps.cpus(), initDir: deps.initDir }),
+      hostConfig: hostConfigOf(assignment, host),
       labels: labelsOf(assignment),
     }
     const container = await turns.run(signal, () => runner.start(spec, signal))
     return { container, command, image }
+  }
+
+  /** Whether somebody removed behind our back what it needs: then it is looked for once more. */
+  const wasRemoved = async (error: unknown, assignment: Assignment): Promise<boolean> => {
+    if (!(error instanceof HyperError)) return false
+    if (error.code === 'IMAGE_NOT_FOUND') {
+      images.forget(assignment.image)
+      return true
+    }
+    return error.code === 'START_FAILED' && needsBridge(assignment) && bridge.hasChanged()
   }
 
   return {
@@ -68,10 +85,7 @@ export const createSupply = (deps: {
       try {
         return await startOnce(assignment, signal)
       } catch (error) {
-        const isGone = error instanceof HyperError && error.code === 'IMAGE_NOT_FOUND'
-        if (!isGone) throw error
-        // Somebody removed it behind our back: looked for, or pulled, once more.
-        images.forget(assignment.image)
+        if (!(await wasRemoved(error, assignment))) throw error
         return startOnce(assignment, signal)
       }
     },

@@ -44,7 +44,7 @@ const rawCall = async (docker: Docker, initDir: string): Promise<number> => {
     Healthcheck: { Test: ['NONE'] },
     HostConfig: hostConfigOf(
       { ...SIZES.s4, network: 'bridge', runtime: '', profile: 'default' },
-      { cpus: cpus().length, initDir },
+      { cpus: cpus().length, initDir, bridge: 'bridge' },
     ),
   })
   const streams = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true }

@@ -127,6 +127,10 @@ export const limits = {
   readBackMs: 5 * minute,
   /** Create and start of one container; an engine slower than this has failed the attempt. */
   startMsMax: 60 * second,
+  /** One run of iptables; it waits for its lock, and a hung one must end. */
+  firewallMsMax: 20 * second,
+  /** Its listing of all rules: a host with thousands of them has some 100 KiB. */
+  firewallOutputCharsMax: MiB,
   /** Between two sweeps: so long can a container stay that the engine made for an agent that died. */
   sweepMs: 5 * minute,
   /** Processes of one function container, hyper-init among them. */

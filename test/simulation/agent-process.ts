@@ -57,6 +57,7 @@ export const createAgentProcess = (
   const supply = createSupply({
     images: IMAGES,
     runner,
+    bridge: { id: async () => 'bridge', hasChanged: async () => false },
     cpus: () => 4,
     startsMax: 4,
     initDir: '/x',
