@@ -32,6 +32,7 @@ export const parseInfo = createParser(
     OSType: Type.String(),
     Architecture: Type.String(),
     DockerRootDir: Type.String(),
+    DefaultRuntime: maybe(Type.String()),
     Runtimes: maybe(Type.Record(Type.String(), Type.Unknown())),
   }),
   CODE,

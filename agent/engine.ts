@@ -31,6 +31,8 @@ export interface EngineFacts {
   /** `linux/amd64`. */
   readonly platform: string
   readonly runtimes: readonly string[]
+  /** The one of containers that name none. */
+  readonly defaultRuntime: string
   /** Where it keeps its files. */
   readonly rootDir: string
 }
@@ -96,6 +98,7 @@ const ask = async (docker: EngineClient): Promise<EngineFacts> => {
     cpus: info.NCPU,
     platform: `${info.OSType}/${ARCHITECTURES[info.Architecture] ?? info.Architecture}`,
     runtimes: Object.keys(info.Runtimes ?? {}),
+    defaultRuntime: info.DefaultRuntime || 'runc',
     rootDir: info.DockerRootDir,
   }
 }

@@ -11,16 +11,17 @@ import type { Hello } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
 import { type Attempts, createAttempts } from './attempts.ts'
 import { createBridge } from './bridge.ts'
-import { startDeadMan } from './dead-man.ts'
+import { type DeadMan, startDeadMan } from './dead-man.ts'
 import { type Engine, startEngine } from './engine.ts'
 import { type FirewallHost, thisHost } from './firewall.ts'
 import { createImages, type Images } from './images.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
 import { createNonces, type DeriveNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
-import { probeEngine } from './probe.ts'
+import { probeEngine, probeRuntime } from './probe.ts'
 import { createDockerRunner } from './runner/docker.ts'
 import type { Runner } from './runner/runner.ts'
+import { createRuntimes, type Runtimes } from './runtimes.ts'
 import { type Room, roomOf } from './slots.ts'
 import { createSupply } from './supply.ts'
 import { createTrial } from './trial.ts'
@@ -94,6 +95,8 @@ const equip = (
     readonly dir: string
     readonly log: Log
     readonly host: FirewallHost
+    readonly deadMan: DeadMan
+    readonly onChange: () => void
   },
   signal: AbortSignal,
 ) => {
@@ -103,14 +106,20 @@ const equip = (
   const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
   const runner = createDockerRunner(engine, identity)
   const cpus = (): number => sizeOfHost(engine).cpus
-  const supplyOf = (by: Runner) =>
-    createSupply({ images, cpus, bridge, runner: by, startsMax: cpus(), initDir: deps.dir })
-  const probe = (): Promise<void> => {
-    const own = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
-    return probeEngine({ runner: own, supply: supplyOf(own), nonces, signal })
+  const supplyOf = (by: Runner, runtimes: Pick<Runtimes, 'check'>) =>
+    createSupply({
+      ...{ images, cpus, bridge, runtimes, runner: by },
+      ...{ startsMax: cpus(), initDir: deps.dir },
+    })
+  const prober = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
+  const probing = {
+    ...{ runner: prober, nonces, signal, turnSwitch: deps.deadMan.turn },
+    supply: supplyOf(prober, { check: () => undefined }),
   }
-  const trial = createTrial({ engine, probe, log })
-  return { images, runner, bridge, supply: supplyOf(runner), trial }
+  const trial = createTrial({ engine, probe: () => probeEngine(probing), log })
+  const probe = (runtime: string): Promise<void> => probeRuntime(probing, runtime)
+  const runtimes = createRuntimes({ engine, probe, log, onChange: deps.onChange })
+  return { images, runner, bridge, runtimes, supply: supplyOf(runner, runtimes), trial }
 }
 
 const open = async ({
@@ -139,12 +148,16 @@ const open = async ({
   closers.add(deadMan.close)
   const acts = createActs()
   closers.add(acts.close)
-  const equipped = { engine, outbox, nonces, dir: initMount.dir, log, host }
-  const { images, runner, bridge, supply, trial } = equip(config, equipped, acts.signal)
+  let onChange = (): void => undefined
+  const changed = (): void => onChange()
+  const deps = { engine, outbox, nonces, dir: initMount.dir, log, host, deadMan }
+  const equipped = { ...deps, onChange: changed }
+  const { images, runner, bridge, runtimes, supply, trial } = equip(config, equipped, acts.signal)
   closers.add(bridge.close)
   if (await engine.check()) {
     await trial.run()
     await bridge.secure()
+    await runtimes.tryNew()
   } else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
     log.warn({ dockerHost }, 'the Docker engine does not answer')
@@ -153,11 +166,11 @@ const open = async ({
   const kept = await outbox.readKept()
   if (kept.notes.length === 0) await removeOldInitMounts(home, initMount)
   const room = (): Room => roomOf(sizeOfHost(engine), config)
-  let onChange = (): void => undefined
   const attempts = createAttempts({
     ...{ engine, runner, outbox, nonces, log, kept, supply, unfit: trial.unfit },
+    runtimes: runtimes.offered,
     room: room(),
-    onChange: () => onChange(),
+    onChange: changed,
   })
   closers.add(attempts.close)
   const secure = (): void => {
@@ -173,16 +186,20 @@ const open = async ({
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
     attempts.resize(room())
     secure()
+    // It may name others now, and before its trial nothing is run on it.
+    if (isUp && trial.unfit() === '') acts.start(runtimes.tryNew())
   })
   closers.add(forgetEngine)
-  if (trial.unfit() !== '') acts.start(trial.insist(acts.signal).then(() => onChange()))
+  if (trial.unfit() !== '')
+    acts.start(trial.insist(acts.signal).then(changed).then(runtimes.tryNew))
   return {
     ...{ engine, images, outbox, attempts },
     isReady: () => engine.isUp() && trial.unfit() === '',
     hostFacts() {
-      const { platform = '', runtimes = [] } = (trial.unfit() === '' && engine.facts()) || {}
+      const isFit = trial.unfit() === ''
+      const platform = (isFit && engine.facts()?.platform) || ''
       const { slots, memoryBytes } = attempts.room()
-      return { slots, memoryBytes, platform, runtimes: [...runtimes] }
+      return { slots, memoryBytes, platform, runtimes: isFit ? [...runtimes.offered()] : [] }
     },
     setOnChange: (listener) => {
       onChange = listener

@@ -13,6 +13,7 @@ import { type Command, commandOf } from './command.ts'
 import { hostConfigOf, needsBridge } from './host-config.ts'
 import type { Images } from './images.ts'
 import type { Runner, RunningContainer } from './runner/runner.ts'
+import type { Runtimes } from './runtimes.ts'
 import { createTurns } from './turns.ts'
 
 export interface Supplied {
@@ -36,6 +37,7 @@ export const createSupply = (deps: {
   readonly images: Images
   readonly runner: Runner
   readonly bridge: Pick<Bridge, 'id' | 'hasChanged'>
+  readonly runtimes: Pick<Runtimes, 'check'>
   /** CPUs of the engine's host. */
   readonly cpus: () => number
   readonly startsMax: number
@@ -54,6 +56,7 @@ export const createSupply = (deps: {
         `no command: neither the function nor its image ${image.reference} names one`,
       )
     }
+    deps.runtimes.check(assignment)
     const host = {
       cpus: deps.cpus(),
       initDir: deps.initDir,

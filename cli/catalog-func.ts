@@ -35,7 +35,10 @@ const CREATE: CommandSpec = {
     { flags: '--retry-on-exit <n>', description: 'Run again so often when it exits with non-zero' },
     { flags: '--queue-timeout <time>', description: 'Longest wait for a place to run (24h)' },
     { flags: '--network <mode>', description: 'bridge (default) or none' },
-    { flags: '--runtime <name>', description: 'OCI runtime: runc, runsc …' },
+    {
+      flags: '--runtime <name>',
+      description: 'OCI runtime, such as runsc (gVisor; with --network none)',
+    },
     { flags: '--profile <name>', description: 'default, strict or compat' },
     { flags: '--constraint <k=v>', description: 'Label an agent must have; can be repeated' },
   ],

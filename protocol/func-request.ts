@@ -6,7 +6,14 @@
 
 import Type from 'typebox'
 import { HyperError } from './errors.ts'
-import { type FuncSpec, type FuncUpdate, ProfileSchema, SIZES, type SizeName } from './func.ts'
+import {
+  type FuncSpec,
+  type FuncUpdate,
+  hasNetworkUnder,
+  ProfileSchema,
+  SIZES,
+  type SizeName,
+} from './func.ts'
 import { parseReference } from './image.ts'
 import { limits } from './limits.ts'
 import { createParser } from './schema.ts'
@@ -163,6 +170,19 @@ const parseNetwork = (mode: string | null | undefined): 'bridge' | 'none' => {
   )
 }
 
+/** A network that is asked for, if only by default, is there or is refused: never silently missing. */
+const refuseWithoutNetwork = ({
+  HostConfig,
+  Runtime,
+  Profile,
+}: Pick<FuncSpec, 'HostConfig' | 'Runtime' | 'Profile'>): void => {
+  const isAsked = HostConfig.NetworkMode === 'bridge' && Profile !== 'strict'
+  if (!isAsked || hasNetworkUnder(Runtime)) return
+  throw bad(
+    `a function has no network under Runtime ${Runtime}: say HostConfig.NetworkMode none (--network none)`,
+  )
+}
+
 const parseStopSignal = (text: string | null | undefined): string => {
   if (text === null || text === undefined || text === '') return 'SIGTERM'
   if (!STOP_SIGNAL.test(text)) throw bad(`not a signal: Config.StopSignal ${JSON.stringify(text)}`)
@@ -184,6 +204,12 @@ export const parseFuncCreate = (body: unknown): FuncSpec => {
   refuseUnsupported(objectAt(raw, 'HostConfig'), { NetworkMode: true }, 'HostConfig.')
   refuseUnsupported(objectAt(raw, 'NetworkingConfig'), {}, 'NetworkingConfig.')
   const config = raw.Config
+  const fence = {
+    HostConfig: { NetworkMode: parseNetwork(raw.HostConfig?.NetworkMode) },
+    Runtime: raw.Runtime ?? '',
+    Profile: raw.Profile || 'default',
+  } as const
+  refuseWithoutNetwork(fence)
   return {
     Name: parseFuncName(raw.Name),
     ContainerSize: parseSize(raw.ContainerSize || 's4'),
@@ -199,14 +225,12 @@ export const parseFuncCreate = (body: unknown): FuncSpec => {
       ExposedPorts: config.ExposedPorts ?? {},
       StopSignal: parseStopSignal(config.StopSignal),
     },
-    HostConfig: { NetworkMode: parseNetwork(raw.HostConfig?.NetworkMode) },
+    ...fence,
     NetworkingConfig: { EndpointsConfig: null },
     MaxAttempts: raw.MaxAttempts ?? limits.maxAttemptsDefault,
     AtMostOnce: raw.AtMostOnce ?? false,
     RetryOnExit: raw.RetryOnExit ?? 0,
     QueueTimeout: raw.QueueTimeout || limits.queueTimeoutSecondsDefault,
-    Runtime: raw.Runtime ?? '',
-    Profile: raw.Profile || 'default',
     Constraints: raw.Constraints ?? {},
   }
 }

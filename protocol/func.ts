@@ -36,6 +36,15 @@ export const ProfileSchema = Type.Union([
   Type.Literal('compat'),
 ])
 
+/** Runtimes that put a container on the engine’s networks; '' is the engine's default one. */
+const NETWORKED = ['', 'runc', 'crun']
+
+/**
+ * Whether a function has a network under this runtime if it asks for one. Others (gVisor’s runsc,
+ * as it works beside Docker) leave it with none, so that asking for both is refused.
+ */
+export const hasNetworkUnder = (runtime: string): boolean => NETWORKED.includes(runtime)
+
 /** A stored function. Also its row on disk (see coordinator/funcs.ts) and its wire form. */
 export const FuncSchema = Type.Object({
   Name: Type.String(),

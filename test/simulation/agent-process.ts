@@ -58,6 +58,7 @@ export const createAgentProcess = (
     images: IMAGES,
     runner,
     bridge: { id: async () => 'bridge', hasChanged: async () => false },
+    runtimes: { check: () => undefined },
     cpus: () => 4,
     startsMax: 4,
     initDir: '/x',
@@ -252,7 +253,17 @@ export const createAgentProcess = (
     await process.pause(random.between(50, 800))
     const kept = await outbox.readKept()
     attempts = createAttempts({
-      ...{ engine, runner, outbox, nonces, log: silent, kept, supply, unfit: () => '' },
+      ...{
+        engine,
+        runner,
+        outbox,
+        nonces,
+        log: silent,
+        kept,
+        supply,
+        unfit: () => '',
+        runtimes: () => ['runc'],
+      },
       room: { slots: host.slots(), memoryBytes: deps.memoryBytes },
       onChange: () => undefined,
     })
