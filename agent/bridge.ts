@@ -58,6 +58,22 @@ const within = (): { abortSignal: AbortSignal } => ({
   abortSignal: AbortSignal.timeout(limits.engineAnswerMs),
 })
 
+/** What is there, without a change: whether somebody else’s network has our name, and all bridges. */
+export const examineNetwork = async ({
+  docker,
+}: Pick<Engine, 'docker'>): Promise<{
+  readonly isForeign: boolean
+  readonly bridges: readonly string[]
+}> => {
+  const filters = JSON.stringify({ driver: ['bridge'] })
+  const rows = parseNetworkList(await docker.listNetworks({ filters, ...within() }))
+  const named = rows.filter(({ Name }) => Name === NAME)
+  return {
+    isForeign: named.length > 0 && named.every((row) => oursOf(row) === null),
+    bridges: rows.flatMap(({ Options }) => Options?.[BRIDGE_NAME] ?? []),
+  }
+}
+
 export const createBridge = (deps: {
   readonly engine: Pick<Engine, 'docker' | 'isUp'>
   readonly host: FirewallHost

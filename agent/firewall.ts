@@ -65,6 +65,9 @@ const rulesOf = (bridge: string): string => {
   return `${lines.join('\n')}\n`
 }
 
+const NOT_HERE =
+  'the engine’s network is not this host’s (it is rootless, or in a virtual machine, or this is in a container)'
+
 const unsettable = (why: string, cause?: unknown): HyperError =>
   new HyperError('ENGINE_UNSUITABLE', why, { cause })
 
@@ -88,9 +91,7 @@ const jumpTo = (bridge: string): readonly string[] => ['-i', bridge, '-j', chain
 /** Sets the rules, or sets them again. Throws ENGINE_UNSUITABLE with why they cannot be set here. */
 export const setRules = async (host: FirewallHost, bridge: string): Promise<void> => {
   if (!hasInterface(await host.interfaces(), bridge)) {
-    throw unsettable(
-      'the engine’s network is not this host’s (it is rootless, or in a virtual machine, or this agent is in a container)',
-    )
+    throw unsettable(NOT_HERE)
   }
   await must(host, 'iptables-restore', ['--noflush', ...WAIT], rulesOf(bridge))
   const jump = jumpTo(bridge)
@@ -98,6 +99,16 @@ export const setRules = async (host: FirewallHost, bridge: string): Promise<void
     const { status } = await host.run('iptables', [...WAIT, '-C', from, ...jump], '')
     if (status !== 0) await must(host, 'iptables', [...WAIT, '-I', from, '1', ...jump], '')
   }
+}
+
+/** Throws ENGINE_UNSUITABLE with why no rules can be set around bridges of an engine that has these. */
+export const examineRules = async (
+  host: FirewallHost,
+  bridges: readonly string[],
+): Promise<void> => {
+  const interfaces = await host.interfaces()
+  if (!bridges.some((bridge) => hasInterface(interfaces, bridge))) throw unsettable(NOT_HERE)
+  for (const from of JUMPS_FROM) await must(host, 'iptables', [...WAIT, '-S', from], '')
 }
 
 /** Takes away the rules of bridges that are no more. Done as well where there are none. */

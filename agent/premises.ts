@@ -6,6 +6,7 @@
 import { availableParallelism, totalmem } from 'node:os'
 import type { Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
+import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Hello } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
@@ -67,6 +68,19 @@ const createClosers = (log: Log) => {
   }
 }
 
+/** Before a container is tried on it. Throws ENGINE_UNSUITABLE. */
+const refuseUnknown = (engine: Engine): void => {
+  const { apiTrouble = '', product = '', version = '' } = engine.facts() ?? {}
+  if (apiTrouble === '') return
+  throw new HyperError('ENGINE_UNSUITABLE', `${product} ${version} cannot be used: ${apiTrouble}`)
+}
+
+/** One that is not Docker's may do, and nobody has tried. */
+const tellOther = (engine: Engine, log: Log): void => {
+  const { product = 'Docker', version = '' } = engine.facts() ?? {}
+  if (product !== 'Docker') log.warn({ product, version }, 'the engine is not Docker’s: untested')
+}
+
 const sizeOfHost = (engine: Engine) =>
   engine.facts() ?? { cpus: availableParallelism(), memoryBytes: totalmem() }
 
@@ -116,7 +130,11 @@ const equip = (
     ...{ runner: prober, nonces, signal, turnSwitch: deps.deadMan.turn },
     supply: supplyOf(prober, { check: () => undefined }),
   }
-  const trial = createTrial({ engine, probe: () => probeEngine(probing), log })
+  const tryEngine = async (): Promise<void> => {
+    refuseUnknown(engine)
+    await probeEngine(probing)
+  }
+  const trial = createTrial({ engine, probe: tryEngine, log })
   const probe = (runtime: string): Promise<void> => probeRuntime(probing, runtime)
   const runtimes = createRuntimes({ engine, probe, log, onChange: deps.onChange })
   return { images, runner, bridge, runtimes, supply: supplyOf(runner, runtimes), trial }
@@ -155,6 +173,7 @@ const open = async ({
   const { images, runner, bridge, runtimes, supply, trial } = equip(config, equipped, acts.signal)
   closers.add(bridge.close)
   if (await engine.check()) {
+    tellOther(engine, log)
     await trial.run()
     await bridge.secure()
     await runtimes.tryNew()
@@ -185,6 +204,7 @@ const open = async ({
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
     attempts.resize(room())
+    if (isUp) tellOther(engine, log)
     secure()
     // It may name others now, and before its trial nothing is run on it.
     if (isUp && trial.unfit() === '') acts.start(runtimes.tryNew())

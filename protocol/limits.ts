@@ -285,6 +285,9 @@ export const limits = {
   /** How often the disk's free space is looked at. */
   diskLookMs: second,
 
+  /** Free space of the engine’s disk under which `hyper doctor` calls it bad: one image has as much. */
+  engineFreeBytesMin: GiB,
+
   // ── Backups ────────────────────────────────────────────────────────────────────────────────
   /** One frame: a page of rows, or one body with its key. */
   backupFrameBytesMax: 32 * MiB,
@@ -365,6 +368,8 @@ export const limits = {
   firstAgentMs: 30 * second,
   /** Agents that `hyper up` starts on one machine. */
   agentsMax: 64,
+  /** `hyper doctor` waits this long for each address of the mesh. */
+  doctorConnectMs: 5 * second,
   /** A token that is read from a terminal or from STDIN. */
   tokenCharsMax: 4096,
 
