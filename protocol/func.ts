@@ -30,11 +30,8 @@ const Text = Type.String({ maxLength: limits.commandBytesMax })
 const Words = Type.Array(Text, { maxItems: 10_000 })
 const Labels = Type.Record(Type.String(), Type.String())
 export const NetworkSchema = Type.Union([Type.Literal('bridge'), Type.Literal('none')])
-export const ProfileSchema = Type.Union([
-  Type.Literal('default'),
-  Type.Literal('strict'),
-  Type.Literal('compat'),
-])
+export const PROFILES = ['default', 'strict', 'compat'] as const
+export const ProfileSchema = Type.Enum([...PROFILES])
 
 /** Runtimes that put a container on the engine’s networks; '' is the engine's default one. */
 const NETWORKED = ['', 'runc', 'crun']

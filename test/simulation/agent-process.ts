@@ -253,17 +253,8 @@ export const createAgentProcess = (
     await process.pause(random.between(50, 800))
     const kept = await outbox.readKept()
     attempts = createAttempts({
-      ...{
-        engine,
-        runner,
-        outbox,
-        nonces,
-        log: silent,
-        kept,
-        supply,
-        unfit: () => '',
-        runtimes: () => ['runc'],
-      },
+      ...{ engine, runner, outbox, nonces, log: silent, kept, supply },
+      ...{ unfit: () => '', runtimes: () => ['runc'] },
       room: { slots: host.slots(), memoryBytes: deps.memoryBytes },
       onChange: () => undefined,
     })
