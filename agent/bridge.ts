@@ -35,8 +35,8 @@ const BRIDGE_BYTES = 4
 export interface Bridge {
   /** The network's id at the engine. START_FAILED: there is none, and why. */
   id(): Promise<string>
-  /** Looks for it again; whether it is another one than was known. */
-  hasChanged(): Promise<boolean>
+  /** Looks for it again; whether it is another one now. Rejects as `id` does. */
+  hasChanged(id: string): Promise<boolean>
   /** Finds or makes it and sets its rules. What is wrong is logged, once. */
   secure(): Promise<void>
   close(): Promise<void>
@@ -83,7 +83,7 @@ export const createBridge = (deps: {
   const { docker, isUp } = deps.engine
   let known: Network | null = null
   let finding: Promise<Network> | null = null
-  let told = ''
+  let told: string | null = null
 
   const list = async (): Promise<readonly NetworkRow[]> => {
     const filters = JSON.stringify({ name: [NAME] })
@@ -149,11 +149,13 @@ export const createBridge = (deps: {
   const look = async (): Promise<Network> => {
     known = null
     const found = await findOrMake()
-    await sweepRules(host)
-    await setRules(host, found.bridge).then(
-      () => tell(''),
-      (error: unknown) => tell(messageOf(error)),
-    )
+    try {
+      await sweepRules(host)
+      await setRules(host, found.bridge)
+      tell('')
+    } catch (error) {
+      tell(messageOf(error))
+    }
     known = found
     return found
   }
@@ -167,10 +169,7 @@ export const createBridge = (deps: {
 
   return {
     id: async () => (known ?? (await lookOnce())).id,
-    async hasChanged() {
-      const before = known?.id
-      return (await lookOnce()).id !== before
-    },
+    hasChanged: async (id) => (await lookOnce()).id !== id,
     async secure() {
       try {
         await lookOnce()

@@ -47,7 +47,14 @@ export const createSupply = (deps: {
   const { images, runner, bridge } = deps
   const turns = createTurns(deps.startsMax)
 
-  const startOnce = async (assignment: Assignment, signal: AbortSignal): Promise<Supplied> => {
+  const networkOf = async (assignment: Assignment): Promise<string> =>
+    needsBridge(assignment) ? bridge.id() : ''
+
+  const startOnce = async (
+    assignment: Assignment,
+    network: string,
+    signal: AbortSignal,
+  ): Promise<Supplied> => {
     const image = await images.ensure(assignment.image, signal)
     const command = commandOf(assignment, image.config)
     if (command.argv.length === 0) {
@@ -56,12 +63,7 @@ export const createSupply = (deps: {
         `no command: neither the function nor its image ${image.reference} names one`,
       )
     }
-    deps.runtimes.check(assignment)
-    const host = {
-      cpus: deps.cpus(),
-      initDir: deps.initDir,
-      bridge: needsBridge(assignment) ? await bridge.id() : '',
-    }
+    const host = { cpus: deps.cpus(), initDir: deps.initDir, bridge: network }
     const spec = {
       image: image.id,
       user: command.user,
@@ -74,22 +76,28 @@ export const createSupply = (deps: {
   }
 
   /** Whether somebody removed behind our back what it needs: then it is looked for once more. */
-  const wasRemoved = async (error: unknown, assignment: Assignment): Promise<boolean> => {
+  const wasRemoved = async (
+    error: unknown,
+    assignment: Assignment,
+    network: string,
+  ): Promise<boolean> => {
     if (!(error instanceof HyperError)) return false
     if (error.code === 'IMAGE_NOT_FOUND') {
       images.forget(assignment.image)
       return true
     }
-    return error.code === 'START_FAILED' && needsBridge(assignment) && bridge.hasChanged()
+    return error.code === 'START_FAILED' && network !== '' && bridge.hasChanged(network)
   }
 
   return {
     async take(assignment, signal) {
+      deps.runtimes.check(assignment)
+      const network = await networkOf(assignment)
       try {
-        return await startOnce(assignment, signal)
+        return await startOnce(assignment, network, signal)
       } catch (error) {
-        if (!(await wasRemoved(error, assignment))) throw error
-        return startOnce(assignment, signal)
+        if (!(await wasRemoved(error, assignment, network))) throw error
+        return startOnce(assignment, await networkOf(assignment), signal)
       }
     },
   }
