@@ -7,8 +7,10 @@ import type { Assignment } from '../../protocol/messages.ts'
 import { type AgentBench, createAgentBench } from '../support/agent-bench.ts'
 import { connectDocker, type DockerClient } from '../support/docker.ts'
 import { type EngineNetwork, openEngineNetwork } from '../support/engine-network.ts'
+import { startEngineProxy } from '../support/engine-proxy.ts'
 import { eventually } from '../support/eventually.ts'
 
+const WAIT_MS = 30_000
 const WEB = '203.0.113.7'
 const METADATA = ['169.254.169.254', '100.100.100.200', '168.63.129.16']
 
@@ -100,6 +102,24 @@ test('a new start finds the network, and sets rules again that somebody took awa
     assert.equal(once.match(new RegExp(`^-A ${from} -i`, 'gm'))?.length, 1, once)
   }
   assert.deepEqual((await say(get(`${GATEWAY}:8088`))).split('\n'), ['no'])
+})
+
+test('an engine that answers again has its rules set again', async () => {
+  const proxy = await startEngineProxy(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
+  const { dockerHost } = proxy
+  const far = await createAgentBench({ dockerHost, firewall: network.firewall })
+  try {
+    await far.open()
+    proxy.cut()
+    far.premises().engine.suspect()
+    await eventually(() => !far.premises().engine.isUp())
+    await network.run('iptables', '-F', 'INPUT')
+    proxy.restore()
+    await eventually(async () => /^-A INPUT .*-j HYPER-/m.test(await rules()), WAIT_MS)
+  } finally {
+    await far.close()
+    await proxy.close()
+  }
 })
 
 test('containers do not reach each other, on no port', async () => {

@@ -4,7 +4,7 @@
  */
 
 import assert from 'node:assert/strict'
-import { chmod, mkdtemp, readFile, writeFile } from 'node:fs/promises'
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
@@ -69,6 +69,7 @@ before(async () => {
 after(async () => {
   await bench.close()
   await workbench.stop()
+  await rm(dir, { recursive: true, force: true })
 })
 
 const call = (script: string, part: Partial<Assignment> = {}) => ({
