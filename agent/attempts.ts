@@ -35,6 +35,8 @@ export interface AttemptsDeps extends CallRunDeps {
   readonly pool: Pick<Pool, 'owns'>
   /** Why no call can be run here at all; '' where they can. */
   readonly unfit: () => string
+  /** Runtimes that calls can ask for. */
+  readonly runtimes: () => readonly string[]
   /** Called after every change of what an advert tells. */
   readonly onChange: () => void
 }
@@ -121,8 +123,8 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     if (!engine.isUp()) return 'the Docker engine does not answer'
     if (deps.unfit() !== '') return deps.unfit()
     const { runtime } = order.assignment
-    const isThere = runtime === '' || (engine.facts()?.runtimes.includes(runtime) ?? false)
-    return isThere ? '' : `the Docker engine has no runtime ${runtime}`
+    const isThere = runtime === '' || deps.runtimes().includes(runtime)
+    return isThere ? '' : `this agent does not offer the runtime ${runtime}`
   }
 
   const forgetEngine = engine.onChange(onEngine)

@@ -14,6 +14,8 @@ const OPEN_MODE = 0o644
 const SHUT_MODE = 0o444
 
 export interface DeadMan {
+  /** Turns now, beside the regular turns. */
+  turn(): Promise<void>
   /** Stops turning and closes the files. Containers that still run get their 10 minutes. */
   close(): Promise<void>
 }
@@ -53,10 +55,13 @@ export const startDeadMan = async (
   }
   let turning = turn()
   await turning
-  const timer = setInterval(() => {
+  const turnNext = (): Promise<void> => {
     turning = turning.then(turn)
-  }, limits.switchTurnMs)
+    return turning
+  }
+  const timer = setInterval(turnNext, limits.switchTurnMs)
   return {
+    turn: turnNext,
     async close() {
       clearInterval(timer)
       await turning

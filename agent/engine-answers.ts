@@ -20,6 +20,7 @@ export const parseVersion = createParser(
     Version: Type.String(),
     ApiVersion: Type.String(),
     MinAPIVersion: maybe(Type.String()),
+    Components: maybe(Type.Array(Type.Object({ Name: Type.String() }))),
   }),
   CODE,
   'version of the engine',
@@ -32,6 +33,11 @@ export const parseInfo = createParser(
     OSType: Type.String(),
     Architecture: Type.String(),
     DockerRootDir: Type.String(),
+    DefaultRuntime: maybe(Type.String()),
+    MemoryLimit: maybe(Type.Boolean()),
+    SwapLimit: maybe(Type.Boolean()),
+    PidsLimit: maybe(Type.Boolean()),
+    CpuCfsQuota: maybe(Type.Boolean()),
     Runtimes: maybe(Type.Record(Type.String(), Type.Unknown())),
   }),
   CODE,
@@ -88,6 +94,20 @@ export const parseContainerList = createParser(
   Type.Array(Type.Object({ Id: Type.String(), State: Type.String(), Labels })),
   CODE,
   'list of containers of the engine',
+)
+
+const NetworkRow = Type.Object({
+  Id: Type.String(),
+  Name: Type.String(),
+  Driver: Type.String(),
+  Labels,
+  Options: Labels,
+})
+export type NetworkRow = Static<typeof NetworkRow>
+export const parseNetworkList = createParser(
+  Type.Array(NetworkRow),
+  CODE,
+  'list of networks of the engine',
 )
 
 export const parseProgress = createParser(

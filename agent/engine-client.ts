@@ -42,6 +42,9 @@ export interface EngineClient {
   createImage(
     options: Aborted & { fromImage: string; tag: string; authconfig?: { base64: string } },
   ): Promise<Readable>
+  listNetworks(options: Aborted & { filters: string }): Promise<unknown>
+  createNetwork(options: Aborted & { _query: object; _body: object }): Promise<unknown>
+  getNetwork(id: string): { remove(options: Aborted): Promise<unknown> }
   loadImage(archive: Buffer, options: Aborted): Promise<Readable>
 }
 

@@ -22,15 +22,24 @@ import { createEngineClient, type EngineAddress, type EngineClient } from './eng
 
 /** The newest API we know; every request that we make is the same from 1.41 on. */
 const API_VERSION = '1.51'
+const OLDEST_API = '1.41'
 
 export interface EngineFacts {
+  /** `Docker`, or what else answers to its API. */
+  readonly product: string
+  /** What of a container its kernel does not bound: `swap`. */
+  readonly unlimited: readonly string[]
   readonly version: string
   readonly apiVersion: string
+  /** Why we cannot speak with it, though it answers; '' where we can. */
+  readonly apiTrouble: string
   readonly memoryBytes: number
   readonly cpus: number
   /** `linux/amd64`. */
   readonly platform: string
   readonly runtimes: readonly string[]
+  /** The one of containers that name none. */
+  readonly defaultRuntime: string
   /** Where it keeps its files. */
   readonly rootDir: string
 }
@@ -80,6 +89,29 @@ export const lowerVersion = (a: string, b: string): string => {
   return majorA !== majorB ? (majorA < majorB ? a : b) : minorA <= minorB ? a : b
 }
 
+/** Why an engine of these API versions is not for us; '' where it is. Pure. */
+export const apiTroubleOf = (newest: string, oldest: string): string => {
+  if (newest !== OLDEST_API && lowerVersion(newest, OLDEST_API) === newest) {
+    return `its API ${newest} is older than ${OLDEST_API}, which Docker has since 20.10: upgrade it`
+  }
+  if (oldest !== '' && lowerVersion(API_VERSION, oldest) !== oldest) {
+    return `it speaks no API older than ${oldest}, and this hyper none newer than ${API_VERSION}: upgrade hyper`
+  }
+  return ''
+}
+
+/** Podman answers to Docker’s API; it says who it is in a component of this name. */
+const PODMAN = 'Podman Engine'
+
+/** What an engine does not tell is not counted as missing. */
+const unlimitedOf = (info: ReturnType<typeof parseInfo>): readonly string[] =>
+  [
+    info.MemoryLimit === false && 'memory',
+    info.SwapLimit === false && 'swap',
+    info.PidsLimit === false && 'processes',
+    info.CpuCfsQuota === false && 'CPUs',
+  ].filter((name) => name !== false)
+
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' }
 
 /** Asks an engine who it is. The first question goes without a version, so that any can answer. */
@@ -87,15 +119,21 @@ const ask = async (docker: EngineClient): Promise<EngineFacts> => {
   const abortSignal = (): { abortSignal: AbortSignal } => ({
     abortSignal: AbortSignal.timeout(limits.engineAnswerMs),
   })
-  const { Version, ApiVersion } = parseVersion(await docker.version(abortSignal()))
+  const { Version, ApiVersion, MinAPIVersion, Components } = parseVersion(
+    await docker.version(abortSignal()),
+  )
   const info = parseInfo(await docker.info(abortSignal()))
   return {
+    product: (Components ?? []).some(({ Name }) => Name === PODMAN) ? 'Podman' : 'Docker',
+    unlimited: unlimitedOf(info),
     version: Version,
     apiVersion: lowerVersion(API_VERSION, ApiVersion),
+    apiTrouble: apiTroubleOf(ApiVersion, MinAPIVersion ?? ''),
     memoryBytes: info.MemTotal,
     cpus: info.NCPU,
     platform: `${info.OSType}/${ARCHITECTURES[info.Architecture] ?? info.Architecture}`,
     runtimes: Object.keys(info.Runtimes ?? {}),
+    defaultRuntime: info.DefaultRuntime || 'runc',
     rootDir: info.DockerRootDir,
   }
 }

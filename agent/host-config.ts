@@ -41,9 +41,17 @@ const profileFields = (profile: Fence['profile']): HostConfig => {
   return { ...fenced, ReadonlyRootfs: true, Tmpfs: { '/tmp': STRICT_TMP } }
 }
 
+export const needsBridge = ({ network, profile }: Pick<Fence, 'network' | 'profile'>): boolean =>
+  network === 'bridge' && profile !== 'strict'
+
 export const hostConfigOf = (
   fence: Fence,
-  host: { readonly cpus: number; readonly initDir: string },
+  host: {
+    readonly cpus: number
+    readonly initDir: string
+    /** The network of those that ask for one: its name or id at the engine. */
+    readonly bridge: string
+  },
 ): HostConfig => {
   const isStrict = fence.profile === 'strict'
   const cpus = Math.min(fence.cpus, host.cpus)
@@ -58,7 +66,7 @@ export const hostConfigOf = (
       { Name: 'core', Soft: 0, Hard: 0 },
     ],
     IpcMode: isStrict ? 'none' : 'private',
-    NetworkMode: isStrict ? 'none' : fence.network,
+    NetworkMode: needsBridge(fence) ? host.bridge : 'none',
     ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),
     Mounts: [{ Type: 'bind', Source: host.initDir, Target: INIT_MOUNT, ReadOnly: true }],
     LogConfig: LOG_CONFIG,

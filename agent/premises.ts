@@ -3,30 +3,23 @@
  * attempts. Opened in the order in which the parts need each other; `close` goes backwards.
  */
 
-import { randomUUID } from 'node:crypto'
-import { availableParallelism, totalmem } from 'node:os'
 import type { Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Hello } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
 import { type Attempts, createAttempts } from './attempts.ts'
-import { machineClock } from './clock.ts'
 import { startDeadMan } from './dead-man.ts'
 import { type Engine, startEngine } from './engine.ts'
-import { createImages, type Images } from './images.ts'
+import { equip, sizeOfHost } from './equipment.ts'
+import { type FirewallHost, thisHost } from './firewall.ts'
+import type { Images } from './images.ts'
 import { findPrograms } from './init/programs.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
-import { createLull } from './lull.ts'
-import { createNonces, type DeriveNonces, loadSecret } from './nonces.ts'
+import { createNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
-import { createPool, type Pool, type PoolDeps } from './pool.ts'
-import { probeEngine } from './probe.ts'
-import { createDockerRunner } from './runner/docker.ts'
-import type { Runner } from './runner/runner.ts'
+import type { Pool } from './pool.ts'
 import { type Room, roomOf } from './slots.ts'
-import { createSupply } from './supply.ts'
-import { createTrial } from './trial.ts'
 
 export interface PremisesConfig
   extends Pick<AgentConfig, 'home' | 'initDir' | 'slots' | 'memoryBytes' | 'ready' | 'dockerHost'> {
@@ -70,75 +63,40 @@ const createClosers = (log: Log) => {
   }
 }
 
-const sizeOfHost = (engine: Engine) =>
-  engine.facts() ?? { cpus: availableParallelism(), memoryBytes: totalmem() }
+/** One that is not Docker's may do, and nobody has tried. */
+const tellOther = (engine: Engine, log: Log): void => {
+  const { product = 'Docker', version = '' } = engine.facts() ?? {}
+  if (product !== 'Docker') log.warn({ product, version }, 'the engine is not Docker’s: untested')
+}
 
 export const openPremises = async (
   config: PremisesConfig,
   log: Log,
   progress: (message: string) => void = () => undefined,
+  host: FirewallHost = thisHost,
 ): Promise<Premises> => {
   const closers = createClosers(log)
   try {
-    return await open(config, log, progress, closers)
+    return await open({ config, log, progress, host, closers })
   } catch (error) {
     await closers.closeAll()
     throw error
   }
 }
 
-interface EquipDeps {
-  readonly engine: Engine
-  readonly outbox: Outbox
-  readonly nonces: DeriveNonces
-  readonly dir: string
+const open = async ({
+  config,
+  log,
+  progress,
+  host,
+  closers,
+}: {
+  readonly config: PremisesConfig
   readonly log: Log
-  readonly room: () => Room
-  readonly memoryFreeBytes: () => number
-  readonly onReady: () => void
-}
-
-/** What may stand ready. Who asks for a number gets it, as far as there is memory at all. */
-const readyRoom = ({ ready }: PremisesConfig, { memoryBytes }: Room) => ({
-  containers: ready ?? limits.readyMax,
-  bytes: ready === null ? memoryBytes * limits.readyMemoryShare : memoryBytes,
-})
-
-/** What runs containers here, and the trial of it. */
-const equip = (config: PremisesConfig, deps: EquipDeps, signal: AbortSignal) => {
-  const { engine, nonces, log } = deps
-  const images = createImages({ engine, initDir: config.initDir })
-  const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
-  const runner = createDockerRunner(engine, identity)
-  const cpus = (): number => sizeOfHost(engine).cpus
-  const lull = createLull(machineClock)
-  const poolOf = (by: Runner, room: PoolDeps['room'], onChange: () => void): Pool =>
-    createPool({
-      ...{ runner: by, boot: randomUUID(), clock: machineClock, lull, log, room, onChange },
-      ...{ startsMax: cpus, memoryFreeBytes: deps.memoryFreeBytes, isUp: engine.isUp },
-    })
-  const supplyOf = (pool: Pool) => createSupply({ images, pool, cpus, initDir: deps.dir })
-  const probe = async (): Promise<void> => {
-    const own = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
-    const none = { containers: 0, bytes: 0 }
-    const pool = poolOf(
-      own,
-      () => none,
-      () => undefined,
-    )
-    await probeEngine({ runner: own, supply: supplyOf(pool), nonces, signal }).finally(pool.close)
-  }
-  const pool = poolOf(runner, () => readyRoom(config, deps.room()), deps.onReady)
-  const trial = createTrial({ engine, probe, log })
-  return { images, runner, lull, pool, supply: supplyOf(pool), trial }
-}
-
-const open = async (
-  config: PremisesConfig,
-  log: Log,
-  progress: (message: string) => void,
-  closers: ReturnType<typeof createClosers>,
-): Promise<Premises> => {
+  readonly progress: (message: string) => void
+  readonly host: FirewallHost
+  readonly closers: ReturnType<typeof createClosers>
+}): Promise<Premises> => {
   const { home, dockerHost } = config
   const engine = startEngine(dockerHost)
   closers.add(engine.close)
@@ -155,19 +113,25 @@ const open = async (
   closers.add(acts.close)
   const room = (): Room => roomOf(sizeOfHost(engine), config)
   let onChange = (): void => undefined
+  const changed = (): void => onChange()
   let attempts: Attempts | null = null
-  const { images, runner, lull, pool, supply, trial } = equip(
+  const { images, runner, bridge, runtimes, lull, pool, supply, trial } = equip(
     { ...config, initDir },
     {
-      ...{ engine, outbox, nonces, dir: initMount.dir, log, room },
+      ...{ engine, outbox, nonces, dir: initMount.dir, log, host, deadMan, room },
       memoryFreeBytes: () => (attempts === null ? 0 : attempts.free().memoryBytes),
-      onReady: () => onChange(),
+      onChange: changed,
     },
     acts.signal,
   )
+  closers.add(bridge.close)
   closers.add(pool.close)
-  if (await engine.check()) await trial.run()
-  else {
+  if (await engine.check()) {
+    tellOther(engine, log)
+    await trial.run()
+    await bridge.secure()
+    await runtimes.tryNew()
+  } else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
     log.warn({ dockerHost }, 'the Docker engine does not answer')
   }
@@ -176,26 +140,40 @@ const open = async (
   if (kept.notes.length === 0) await removeOldInitMounts(home, initMount)
   const opened = createAttempts({
     ...{ engine, runner, outbox, nonces, log, kept, supply, pool, lull, unfit: trial.unfit },
+    runtimes: runtimes.offered,
     room: room(),
-    onChange: () => onChange(),
+    onChange: changed,
   })
   attempts = opened
   closers.add(opened.close)
-  const sweeping = setInterval(opened.sweep, limits.sweepMs)
+  const secure = (): void => {
+    if (engine.isUp()) acts.start(bridge.secure())
+  }
+  const sweeping = setInterval(() => {
+    opened.sweep()
+    // A firewall that was loaded anew meanwhile forgot our rules.
+    secure()
+  }, limits.sweepMs)
   closers.add(async () => clearInterval(sweeping))
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
     opened.resize(room())
+    if (isUp) tellOther(engine, log)
+    secure()
+    // It may name others now, and before its trial nothing is run on it.
+    if (isUp && trial.unfit() === '') acts.start(runtimes.tryNew())
   })
   closers.add(forgetEngine)
-  if (trial.unfit() !== '') acts.start(trial.insist(acts.signal).then(() => onChange()))
+  if (trial.unfit() !== '')
+    acts.start(trial.insist(acts.signal).then(changed).then(runtimes.tryNew))
   return {
     ...{ engine, images, outbox, pool, attempts: opened },
     isReady: () => engine.isUp() && trial.unfit() === '',
     hostFacts() {
-      const { platform = '', runtimes = [] } = (trial.unfit() === '' && engine.facts()) || {}
+      const isFit = trial.unfit() === ''
+      const platform = (isFit && engine.facts()?.platform) || ''
       const { slots, memoryBytes } = opened.room()
-      return { slots, memoryBytes, platform, runtimes: [...runtimes] }
+      return { slots, memoryBytes, platform, runtimes: isFit ? [...runtimes.offered()] : [] }
     },
     setOnChange: (listener) => {
       onChange = listener

@@ -1,7 +1,8 @@
 /**
  * Whether this engine can run our containers at all, tried once with the `hello` image: a mount
  * that it cannot see (it is on another machine), one that it may not execute (noexec, SELinux), a
- * runtime that fails. What is wrong is said by name at the agent's start, not at somebody's call.
+ * runtime that fails, or behind which a file that changes is not seen to. What is wrong is said by
+ * name at the agent's start, not at somebody's call.
  */
 
 import { randomUUID } from 'node:crypto'
@@ -15,12 +16,30 @@ import type { DeriveNonces } from './nonces.ts'
 import type { Runner } from './runner/runner.ts'
 import type { Supply } from './supply.ts'
 
-const probeCall = (): Assignment => ({
+/** How often the switch is turned meanwhile: its regular turns are seconds apart. */
+const TURN_MS = 100
+
+interface ProbeDeps {
+  readonly runner: Runner
+  readonly supply: Supply
+  readonly nonces: DeriveNonces
+  readonly signal: AbortSignal
+  readonly turnSwitch: () => Promise<void>
+}
+
+/** `runtime` is '' for the engine's default one. */
+const probeCall = (runtime: string): Assignment => ({
   key: { call: randomUUID(), attempt: 1, epoch: 0 },
   func: { id: 'probe', name: 'probe', revision: 1 },
   image: { reference: `${HELLO_IMAGE}:latest`, digest: null, id: '' },
-  ...{ entrypoint: null, cmd: null, environment: [], workingDir: '', user: '' },
-  ...{ stopSignal: 'SIGTERM', network: 'none', runtime: '', profile: 'default' },
+  ...{
+    entrypoint: null,
+    cmd: ['/hello', '--watch-switch'],
+    environment: [],
+    workingDir: '',
+    user: '',
+  },
+  ...{ stopSignal: 'SIGTERM', network: 'none', runtime, profile: 'default' },
   memoryBytes: SIZES.s1.memoryBytes,
   cpus: SIZES.s1.cpus,
   timeoutMs: limits.engineAnswerMs,
@@ -28,22 +47,17 @@ const probeCall = (): Assignment => ({
   payload: new Uint8Array(0),
 })
 
-/** Throws ENGINE_UNSUITABLE. The runner is one of its own, so that no sweep takes the container. */
-export const probeEngine = async (deps: {
-  readonly runner: Runner
-  readonly supply: Supply
-  readonly nonces: DeriveNonces
-  readonly signal: AbortSignal
-}): Promise<void> => {
+/**
+ * Runs one container. Throws what is wrong. The runner is one of its own, so that no sweep takes the
+ * container.
+ */
+const probe = async (deps: ProbeDeps, runtime: string): Promise<void> => {
   const { runner, supply, nonces } = deps
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(limits.startMsMax)])
-  const unsuitable = (why: string, cause?: unknown): HyperError =>
-    new HyperError(
-      'ENGINE_UNSUITABLE',
-      `the Docker engine cannot run function containers: ${why}. It must be on this host, and the agent’s home on a file system that allows execution`,
-      { cause },
-    )
-  const assignment = probeCall()
+  const assignment = probeCall(runtime)
+  const turning = setInterval(() => {
+    deps.turnSwitch().catch(() => undefined)
+  }, TURN_MS)
   try {
     for (const left of await runner.list(signal)) await runner.remove(left.id, signal)
     const { container, command, image } = await supply.take(assignment, signal, () => undefined)
@@ -54,12 +68,29 @@ export const probeEngine = async (deps: {
       enginePlatform: image.platform,
       onRunning: () => undefined,
     }).finally(() => runner.remove(container.id, AbortSignal.timeout(limits.startMsMax)))
-    if (result === null) throw unsuitable('a first one took too long')
-    if (result === 'cut') throw unsuitable('a first one ended before it had begun')
-    if (result.code !== 'FINISHED') throw unsuitable(result.message)
-  } catch (error) {
-    throw error instanceof HyperError && error.code === 'ENGINE_UNSUITABLE'
-      ? error
-      : unsuitable(messageOf(error), error)
+    if (result === null) throw new Error('a first one took too long')
+    if (result === 'cut') throw new Error('a first one ended before it had begun')
+    if (result.code === 'CALL_EXITED') {
+      throw new Error('in a first one the dead man’s switch was not seen to move')
+    }
+    if (result.code !== 'FINISHED') throw new Error(result.message)
+  } finally {
+    clearInterval(turning)
   }
 }
+
+/** Throws ENGINE_UNSUITABLE. */
+export const probeEngine = async (deps: ProbeDeps): Promise<void> => {
+  try {
+    await probe(deps, '')
+  } catch (cause) {
+    throw new HyperError(
+      'ENGINE_UNSUITABLE',
+      `the Docker engine cannot run function containers: ${messageOf(cause)}. It must be on this host, and the agent’s home on a file system that allows execution`,
+      { cause },
+    )
+  }
+}
+
+/** Throws what keeps containers from running under this runtime. */
+export const probeRuntime = probe

@@ -7,11 +7,13 @@ import { HyperError } from '../protocol/errors.ts'
 import type { ImageRecord } from '../protocol/image.ts'
 import type { Assignment, Preparation } from '../protocol/messages.ts'
 import { readyKey } from '../protocol/ready-key.ts'
+import type { Bridge } from './bridge.ts'
 import { type Command, commandOf } from './command.ts'
-import { hostConfigOf } from './host-config.ts'
+import { hostConfigOf, needsBridge } from './host-config.ts'
 import type { Images } from './images.ts'
 import type { Pool } from './pool.ts'
 import type { ContainerSpec, RunningContainer } from './runner/runner.ts'
+import type { Runtimes } from './runtimes.ts'
 
 export interface Supplied {
   readonly container: RunningContainer
@@ -36,23 +38,31 @@ export interface Supply {
 export const createSupply = (deps: {
   readonly images: Pick<Images, 'ensure' | 'forget'>
   readonly pool: Pick<Pool, 'take' | 'expect'>
+  readonly bridge: Pick<Bridge, 'id' | 'hasChanged'>
+  readonly runtimes: Pick<Runtimes, 'check'>
   /** CPUs of the engine's host. */
   readonly cpus: () => number
   /** To be mounted into every container. */
   readonly initDir: string
 }): Supply => {
-  const { images, pool } = deps
+  const { images, pool, bridge } = deps
 
-  const specOf = (needs: Preparation, { id }: ImageRecord, command: Command): ContainerSpec => ({
-    image: id,
-    user: command.user,
-    workingDir: command.workingDir,
-    hostConfig: hostConfigOf(needs, { cpus: deps.cpus(), initDir: deps.initDir }),
-    labels: {},
-  })
+  const networkOf = async (needs: Preparation): Promise<string> =>
+    needsBridge(needs) ? bridge.id() : ''
+
+  const specOf = (
+    needs: Preparation,
+    { id }: ImageRecord,
+    { user, workingDir }: Command,
+    network: string,
+  ): ContainerSpec => {
+    const host = { cpus: deps.cpus(), initDir: deps.initDir, bridge: network }
+    return { image: id, user, workingDir, hostConfig: hostConfigOf(needs, host), labels: {} }
+  }
 
   const takeOnce = async (
     assignment: Assignment,
+    network: string,
     signal: AbortSignal,
     onTaken: (id: string) => void,
   ): Promise<Supplied> => {
@@ -64,29 +74,44 @@ export const createSupply = (deps: {
         `no command: neither the function nor its image ${image.reference} names one`,
       )
     }
-    const spec = specOf(assignment, image, command)
+    const spec = specOf(assignment, image, command, network)
     const container = await pool.take(readyKey(assignment), spec, signal, onTaken)
     return { container, command, image }
   }
 
+  /** Whether somebody removed behind our back what it needs: then it is looked for once more. */
+  const wasRemoved = async (
+    error: unknown,
+    assignment: Assignment,
+    network: string,
+  ): Promise<boolean> => {
+    if (!(error instanceof HyperError)) return false
+    if (error.code === 'IMAGE_NOT_FOUND') {
+      images.forget(assignment.image)
+      return true
+    }
+    return error.code === 'START_FAILED' && network !== '' && bridge.hasChanged(network)
+  }
+
   return {
     async take(assignment, signal, onTaken) {
+      deps.runtimes.check(assignment)
+      const network = await networkOf(assignment)
       try {
-        return await takeOnce(assignment, signal, onTaken)
+        return await takeOnce(assignment, network, signal, onTaken)
       } catch (error) {
-        const isGone = error instanceof HyperError && error.code === 'IMAGE_NOT_FOUND'
-        if (!isGone) throw error
-        // Somebody removed it behind our back: looked for, or pulled, once more.
-        images.forget(assignment.image)
-        return takeOnce(assignment, signal, onTaken)
+        if (!(await wasRemoved(error, assignment, network))) throw error
+        return takeOnce(assignment, await networkOf(assignment), signal, onTaken)
       }
     },
     async prepare(preparation, signal) {
+      deps.runtimes.check(preparation)
+      const network = await networkOf(preparation)
       const image = await images.ensure(preparation.image, signal)
       // Who runs it is all of the command that fixes the container.
       const words = { entrypoint: null, cmd: null, stopSignal: '' }
       const command = commandOf({ ...preparation, ...words }, image.config)
-      pool.expect(readyKey(preparation), specOf(preparation, image, command))
+      pool.expect(readyKey(preparation), specOf(preparation, image, command, network))
     },
   }
 }

@@ -124,6 +124,18 @@ const globalLength = (token: string, next: string | undefined): number => {
   return GLOBALS.has(name) ? readFlag(token, next, GLOBALS).taken : 0
 }
 
+/** `-v/a:/b` and `--volume=/a:/b` name their flags, too; a known one always counts as itself. */
+const refuseByName = (
+  command: CommandSpec,
+  token: string,
+  index: ReadonlyMap<string, Known>,
+): void => {
+  const flag = token.startsWith('--') ? token.replace(/=.*/s, '') : token.slice(0, 2)
+  if (index.has(flag.replace(/^--?/, ''))) return
+  const found = command.refused?.find(({ flags }) => flags.includes(flag))
+  if (found !== undefined) throw usage(`${flag} is not supported: ${found.why}`, command.words)
+}
+
 /** Everything after the command's words, as tokens for cac; null when help is asked for. */
 const prepare = (command: CommandSpec, argv: readonly string[]): readonly string[] | null => {
   const index = indexOptions([...command.options, ...GLOBAL_OPTIONS])
@@ -135,6 +147,7 @@ const prepare = (command: CommandSpec, argv: readonly string[]): readonly string
       isLiteral = true
       at += 1
     } else if (!isLiteral && isOption(token)) {
+      refuseByName(command, token, index)
       const flag = readFlag(token, argv[at + 1], index)
       if (flag.names.includes('help')) return null
       tokens.push(...flag.tokens)

@@ -190,6 +190,14 @@ const OWN: readonly CommandSpec[] = [
     load: async () => (await import('./commands/info.ts')).showVersion,
   },
   {
+    words: 'doctor',
+    args: '',
+    summary: 'What this machine has and lacks to run calls, and what to do next',
+    options: [],
+    examples: ['doctor', 'doctor -q', 'doctor --json'],
+    load: async () => (await import('./commands/doctor.ts')).runDoctor,
+  },
+  {
     words: 'completion',
     args: '<shell>',
     summary: 'Shell completion for bash, zsh or fish',

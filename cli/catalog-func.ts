@@ -1,6 +1,6 @@
 /** The commands of functions and their calls: words and help (see catalog.ts). */
 
-import type { CommandSpec, OptionSpec } from './catalog.ts'
+import type { CommandSpec, OptionSpec, RefusedOption } from './catalog.ts'
 
 const SIZE: OptionSpec = {
   flags: '--size <size>',
@@ -15,11 +15,44 @@ const ENVIRONMENT: readonly OptionSpec[] = [
   { flags: '--env-file <file>', description: 'Environment variables, one a line' },
 ]
 
+/** What a function cannot have is refused by its name, not taken for a slip of the fingers. */
+const REFUSED: readonly RefusedOption[] = [
+  {
+    flags: ['-v', '--volume', '--volumes-from', '--volume-driver', '--mount', '--tmpfs'],
+    why: 'a function has no volumes; send data as its payload, or put it into the image',
+  },
+  {
+    flags: ['-p', '--publish', '-P', '--publish-all', '--expose', '--link', '--ip', '--dns'],
+    why: 'a function is called by its address; its containers have no ports, links or addresses of choice',
+  },
+  {
+    flags: ['-t', '--tty', '-i', '--interactive', '-a', '--attach', '-d', '--detach', '--rm'],
+    why: 'a call’s STDIN and STDOUT are its payload and its output; there is no terminal',
+  },
+  {
+    flags: ['--privileged', '--device', '--gpus', '--cap-add', '--cap-drop', '--security-opt'],
+    why: 'a function is fenced in by --profile (default, strict or compat), with nothing beside it',
+  },
+  {
+    flags: ['--pid', '--ipc', '--uts', '--userns', '--cgroupns', '--cgroup-parent', '--net'],
+    why: 'a function has no namespaces of its host; its network is --network bridge or none',
+  },
+  {
+    flags: ['-m', '--memory', '-c', '--cpus', '--cpu-shares', '--memory-swap', '--pids-limit'],
+    why: 'memory and CPUs of a function are its --size',
+  },
+  {
+    flags: ['--restart'],
+    why: 'calls are run again by --max-attempts and --retry-on-exit',
+  },
+]
+
 const CREATE: CommandSpec = {
   words: 'func create',
   args: '<image> [...command]',
   summary: 'Make a function of an image',
   isFenced: true,
+  refused: REFUSED,
   options: [
     { flags: '--name <name>', description: 'Its name: a–z, 0–9 and - (required)' },
     SIZE,
@@ -35,7 +68,10 @@ const CREATE: CommandSpec = {
     { flags: '--retry-on-exit <n>', description: 'Run again so often when it exits with non-zero' },
     { flags: '--queue-timeout <time>', description: 'Longest wait for a place to run (24h)' },
     { flags: '--network <mode>', description: 'bridge (default) or none' },
-    { flags: '--runtime <name>', description: 'OCI runtime: runc, runsc …' },
+    {
+      flags: '--runtime <name>',
+      description: 'OCI runtime, such as runsc (gVisor; with --network none)',
+    },
     { flags: '--profile <name>', description: 'default, strict or compat' },
     { flags: '--constraint <k=v>', description: 'Label an agent must have; can be repeated' },
   ],

@@ -15,6 +15,12 @@ export interface OptionSpec {
   readonly description: string
 }
 
+export interface RefusedOption {
+  /** `['-v', '--volume']` */
+  readonly flags: readonly string[]
+  readonly why: string
+}
+
 /** Resolves to the exit code; nothing is 0. */
 type RunCommand = (input: Input) => Promise<number | undefined>
 
@@ -25,6 +31,8 @@ export interface CommandSpec {
   readonly args: string
   readonly summary: string
   readonly options: readonly OptionSpec[]
+  /** Flags that people know from Docker and that have no place here, each with why. */
+  readonly refused?: readonly RefusedOption[]
   /** Lines to copy and paste, without `hyper`. */
   readonly examples: readonly string[]
   /** Everything after the first argument belongs to the function's command. */

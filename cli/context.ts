@@ -75,6 +75,10 @@ const tokenFor = (endpoint: string, contexts: ClientConfig): string | undefined 
     : undefined
 }
 
+/** Whether anything says which coordinator: else it is the default one of this machine. */
+export const hasContext = async ({ home, endpoint }: Environment): Promise<boolean> =>
+  endpoint !== undefined || currentOf(await readContexts(home)) !== undefined
+
 /** Which coordinator, and by which credentials. */
 export const chooseTarget = async (
   flag: string | undefined,

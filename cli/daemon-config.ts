@@ -2,7 +2,7 @@
 
 import { availableParallelism, totalmem } from 'node:os'
 import { join, resolve } from 'node:path'
-import type { AgentConfig, CoordinatorConfig } from '../protocol/daemon.ts'
+import type { AgentConfig, CoordinatorConfig, ExaminationConfig } from '../protocol/daemon.ts'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { contextsPath } from './context.ts'
@@ -98,6 +98,13 @@ const memoryOf = (flags: Flags, agents: number): number | null => {
   if (text !== undefined) return parseBytes(text, '--memory')
   return agents <= 1 ? null : Math.floor((totalmem() * limits.memoryShareDefault) / agents)
 }
+
+export const examinationConfigOf = (environment: Environment): ExaminationConfig => ({
+  home: environment.home,
+  initDir: environment.initDir ?? builtInitDir,
+  dockerHost: environment.dockerHost ?? DEFAULT_DOCKER,
+  logFormat: logFormat(),
+})
 
 export const agentConfigOf = (
   flags: Flags,

@@ -11,6 +11,7 @@ import {
   type AgentConfig,
   type CoordinatorConfig,
   type DaemonReady,
+  type ExaminationConfig,
   parseDaemonReport,
   type RestoreConfig,
 } from '../protocol/daemon.ts'
@@ -34,7 +35,7 @@ export interface DaemonProcess {
 export interface DaemonStart {
   /** Path of its main.ts or main.js. */
   readonly program: string
-  readonly config: CoordinatorConfig | AgentConfig | RestoreConfig
+  readonly config: CoordinatorConfig | AgentConfig | RestoreConfig | ExaminationConfig
   /** `coordinator`, `agent-1` */
   readonly name: string
   readonly onProgress: (message: string) => void

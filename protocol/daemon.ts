@@ -73,6 +73,27 @@ const RestoreConfigSchema = Type.Object({
 })
 export type RestoreConfig = Static<typeof RestoreConfigSchema>
 
+/** A process that looks at a host which runs calls, or is to, and ends. */
+const ExaminationConfigSchema = Type.Object({
+  /** HYPER_HOME; it need not be there. */
+  home: Type.String(),
+  initDir: Type.String(),
+  dockerHost: Type.String(),
+  logFormat: LogFormat,
+})
+export type ExaminationConfig = Static<typeof ExaminationConfigSchema>
+
+const FindingSchema = Type.Object({
+  /** What was looked at, one word: `engine`, `disk`. */
+  check: Type.String(),
+  /** A warning limits what works here; with something bad it does not work. */
+  state: Type.Union([Type.Literal('good'), Type.Literal('warning'), Type.Literal('bad')]),
+  message: Type.String(),
+  /** What to do next; '' where nothing is to be done. */
+  next: Type.String(),
+})
+export type Finding = Static<typeof FindingSchema>
+
 const FromDaemon = Type.Union([
   Type.Object({ type: Type.Literal('progress'), message: Type.String() }),
   Type.Object({
@@ -93,6 +114,8 @@ const FromDaemon = Type.Union([
         bodies: Type.Integer({ minimum: 0 }),
       }),
     ),
+    /** An examination: what it found. */
+    findings: Type.Optional(Type.Array(FindingSchema)),
   }),
   Type.Object({ type: Type.Literal('failed'), code: ErrorCodeSchema, message: Type.String() }),
 ])
@@ -115,6 +138,11 @@ export const parseAgentConfig = createParser(
   AgentConfigSchema,
   'BAD_PARAMETER',
   'configuration of the agent',
+)
+export const parseExaminationConfig = createParser(
+  ExaminationConfigSchema,
+  'BAD_PARAMETER',
+  'configuration of the examination',
 )
 export const parseRestoreConfig = createParser(
   RestoreConfigSchema,

@@ -6,7 +6,14 @@
 
 import Type from 'typebox'
 import { HyperError } from './errors.ts'
-import { type FuncSpec, type FuncUpdate, ProfileSchema, SIZES, type SizeName } from './func.ts'
+import {
+  type FuncSpec,
+  type FuncUpdate,
+  hasNetworkUnder,
+  PROFILES,
+  SIZES,
+  type SizeName,
+} from './func.ts'
 import { parseReference } from './image.ts'
 import { limits } from './limits.ts'
 import { createParser } from './schema.ts'
@@ -18,6 +25,7 @@ const Labels = Type.Record(Type.String(), Type.String())
 
 const NAME = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/
 const ENV_NAME = /^[^=\0]+$/
+const RUNTIME = /^[a-z0-9._-]{0,64}$/
 const STOP_SIGNAL = /^(SIG)?[A-Z0-9+-]{2,12}$|^[1-9][0-9]?$/
 
 const nullable = <T extends Parameters<typeof Type.Union>[0][number]>(schema: T) =>
@@ -44,8 +52,8 @@ const CreateSchema = Type.Object({
   AtMostOnce: nullable(Type.Boolean()),
   RetryOnExit: nullable(Type.Integer({ minimum: 0, maximum: limits.retryOnExitMax })),
   QueueTimeout: nullable(Type.Integer({ minimum: 0, maximum: limits.queueTimeoutSecondsMax })),
-  Runtime: nullable(Type.String({ pattern: '^[a-z0-9._-]{0,64}$' })),
-  Profile: nullable(Type.Union([ProfileSchema, Type.Literal('')])),
+  Runtime: nullable(Type.String()),
+  Profile: nullable(Type.String()),
   Constraints: nullable(Labels),
 })
 
@@ -102,6 +110,8 @@ const objectAt = (value: unknown, field: string): object => {
 
 const bad = (message: string): HyperError => new HyperError('BAD_PARAMETER', message)
 
+const quoted = (text: string): string => JSON.stringify(text.slice(0, 80))
+
 const parseSize = (text: string): SizeName => {
   const names = Object.keys(SIZES) as SizeName[]
   const found = names.find((name) => name === text)
@@ -111,9 +121,7 @@ const parseSize = (text: string): SizeName => {
 
 const parseFuncName = (text: string): string => {
   if (text.length > limits.funcNameCharsMax || !NAME.test(text)) {
-    throw bad(
-      `not a name: ${JSON.stringify(text.slice(0, 80))} (1–255 of a–z, 0–9 and -, no - at an end)`,
-    )
+    throw bad(`not a name: ${quoted(text)} (1–255 of a–z, 0–9 and -, no - at an end)`)
   }
   return text
 }
@@ -163,6 +171,34 @@ const parseNetwork = (mode: string | null | undefined): 'bridge' | 'none' => {
   )
 }
 
+const parseProfile = (text: string): FuncSpec['Profile'] => {
+  const found = PROFILES.find((name) => name === text)
+  if (found === undefined) {
+    throw bad(`no such profile: ${quoted(text)} (choose one of ${PROFILES.join(' ')})`)
+  }
+  return found
+}
+
+const parseRuntime = (text: string): string => {
+  if (!RUNTIME.test(text)) {
+    throw bad(`not a runtime’s name: ${quoted(text)} (at most 64 of a–z, 0–9 and . _ -)`)
+  }
+  return text
+}
+
+/** A network that is asked for, if only by default, is there or is refused: never silently missing. */
+const refuseWithoutNetwork = ({
+  HostConfig,
+  Runtime,
+  Profile,
+}: Pick<FuncSpec, 'HostConfig' | 'Runtime' | 'Profile'>): void => {
+  const isAsked = HostConfig.NetworkMode === 'bridge' && Profile !== 'strict'
+  if (!isAsked || hasNetworkUnder(Runtime)) return
+  throw bad(
+    `a function has no network under Runtime ${Runtime}: say HostConfig.NetworkMode none (--network none)`,
+  )
+}
+
 const parseStopSignal = (text: string | null | undefined): string => {
   if (text === null || text === undefined || text === '') return 'SIGTERM'
   if (!STOP_SIGNAL.test(text)) throw bad(`not a signal: Config.StopSignal ${JSON.stringify(text)}`)
@@ -184,6 +220,12 @@ export const parseFuncCreate = (body: unknown): FuncSpec => {
   refuseUnsupported(objectAt(raw, 'HostConfig'), { NetworkMode: true }, 'HostConfig.')
   refuseUnsupported(objectAt(raw, 'NetworkingConfig'), {}, 'NetworkingConfig.')
   const config = raw.Config
+  const fence = {
+    HostConfig: { NetworkMode: parseNetwork(raw.HostConfig?.NetworkMode) },
+    Runtime: parseRuntime(raw.Runtime ?? ''),
+    Profile: parseProfile(raw.Profile || 'default'),
+  }
+  refuseWithoutNetwork(fence)
   return {
     Name: parseFuncName(raw.Name),
     ContainerSize: parseSize(raw.ContainerSize || 's4'),
@@ -199,14 +241,12 @@ export const parseFuncCreate = (body: unknown): FuncSpec => {
       ExposedPorts: config.ExposedPorts ?? {},
       StopSignal: parseStopSignal(config.StopSignal),
     },
-    HostConfig: { NetworkMode: parseNetwork(raw.HostConfig?.NetworkMode) },
+    ...fence,
     NetworkingConfig: { EndpointsConfig: null },
     MaxAttempts: raw.MaxAttempts ?? limits.maxAttemptsDefault,
     AtMostOnce: raw.AtMostOnce ?? false,
     RetryOnExit: raw.RetryOnExit ?? 0,
     QueueTimeout: raw.QueueTimeout || limits.queueTimeoutSecondsDefault,
-    Runtime: raw.Runtime ?? '',
-    Profile: raw.Profile || 'default',
     Constraints: raw.Constraints ?? {},
   }
 }

@@ -30,11 +30,17 @@ const Text = Type.String({ maxLength: limits.commandBytesMax })
 const Words = Type.Array(Text, { maxItems: 10_000 })
 const Labels = Type.Record(Type.String(), Type.String())
 export const NetworkSchema = Type.Union([Type.Literal('bridge'), Type.Literal('none')])
-export const ProfileSchema = Type.Union([
-  Type.Literal('default'),
-  Type.Literal('strict'),
-  Type.Literal('compat'),
-])
+export const PROFILES = ['default', 'strict', 'compat'] as const
+export const ProfileSchema = Type.Enum([...PROFILES])
+
+/** Runtimes that put a container on the engine’s networks; '' is the engine's default one. */
+const NETWORKED = ['', 'runc', 'crun']
+
+/**
+ * Whether a function has a network under this runtime if it asks for one. Others (gVisor’s runsc,
+ * as it works beside Docker) leave it with none, so that asking for both is refused.
+ */
+export const hasNetworkUnder = (runtime: string): boolean => NETWORKED.includes(runtime)
 
 /** A stored function. Also its row on disk (see coordinator/funcs.ts) and its wire form. */
 export const FuncSchema = Type.Object({

@@ -127,6 +127,10 @@ export const limits = {
   readBackMs: 5 * minute,
   /** Create and start of one container; an engine slower than this has failed the attempt. */
   startMsMax: 60 * second,
+  /** One run of iptables; it waits for its lock, and a hung one must end. */
+  firewallMsMax: 20 * second,
+  /** Its listing of all rules: a host with thousands of them has some 100 KiB. */
+  firewallOutputCharsMax: MiB,
   /** Between two sweeps: so long can a container stay that the engine made for an agent that died. */
   sweepMs: 5 * minute,
   /** Containers that one agent keeps ready at the most: bursts above it are rare, and each is a process. */
@@ -309,6 +313,9 @@ export const limits = {
   /** How often the disk's free space is looked at. */
   diskLookMs: second,
 
+  /** Free space of the engine’s disk under which `hyper doctor` calls it bad: one image has as much. */
+  engineFreeBytesMin: GiB,
+
   // ── Backups ────────────────────────────────────────────────────────────────────────────────
   /** One frame: a page of rows, or one body with its key. */
   backupFrameBytesMax: 32 * MiB,
@@ -389,6 +396,8 @@ export const limits = {
   firstAgentMs: 30 * second,
   /** Agents that `hyper up` starts on one machine. */
   agentsMax: 64,
+  /** `hyper doctor` waits this long for each address of the mesh. */
+  doctorConnectMs: 5 * second,
   /** A token that is read from a terminal or from STDIN. */
   tokenCharsMax: 4096,
 

@@ -13,6 +13,7 @@ import { basename, join } from 'node:path'
 import { COMPILER_NEEDS, ENGINE_NEEDS, ensurePackages } from '../cli/setup/engine-install.ts'
 import { messageOf } from '../protocol/errors.ts'
 import { canMount, DISK_NEEDS } from './support/disk.ts'
+import { RUNTIME_NEEDS } from './support/engine.ts'
 import { startGuard } from './support/guard.ts'
 import { IMAGE_NEEDS } from './support/images.ts'
 import { CROSS_NEEDS } from './support/init-builds.ts'
@@ -69,7 +70,10 @@ const runSuites = async (
     for (const { area, files } of suites) {
       if (signal.aborted) break
       if (area.hasEngine && workbench === undefined) {
-        await ensurePackages([...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS], say)
+        await ensurePackages(
+          [...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS, ...RUNTIME_NEEDS],
+          say,
+        )
         const start = performance.now()
         workbench = await startWorkbench({ dir })
         say(`test engine, registry and images: ready in ${secondsSince(start)}`)

@@ -1,13 +1,21 @@
 /*
  * The program of the `hello` image, the only file in it: greets whom STDIN names, or everyone.
- * Takes any arguments. It reads its STDIN to the end, and keeps as much of it as a payload can be.
+ * It reads its STDIN to the end, and keeps as much of it as a payload can be.
+ * With the argument `--watch-switch` it waits until the dead man's switch beside hyper-init moves, and
+ * fails if it does not; it takes any others.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define NAME_BYTES_MAX (1u << 20)
+#define SWITCH_PATH "/.hyper/switch"
+#define SWITCH_BYTES 8
+#define LOOKS_MAX 60
+#define LOOK_NS 50000000
 
 static bool say(const char *text, size_t bytes) {
   while (bytes > 0) {
@@ -20,7 +28,29 @@ static bool say(const char *text, size_t bytes) {
   return true;
 }
 
-int main(void) {
+/* Opens it anew for every look, as hyper-init does. */
+static bool read_switch(char *counter) {
+  int fd = open(SWITCH_PATH, O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  ssize_t got = read(fd, counter, SWITCH_BYTES);
+  close(fd);
+  return got == SWITCH_BYTES;
+}
+
+static bool switch_moves(void) {
+  char first[SWITCH_BYTES], now[SWITCH_BYTES];
+  const struct timespec pause = {.tv_nsec = LOOK_NS};
+  if (!read_switch(first)) return false;
+  for (int looks = 0; looks < LOOKS_MAX; looks++) {
+    if (!read_switch(now)) return false;
+    if (memcmp(first, now, SWITCH_BYTES) != 0) return true;
+    nanosleep(&pause, NULL);
+  }
+  return false;
+}
+
+int main(int argc, char **argv) {
+  if (argc == 2 && strcmp(argv[1], "--watch-switch") == 0) return switch_moves() ? 0 : 1;
   static char name[NAME_BYTES_MAX], beyond[4096];
   size_t bytes = 0;
   for (;;) {

@@ -29,7 +29,7 @@ const line = (bytes: number): string => `${'x'.repeat(bytes)}\n`
 /** Writes `content` to both streams in a container logged as functions are; gives its log. */
 const logOf = async (content: Buffer): Promise<{ stdout: Buffer; stderr: Buffer }> => {
   const fence = { memoryBytes: 64 * KiB * KiB, cpus: 1, network: 'none', runtime: '' } as const
-  const host = { cpus: 1, initDir: '/' }
+  const host = { cpus: 1, initDir: '/', bridge: 'bridge' }
   const { LogConfig } = hostConfigOf({ ...fence, profile: 'default' }, host)
   const container = await docker.createContainer({
     Image: 'ubuntu',

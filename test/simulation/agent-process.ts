@@ -7,12 +7,7 @@
 
 import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
-import type { Clock } from '../../agent/clock.ts'
-import type { Images } from '../../agent/images.ts'
-import { createLull } from '../../agent/lull.ts'
-import { createPool } from '../../agent/pool.ts'
 import { createPullOrders } from '../../agent/pull-orders.ts'
-import { createSupply, type Supply } from '../../agent/supply.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { imageKey } from '../../protocol/image.ts'
@@ -27,6 +22,7 @@ import {
 import { VERSION } from '../../protocol/version.ts'
 import type { AgentDeps } from './agent-deps.ts'
 import type { AgentDisk } from './agent-disk.ts'
+import { createAgentSupply, IMAGES } from './agent-supply.ts'
 import type { SimulatedEngine } from './engine.ts'
 import { digestOf } from './history.ts'
 import type { AgentEnd } from './link.ts'
@@ -34,15 +30,6 @@ import { createProcess } from './scheduler.ts'
 import { IMAGE, PLATFORM } from './workload.ts'
 
 const silent = pino({ level: 'silent' })
-
-const IMAGES: Images = {
-  ensure: async () => IMAGE,
-  forget: () => undefined,
-  pull: async () => IMAGE,
-  arrivals: () => 0,
-  keys: async () => [imageKey(IMAGE)],
-  importHello: async () => IMAGE,
-}
 
 export const createAgentProcess = (
   deps: AgentDeps,
@@ -57,38 +44,9 @@ export const createAgentProcess = (
     headerNonce: Uint8Array.from(Buffer.from(`h${container}`.padEnd(16, '-').slice(0, 16))),
     trailerNonce: Uint8Array.from(Buffer.from(`t${container}`.padEnd(16, '=').slice(0, 16))),
   })
-  const clock: Clock = {
-    nowMs: scheduler.nowMs,
-    after(ms, act) {
-      let isCancelled = false
-      process.after(ms, () => {
-        if (!isCancelled) act()
-      })
-      return () => {
-        isCancelled = true
-      }
-    },
-  }
-  const lull = createLull(clock)
-  const readyRoom = { containers: random.below(6), bytes: 2 ** 40 }
-  const pool = createPool({
-    ...{ runner, boot: `${random.below(2 ** 30)}`, clock, lull, log: silent },
-    ...{ startsMax: () => 4, room: () => readyRoom, memoryFreeBytes: () => 2 ** 40 },
-    ...{ isUp: engine.isUp, onChange: () => undefined },
+  const { pool, lull, supply } = createAgentSupply(deps, host.engine, process, {
+    ...{ engine, runner, log: silent },
   })
-  const shipped = createSupply({ images: IMAGES, pool, cpus: () => 4, initDir: '/x' })
-  /** As it is, and it tells what it does. */
-  const supply: Supply = {
-    ...shipped,
-    take(assignment, signal, onTaken) {
-      const attempt = attemptName(assignment.key)
-      history.record({ type: 'container-asked', agentId, attempt })
-      return shipped.take(assignment, signal, (id) => {
-        host.engine.assign(id, attempt)
-        onTaken(id)
-      })
-    },
-  }
   let attempts: Attempts | null = null
   let end: AgentEnd | null = null
   let session = 0
@@ -282,6 +240,7 @@ export const createAgentProcess = (
     attempts = createAttempts({
       ...{ engine, runner, outbox, nonces, log: silent, kept, supply, unfit: () => '' },
       ...{ pool, lull },
+      runtimes: () => ['runc'],
       room: { slots: host.slots(), memoryBytes: deps.memoryBytes },
       onChange: () => undefined,
     })

@@ -53,7 +53,15 @@ interface EngineDeps extends ContainersDeps {
 
 const FACTS: EngineFacts = {
   ...{ version: '20', apiVersion: '1.41', memoryBytes: 2 ** 34, cpus: 4 },
-  ...{ platform: PLATFORM, runtimes: ['runc'], rootDir: '/var/lib/docker' },
+  ...{
+    platform: PLATFORM,
+    runtimes: ['runc'],
+    defaultRuntime: 'runc',
+    product: 'Docker',
+    unlimited: [],
+    apiTrouble: '',
+    rootDir: '/var/lib/docker',
+  },
 }
 
 /** Life of the containers, without the agent's view of them. */

@@ -10,6 +10,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pino } from 'pino'
+import type { FirewallHost } from '../../agent/firewall.ts'
 import { openPremises, type Premises, type PremisesConfig } from '../../agent/premises.ts'
 import { type AttemptKey, type AttemptResult, attemptName } from '../../protocol/call.ts'
 import type { ImagePin } from '../../protocol/image.ts'
@@ -76,6 +77,8 @@ export const createAgentBench = async (
     /** Containers kept ready; none unless told otherwise. */
     readonly ready?: number | null
     readonly dockerHost?: string
+    /** Where the agent finds the engine's bridge, and sets rules; else on this machine. */
+    readonly firewall?: FirewallHost
     /** Gets the lines of the agent's log. */
     readonly onLog?: (line: string) => void
   } = {},
@@ -155,7 +158,7 @@ export const createAgentBench = async (
     ...{ home, agentId, config, premises, messages, connect, message, containers, quiet, assign },
     ...{ acknowledge, result, abandon },
     async open() {
-      opened = await openPremises(config, log)
+      opened = await openPremises(config, log, () => undefined, options.firewall)
     },
     pin: (reference) =>
       premises().images.pull(reference, '', () => undefined, AbortSignal.timeout(ANSWER_MS)),

@@ -11,6 +11,7 @@ import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { commandNeed, type Need } from '../../cli/setup/engine-install.ts'
 import { eventually } from './eventually.ts'
 import { type Guard, startGuard } from './guard.ts'
 import { waitForNoLeftovers } from './leftovers.ts'
@@ -21,6 +22,14 @@ const GONE_MS = 10_000
 /** The kernel's bound for the path of a unix socket, less the longest name we put under the folder. */
 const DIR_CHARS_MAX = 70
 const LOG_LINES_SHOWN = 20
+
+/** Runtimes beside runc, as in daemon.json. */
+export type ExtraRuntimes = Readonly<
+  Record<string, { readonly path: string; readonly runtimeArgs?: readonly string[] }>
+>
+
+/** gVisor, for those suites that run under it. */
+export const RUNTIME_NEEDS: readonly Need[] = [commandNeed('runsc', 'runsc')]
 
 export type TestEngine = {
   readonly socketPath: string
@@ -36,14 +45,15 @@ export type TestEngine = {
 export const startTestEngine = async (deps: {
   readonly dir: string
   readonly registryPort?: number
+  readonly runtimes?: ExtraRuntimes
 }): Promise<TestEngine> => {
-  const { dir, registryPort = REGISTRY_PORT_DEFAULT } = deps
+  const { dir, registryPort = REGISTRY_PORT_DEFAULT, runtimes = {} } = deps
   if (dir.length > DIR_CHARS_MAX) throw new Error(`too long for unix sockets: ${dir}`)
   const cgroup = `hyper-test-${randomBytes(6).toString('hex')}`
   const registryUrl = `http://127.0.0.1:${registryPort}`
   await mkdir(dir, { mode: 0o711 })
   await writeRegistryConfig({ dir, port: registryPort })
-  await writeEngineConfig({ dir, cgroup, registryUrl })
+  await writeEngineConfig({ dir, cgroup, registryUrl, runtimes })
 
   const boot = fileURLToPath(new URL('engine-boot.sh', import.meta.url))
   const guard = await startGuard({
@@ -80,8 +90,9 @@ const writeEngineConfig = async (deps: {
   readonly dir: string
   readonly cgroup: string
   readonly registryUrl: string
+  readonly runtimes: ExtraRuntimes
 }): Promise<void> => {
-  const { dir, cgroup, registryUrl } = deps
+  const { dir, cgroup, registryUrl, runtimes } = deps
   const containerdSocket = join(dir, 'containerd.sock')
   const containerd = [
     'version = 2',
@@ -101,6 +112,7 @@ const writeEngineConfig = async (deps: {
     // systemd, where it runs, knows nothing of the processes in our namespaces.
     'exec-opts': ['native.cgroupdriver=cgroupfs'],
     'registry-mirrors': [registryUrl],
+    runtimes,
   }
   await writeFile(join(dir, 'containerd.toml'), `${containerd.join('\n')}\n`)
   await writeFile(join(dir, 'dockerd.json'), JSON.stringify(dockerd))

@@ -7,7 +7,7 @@ import { mkdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildInit } from '../../agent/init/build.ts'
 import { connectDocker } from './docker.ts'
-import { startTestEngine } from './engine.ts'
+import { type ExtraRuntimes, startTestEngine } from './engine.ts'
 import { pushTestImages } from './images.ts'
 
 export type Workbench = {
@@ -23,12 +23,16 @@ export type Workbench = {
   readonly stop: () => Promise<void>
 }
 
-export const startWorkbench = async (deps: { readonly dir: string }): Promise<Workbench> => {
+export const startWorkbench = async (deps: {
+  readonly dir: string
+  readonly runtimes?: ExtraRuntimes
+}): Promise<Workbench> => {
   const initDir = join(deps.dir, 'init')
   const imagesDir = join(deps.dir, 'images')
   await mkdir(initDir, { mode: 0o755 })
   const { helloPath } = await buildInit({ outDir: initDir })
-  const engine = await startTestEngine({ dir: join(deps.dir, 'engine') })
+  const { runtimes = {} } = deps
+  const engine = await startTestEngine({ dir: join(deps.dir, 'engine'), runtimes })
   try {
     const registry = new URL(engine.registryUrl).host
     const { docker, close } = connectDocker(engine.socketPath)

@@ -86,7 +86,7 @@ test('signals have numbers and names', () => {
 
 test('a host config fences in by profile', () => {
   const fence = { memoryBytes: 64, cpus: 4, network: 'bridge', runtime: '' } as const
-  const host = { cpus: 2, initDir: '/init' }
+  const host = { cpus: 2, initDir: '/init', bridge: 'ours' }
   const of = (profile: 'default' | 'strict' | 'compat') => hostConfigOf({ ...fence, profile }, host)
   for (const profile of ['default', 'strict', 'compat'] as const) {
     const { Memory, MemorySwap, NanoCpus, Mounts, LogConfig } = of(profile)
@@ -96,7 +96,7 @@ test('a host config fences in by profile', () => {
   }
   assert.deepEqual(of('default').CapDrop, ['ALL'])
   assert.equal(of('default').ReadonlyRootfs, undefined)
-  assert.equal(of('default').NetworkMode, 'bridge')
+  assert.equal(of('default').NetworkMode, 'ours')
   assert.deepEqual([of('strict').NetworkMode, of('strict').ReadonlyRootfs], ['none', true])
   assert.deepEqual([of('compat').CapDrop, of('compat').SecurityOpt], [undefined, undefined])
   assert.equal(

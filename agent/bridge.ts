@@ -1,0 +1,196 @@
+/**
+ * The network of functions that ask for one: a bridge called `hyper`, made by the first agent of an
+ * engine and shared by all of them, on which containers do not reach each other, with rules around
+ * it (firewall.ts). It has no IPv6.
+ *
+ *   unknown ─► found or made, rules set      at the start, and whenever the engine answers again
+ *   known ─► looked for again                a start failed: another agent's stop may have removed it
+ *   closed                                   removed with its rules, unless a container is on it
+ *
+ * Rules belong to the bridge and not to an agent, so that no agent's stop opens the fence of
+ * another's containers. A network of this name that is not ours is never touched: functions that
+ * ask for a network are then refused here, by its name, and all others run.
+ */
+
+import { randomBytes } from 'node:crypto'
+import type { Log } from '../daemon/log.ts'
+import { HyperError, messageOf } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import type { Engine } from './engine.ts'
+import {
+  type NetworkRow,
+  parseNetworkList,
+  statusOfRefusal,
+  wordsOfRefusal,
+} from './engine-answers.ts'
+import { bridgeNameOf, type FirewallHost, isBridgeName, setRules, sweepRules } from './firewall.ts'
+
+const NAME = 'hyper'
+const LABEL = 'network'
+const BRIDGE_NAME = 'com.docker.network.bridge.name'
+const BRIDGE_ICC = 'com.docker.network.bridge.enable_icc'
+const CONFLICT = 409
+const BRIDGE_BYTES = 4
+
+export interface Bridge {
+  /** The network's id at the engine. START_FAILED: there is none, and why. */
+  id(): Promise<string>
+  /** Looks for it again; whether it is another one now. Rejects as `id` does. */
+  hasChanged(id: string): Promise<boolean>
+  /** Finds or makes it and sets its rules. What is wrong is logged, once. */
+  secure(): Promise<void>
+  close(): Promise<void>
+}
+
+interface Network {
+  readonly id: string
+  readonly bridge: string
+}
+
+/** The network as ours; null where somebody else made it. Pure. */
+const oursOf = ({ Id, Driver, Labels, Options }: NetworkRow): Network | null => {
+  const bridge = Options?.[BRIDGE_NAME] ?? ''
+  const isOurs = Driver === 'bridge' && Labels?.hyper === LABEL && isBridgeName(bridge)
+  return isOurs && Options?.[BRIDGE_ICC] === 'false' ? { id: Id, bridge } : null
+}
+
+const within = (): { abortSignal: AbortSignal } => ({
+  abortSignal: AbortSignal.timeout(limits.engineAnswerMs),
+})
+
+/** What is there, without a change: whether somebody else’s network has our name, and all bridges. */
+export const examineNetwork = async ({
+  docker,
+}: Pick<Engine, 'docker'>): Promise<{
+  readonly isForeign: boolean
+  readonly bridges: readonly string[]
+}> => {
+  const filters = JSON.stringify({ driver: ['bridge'] })
+  const rows = parseNetworkList(await docker.listNetworks({ filters, ...within() }))
+  const named = rows.filter(({ Name }) => Name === NAME)
+  return {
+    isForeign: named.length > 0 && named.every((row) => oursOf(row) === null),
+    bridges: rows.flatMap(({ Options }) => Options?.[BRIDGE_NAME] ?? []),
+  }
+}
+
+export const createBridge = (deps: {
+  readonly engine: Pick<Engine, 'docker' | 'isUp'>
+  readonly host: FirewallHost
+  readonly log: Log
+}): Bridge => {
+  const { host, log } = deps
+  const { docker, isUp } = deps.engine
+  let known: Network | null = null
+  let finding: Promise<Network> | null = null
+  let told: string | null = null
+
+  const list = async (): Promise<readonly NetworkRow[]> => {
+    const filters = JSON.stringify({ name: [NAME] })
+    const rows = parseNetworkList(await docker.listNetworks({ filters, ...within() }))
+    // The engine also lists names that only contain it. Of two, which agents made at one moment,
+    // all take the same.
+    return rows.filter(({ Name }) => Name === NAME).sort((a, b) => (a.Id < b.Id ? -1 : 1))
+  }
+
+  const find = async (): Promise<Network | null> => {
+    const rows = await list()
+    for (const row of rows) {
+      const ours = oursOf(row)
+      if (ours !== null) return ours
+    }
+    if (rows.length === 0) return null
+    throw new HyperError(
+      'START_FAILED',
+      `the agent’s engine has a network "${NAME}" that is not Hyper Func’s; remove it (\`docker network rm ${NAME}\`), or make the function with --network none`,
+    )
+  }
+
+  const make = async (): Promise<void> => {
+    const Options = {
+      [BRIDGE_NAME]: bridgeNameOf(randomBytes(BRIDGE_BYTES).toString('hex')),
+      [BRIDGE_ICC]: 'false',
+    }
+    const body = { Name: NAME, Driver: 'bridge', CheckDuplicate: true, EnableIPv6: false }
+    const Labels = { hyper: LABEL }
+    try {
+      await docker.createNetwork({ _query: {}, _body: { ...body, Options, Labels }, ...within() })
+    } catch (error) {
+      if (statusOfRefusal(error) !== CONFLICT) throw error
+    }
+  }
+
+  const tell = (words: string): void => {
+    if (words === told) return
+    told = words
+    const what = 'function containers with a network'
+    if (words === '') log.info(`${what} are kept from this host’s ports and from metadata`)
+    else log.warn({ reason: words }, `${what} can reach this host’s ports and metadata addresses`)
+  }
+
+  const findOrMake = async (): Promise<Network> => {
+    try {
+      let found = await find()
+      if (found === null) {
+        await make()
+        found = await find()
+      }
+      if (found === null) throw new Error('it is gone as soon as it is made')
+      return found
+    } catch (error) {
+      if (error instanceof HyperError) throw error
+      const words = wordsOfRefusal(error).slice(0, limits.engineQuoteCharsMax)
+      throw new HyperError('START_FAILED', `no network for the container: ${words}`, {
+        cause: error,
+      })
+    }
+  }
+
+  const look = async (): Promise<Network> => {
+    known = null
+    const found = await findOrMake()
+    try {
+      await sweepRules(host)
+      await setRules(host, found.bridge)
+      tell('')
+    } catch (error) {
+      tell(messageOf(error))
+    }
+    known = found
+    return found
+  }
+
+  const lookOnce = (): Promise<Network> => {
+    finding ??= look().finally(() => {
+      finding = null
+    })
+    return finding
+  }
+
+  return {
+    id: async () => (known ?? (await lookOnce())).id,
+    hasChanged: async (id) => (await lookOnce()).id !== id,
+    async secure() {
+      try {
+        await lookOnce()
+      } catch (error) {
+        const reason = messageOf(error)
+        if (reason !== told) log.warn({ reason }, 'functions with a network cannot run here')
+        told = reason
+      }
+    },
+    async close() {
+      await finding?.catch(() => undefined)
+      const networks = isUp() ? await list().catch(() => []) : []
+      for (const ours of networks.map(oursOf)) {
+        if (ours === null) continue
+        // One that a container is on stays, and its rules with it.
+        await docker
+          .getNetwork(ours.id)
+          .remove(within())
+          .catch(() => undefined)
+      }
+      await sweepRules(host)
+    },
+  }
+}

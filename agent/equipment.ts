@@ -1,0 +1,103 @@
+/**
+ * What runs containers on this host: images, network, runtimes, the pool, and the trial of the engine
+ * with them. Made, and not yet begun: premises.ts does that, and closes what is to be closed.
+ */
+
+import { randomUUID } from 'node:crypto'
+import { availableParallelism, totalmem } from 'node:os'
+import type { Log } from '../daemon/log.ts'
+import type { AgentConfig } from '../protocol/daemon.ts'
+import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
+import { createBridge } from './bridge.ts'
+import { machineClock } from './clock.ts'
+import type { DeadMan } from './dead-man.ts'
+import type { Engine } from './engine.ts'
+import type { FirewallHost } from './firewall.ts'
+import { createImages } from './images.ts'
+import { createLull } from './lull.ts'
+import type { DeriveNonces } from './nonces.ts'
+import type { Outbox } from './outbox.ts'
+import { createPool, type Pool, type PoolDeps } from './pool.ts'
+import { probeEngine, probeRuntime } from './probe.ts'
+import { createDockerRunner } from './runner/docker.ts'
+import type { Runner } from './runner/runner.ts'
+import { createRuntimes, type Runtimes } from './runtimes.ts'
+import type { Room } from './slots.ts'
+import { createSupply } from './supply.ts'
+import { createTrial } from './trial.ts'
+
+/** Before a container is tried on it. Throws ENGINE_UNSUITABLE. */
+const refuseUnknown = (engine: Engine): void => {
+  const { apiTrouble = '', product = '', version = '' } = engine.facts() ?? {}
+  if (apiTrouble === '') return
+  throw new HyperError('ENGINE_UNSUITABLE', `${product} ${version} cannot be used: ${apiTrouble}`)
+}
+
+export const sizeOfHost = (engine: Engine) =>
+  engine.facts() ?? { cpus: availableParallelism(), memoryBytes: totalmem() }
+
+interface EquipmentConfig extends Pick<AgentConfig, 'initDir' | 'ready'> {
+  /** On every container. */
+  readonly agentId: string
+}
+
+interface EquipmentDeps {
+  readonly engine: Engine
+  readonly outbox: Outbox
+  readonly nonces: DeriveNonces
+  readonly dir: string
+  readonly log: Log
+  readonly host: FirewallHost
+  readonly deadMan: DeadMan
+  readonly room: () => Room
+  readonly memoryFreeBytes: () => number
+  readonly onChange: () => void
+}
+
+/** What may stand ready. Who asks for a number gets it, as far as there is memory at all. */
+const readyRoom = ({ ready }: EquipmentConfig, { memoryBytes }: Room) => ({
+  containers: ready ?? limits.readyMax,
+  bytes: ready === null ? memoryBytes * limits.readyMemoryShare : memoryBytes,
+})
+
+/** What runs containers here, and the trial of it. */
+export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: AbortSignal) => {
+  const { engine, nonces, log } = deps
+  const bridge = createBridge(deps)
+  const images = createImages({ engine, initDir: config.initDir })
+  const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
+  const runner = createDockerRunner(engine, identity)
+  const cpus = (): number => sizeOfHost(engine).cpus
+  const lull = createLull(machineClock)
+  const poolOf = (by: Runner, room: PoolDeps['room'], onChange: () => void): Pool =>
+    createPool({
+      ...{ runner: by, boot: randomUUID(), clock: machineClock, lull, log, room, onChange },
+      ...{ startsMax: cpus, memoryFreeBytes: deps.memoryFreeBytes, isUp: engine.isUp },
+    })
+  const supplyOf = (pool: Pool, runtimes: Pick<Runtimes, 'check'>) =>
+    createSupply({ images, pool, bridge, runtimes, cpus, initDir: deps.dir })
+  const prober = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
+  const none = { containers: 0, bytes: 0 }
+  const probing = {
+    ...{ runner: prober, nonces, signal, turnSwitch: deps.deadMan.turn },
+    supply: supplyOf(
+      poolOf(
+        prober,
+        () => none,
+        () => undefined,
+      ),
+      { check: () => undefined },
+    ),
+  }
+  const tryEngine = async (): Promise<void> => {
+    refuseUnknown(engine)
+    await probeEngine(probing)
+  }
+  const trial = createTrial({ engine, probe: tryEngine, log })
+  const probe = (runtime: string): Promise<void> => probeRuntime(probing, runtime)
+  const runtimes = createRuntimes({ engine, probe, log, onChange: deps.onChange })
+  const pool = poolOf(runner, () => readyRoom(config, deps.room()), deps.onChange)
+  const supply = supplyOf(pool, runtimes)
+  return { images, runner, bridge, runtimes, lull, pool, supply, trial }
+}
