@@ -49,7 +49,7 @@ export const AREAS: readonly Area[] = [
   withoutEngine('mesh', 5 * minute),
   // Disks of its own, one test at a time: their faults are timed against a writer that runs.
   { ...withoutEngine('faults', 5 * minute), concurrency: 1 },
-  withEngine('engine', 15 * minute),
+  withEngine('engine', 20 * minute),
   withEngine('e2e', 15 * minute),
 ]
 
