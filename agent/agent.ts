@@ -29,13 +29,15 @@ import { createPullOrders } from './pull-orders.ts'
 /** How long a start waits for the first welcome before it lets the redialling go on by itself. */
 const FIRST_WELCOME_MS = limits.dialMs + limits.helloMs
 
-const describe = (premises: Premises, config: AgentConfig): Hello => {
+const describe = (premises: Premises, config: AgentConfig, greeting: number): Hello => {
   const { attempts, outbox } = premises
   return {
     type: 'hello',
     protocol: PROTOCOL_VERSION,
     version: VERSION,
     storeId: outbox.storeId,
+    start: outbox.start,
+    greeting,
     host: hostname(),
     ...premises.hostFacts(),
     labels: config.labels,
@@ -72,10 +74,14 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
     ready: premises.pool.ready,
     publish: (advert) => publishAdvert(node, advert),
   })
+  let greetings = 0
   const connection: Connection = startConnection({
     ...{ attempts, log },
     open: (signal) => openAgentChannel(node, signal),
-    hello: () => describe(premises, config),
+    hello() {
+      greetings += 1
+      return describe(premises, config, greetings)
+    },
     hostFacts: premises.hostFacts,
     createPulls: (send) => createPullOrders({ images, log, send, onEnd: advertiser.changed }),
     onWelcome: advertiser.changed,

@@ -49,14 +49,16 @@ interface Live {
   result: AttemptResult | null
 }
 
+const tenths = (ms: number): number => Math.round(ms * 10) / 10
+
 /** What the log tells of a call that ended, in the words of the coordinator's own line. */
 const summaryOf = ({ call, attempt }: AttemptKey, result: AttemptResult | null) => ({
   ...{ call, attempt },
   reason: result?.code ?? 'CALL_CANCELLED',
   exit: result?.exitCode ?? null,
   message: result?.message ?? '',
-  startMs: Math.round(result?.startMs ?? 0),
-  runMs: Math.round(result?.runMs ?? 0),
+  startMs: tenths(result?.startMs ?? 0),
+  runMs: tenths(result?.runMs ?? 0),
   bytesOut: result?.stdout.byteLength ?? 0,
 })
 

@@ -4,7 +4,7 @@
  *   note    attempt → its container, written before the frame is sent. No note of an attempt is
  *           proof, to the coordinator that knows our store's id, that it never started.
  *   result  attempt → its result, synced, until the coordinator acknowledged a synced commit
- *   meta    schema version, the store's id, the highest epoch obeyed
+ *   meta    schema version, the store's id, the highest epoch obeyed, how often it was opened
  *
  * Values carry a checksum. A damaged note or result is named and counts as a lost attempt; damaged
  * meta refuses the start. One process owns a home.
@@ -41,6 +41,8 @@ const MetaRow = Type.Object({
   version: Type.Integer(),
   storeId: Type.String(),
   epoch: Type.Integer({ minimum: 0 }),
+  /** How often it was opened; absent in one that was never opened since it is counted. */
+  starts: Type.Optional(Type.Integer({ minimum: 0 })),
 })
 type Meta = Static<typeof MetaRow>
 
@@ -58,6 +60,8 @@ export interface Kept {
 
 export interface Outbox {
   readonly storeId: string
+  /** How often it was opened, this time included: higher than at any other. */
+  readonly start: number
   readonly epoch: () => number
   /** All that an earlier process left. */
   readKept(): Promise<Kept>
@@ -130,6 +134,14 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
     },
     writeFirst: (opened) => opened.put(META, sealRow(meta), { sync: true }),
   })
+  const start = (meta.starts ?? 0) + 1
+  meta = { ...meta, starts: start }
+  try {
+    await rows.put(META, sealRow(meta), { sync: true })
+  } catch (error) {
+    await close()
+    throw error
+  }
   let reopening: Promise<void> | null = null
   let isClosed = false
   const reopen = async (): Promise<void> => {
@@ -152,6 +164,7 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
   }
   return {
     storeId: meta.storeId,
+    start,
     epoch: () => meta.epoch,
     readKept: () => readKept(rows),
     putNote: (note, isSynced) =>

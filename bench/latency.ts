@@ -1,11 +1,14 @@
 /**
  * What a call costs, beside the raw engine's own price in the same run (raw-engine.ts).
  *
- * echo      a synchronous call, one a second: gateway, ledger, mesh, agent, fresh container, and back
+ * echo      a synchronous call, one a second: gateway, ledger, mesh, agent, fresh container, and back;
+ *           where its time goes, by the agent's own log
  * megabyte  the same with 1 MB in and 1 MB out
  * steady    1, 2 and 3 calls a second, at random moments: how many found no container ready, and what
  *           they took
  * burst     50 at once onto 50 that stand ready
+ * ready     what one that stands ready costs while nothing happens (idle-cost.ts)
+ * sandbox   a call under gVisor, a kernel of its own
  * saturated callers without a pause, for a minute: calls a second
  *
  * Product and engine are measured in turn, so that a slow minute of the machine hits both. Prints n,
@@ -16,13 +19,20 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import type Docker from 'dockerode'
-import { COMPILER_NEEDS, ENGINE_NEEDS, ensurePackages } from '../cli/setup/engine-install.ts'
+import {
+  COMPILER_NEEDS,
+  ENGINE_NEEDS,
+  ensurePackages,
+  findCommand,
+} from '../cli/setup/engine-install.ts'
 import { type Deployment, startDeployment } from '../test/support/deployment.ts'
 import { connectDocker } from '../test/support/docker.ts'
+import { RUNTIME_NEEDS } from '../test/support/engine.ts'
 import { eventually } from '../test/support/eventually.ts'
 import { callSync, createFunc, type TestFunc } from '../test/support/functions.ts'
 import { IMAGE_NEEDS } from '../test/support/images.ts'
 import { startWorkbench } from '../test/support/workbench.ts'
+import { availableBytes, idleCpu } from './idle-cost.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
 import { keepResults } from './report.ts'
 import { type Figures, figuresOf } from './statistics.ts'
@@ -30,6 +40,7 @@ import { type Figures, figuresOf } from './statistics.ts'
 const ROUNDS = 40
 const MEGABYTE_ROUNDS = 15
 const WARM_UP = 5
+const SANDBOX_ROUNDS = 15
 const STEADY_MS = 40_000
 const BURST = 50
 const BURSTS = 3
@@ -40,6 +51,10 @@ const MEGABYTE_RATIO_MIN = 5
 const MISSES_MAX = 0.02
 const BURST_RATE_MIN = 150
 const SATURATED_RATIO_MIN = 0.95
+const READY_MIB_MAX = 5
+/** Two parts in a thousand of one processor. */
+const READY_CPU_MS_MAX = 2
+const SANDBOX_MS_MAX = 40
 /** A call that took longer than this part of the engine's own found no container ready. */
 const MISS_SHARE = 0.5
 
@@ -131,6 +146,18 @@ const inTurn = async (
   }
 }
 
+/** Medians of what the agent logged of its calls so far, in ms, and what is left of the whole. */
+const stagesOf = (output: string, whole: Figures) => {
+  const ended = output
+    .split('\n')
+    .filter((line) => line.includes('"call ended"') && line.includes('"startMs"'))
+    .slice(-whole.n)
+    .map((line) => JSON.parse(line) as { startMs: number; runMs: number })
+  const containerMs = figuresOf(ended.map(({ startMs }) => startMs)).median
+  const runMs = figuresOf(ended.map(({ runMs: ms }) => ms)).median
+  return { containerMs, runMs, restMs: whole.median - containerMs - runMs }
+}
+
 /** Calls at random moments, so many a second in the mean. */
 const steady = async (
   bench: Bench,
@@ -175,6 +202,10 @@ const measure = async (bench: Bench) => {
   show('engine, echo', echoes.raw)
   show('engine, until its last byte', echoes.rawLastByte)
   show('product, echo', echoes.product)
+  const stages = stagesOf(deployment.output(), echoes.product)
+  console.log(
+    `     of which a container ${stages.containerMs.toFixed(1)}, in it ${stages.runMs.toFixed(1)}, gateway, ledger, mesh and commits ${stages.restMs.toFixed(1)} ms`,
+  )
   check('engine to product, echo', echoes.raw.median / echoes.product.median, {
     min: ECHO_RATIO_MIN,
   })
@@ -198,6 +229,7 @@ const measure = async (bench: Bench) => {
 
   // The first one is seen; the next ones are ready.
   const bursts: number[] = []
+  const before = { ready: await readyNow(bench), bytes: await availableBytes() }
   for (let times = -1; times < BURSTS; times += 1) {
     const rate = await burst(bench, echo)
     if (times >= 0) bursts.push(rate)
@@ -210,6 +242,24 @@ const measure = async (bench: Bench) => {
   }
   const burstRate = figuresOf(bursts).median
   check('calls a second of a burst of 50', burstRate, { min: BURST_RATE_MIN })
+  const more = (await readyNow(bench)) - before.ready
+  const readyMiB = (before.bytes - (await availableBytes())) / more / 2 ** 20
+  check('MiB of one that stands ready', readyMiB, { max: READY_MIB_MAX })
+  const cpuPerReady = (await idleCpu()) / (await readyNow(bench))
+  check('ms of CPU a second of one that stands ready', cpuPerReady, { max: READY_CPU_MS_MAX })
+
+  const sandboxed = await createFunc(deployment.context, 'sandboxed', 'ubuntu', ECHO, {
+    ...{ Runtime: 'runsc', HostConfig: { NetworkMode: 'none' } },
+  })
+  const inSandbox: number[] = []
+  for (let round = -WARM_UP; round < SANDBOX_ROUNDS; round += 1) {
+    await untilIdle(bench)
+    const ms = await timed(() => call(bench, sandboxed))
+    if (round >= 0) inSandbox.push(ms)
+  }
+  const sandbox = figuresOf(inSandbox)
+  show('product, echo under gVisor', sandbox)
+  check('ms of a call under gVisor', sandbox.median, { max: SANDBOX_MS_MAX })
 
   const rawBest = Math.max(
     await raw.best(ECHO, 4, SATURATED_MS / 4),
@@ -223,9 +273,10 @@ const measure = async (bench: Bench) => {
   check('product to engine, saturated', productBest / rawAfter, { min: SATURATED_RATIO_MIN })
   return {
     echoes,
+    stages,
     megabytes,
     rates,
-    burstRate,
+    ...{ burstRate, readyMiB, cpuPerReady, sandbox },
     saturated: { engine: rawAfter, product: productBest },
   }
 }
@@ -233,8 +284,15 @@ const measure = async (bench: Bench) => {
 const dir = await mkdtemp('/tmp/hyper-bench-')
 try {
   process.env.TMPDIR = dir
-  await ensurePackages([...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS], console.log)
-  const workbench = await startWorkbench({ dir })
+  await ensurePackages(
+    [...ENGINE_NEEDS, ...COMPILER_NEEDS, ...IMAGE_NEEDS, ...RUNTIME_NEEDS],
+    console.log,
+  )
+  const runsc = (await findCommand('runsc')) ?? ''
+  const workbench = await startWorkbench({
+    dir,
+    runtimes: { runsc: { path: runsc, runtimeArgs: ['--network=none'] } },
+  })
   Object.assign(process.env, workbench.environment)
   const { docker, close } = connectDocker(workbench.environment.HYPER_TEST_DOCKER_SOCKET)
   try {

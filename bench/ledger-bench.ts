@@ -17,7 +17,16 @@ export const termsOf = (accountId: string, funcId = `${accountId}-f`): Terms => 
 })
 
 const helloOf = (slots: number): Hello => ({
-  ...{ type: 'hello', protocol: 1, version: '0.1.0', storeId: 's1', epochSeen: 0, host: 'host' },
+  ...{
+    type: 'hello',
+    protocol: 1,
+    version: '0.1.0',
+    storeId: 's1',
+    start: 1,
+    greeting: 1,
+    epochSeen: 0,
+    host: 'host',
+  },
   ...{ slots, memoryBytes: slots * 64 * MiB, platform: 'linux/amd64', runtimes: ['runc'] },
   ...{ labels: {}, draining: false, attempts: [], outbox: [] },
 })

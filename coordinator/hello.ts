@@ -22,6 +22,16 @@ export const readHello = async (channel: MemberChannel): Promise<Hello> => {
   }
 }
 
+type Greeting = Pick<Hello, 'storeId' | 'start' | 'greeting'>
+
+/**
+ * Whether the agent said it before one that is known. An agent whose disk was set back says so as
+ * well, and what its store does not know proves as little.
+ */
+export const isStale = (hello: Greeting, known: Greeting | undefined): boolean =>
+  known?.storeId === hello.storeId &&
+  (hello.start < known.start || (hello.start === known.start && hello.greeting < known.greeting))
+
 /** Throws VERSION_MISMATCH, or EPOCH_AHEAD for an agent that obeyed a later coordinator. */
 export const checkHello = (hello: Hello, version: string, epoch: number): void => {
   if (hello.protocol !== PROTOCOL_VERSION) {

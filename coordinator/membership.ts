@@ -14,7 +14,7 @@ import { HelloSchema } from '../protocol/messages.ts'
 import { createParser } from '../protocol/schema.ts'
 import { del, type Operation, put, type Store } from './store/store.ts'
 
-const FactsSchema = Type.Omit(HelloSchema, ['type', 'attempts', 'outbox'])
+const FactsSchema = Type.Omit(HelloSchema, ['type', 'attempts', 'outbox', 'start', 'greeting'])
 
 const MemberRowSchema = Type.Object({
   peerId: Type.String(),

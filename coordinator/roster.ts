@@ -5,7 +5,8 @@
  *
  * A session is one connection of one agent. What it says is told to the ledger; orders go to the
  * session they were decided for, or nowhere. A second connection of an agent replaces its first. A
- * channel that is silent for too long, or breaks the protocol, is closed: the agent dials again. An
+ * channel that is silent for too long, or breaks the protocol, is closed: the agent dials again. One
+ * that was made earlier can be heard later: its hello is taken, and proves nothing (hello.ts). An
  * agent that has obeyed a later epoch is sent away, and known as such until it comes otherwise.
  */
 
@@ -15,7 +16,7 @@ import type { ImageRecord } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
 import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
 import type { AgentMessage, Assignment, Hello, Verdict } from '../protocol/messages.ts'
-import { checkHello, readHello } from './hello.ts'
+import { checkHello, isStale, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
 import { createPulls, type Pulls } from './pulls.ts'
@@ -67,6 +68,8 @@ export const createRoster = (deps: Deps): Roster => {
   const sessions = new Map<string, Session>()
   const seen = new Map<string, string>()
   const ahead = new Set<string>()
+  /** The last hello of each agent. */
+  const greetings = new Map<string, Pick<Hello, 'storeId' | 'start' | 'greeting'>>()
   const open = new Set<MemberChannel>()
   let lastSession = 0
 
@@ -125,9 +128,12 @@ export const createRoster = (deps: Deps): Roster => {
     sessions.set(agentId, session)
     seen.set(agentId, new Date().toISOString())
     ahead.delete(agentId)
-    const { type: _type, attempts: _attempts, outbox: _outbox, ...facts } = hello
+    const stale = isStale(hello, greetings.get(agentId))
+    const { type: _type, attempts: _attempts, outbox: _outbox, ...rest } = hello
+    const { start, greeting, ...facts } = rest
+    greetings.set(agentId, { storeId: hello.storeId, start, greeting })
     const { name } = membership.introduce(agentId, facts)
-    apply({ type: 'connect', agentId, name, session: session.number, hello })
+    apply({ type: 'connect', agentId, name, session: session.number, hello, isStale: stale })
     log.info({ agent: name, peer: agentId, slots: hello.slots }, 'agent connected')
     return session
   }

@@ -61,6 +61,12 @@ export const HelloSchema = Type.Object({
   version: Type.String({ maxLength: limits.agentWordCharsMax }),
   /** Changes when the agent's store was lost: what it does not know then proves nothing. */
   storeId: Type.String({ maxLength: limits.agentWordCharsMax }),
+  /**
+   * How often an agent was started on this store, and its hellos since: connections are not heard in
+   * the order in which they were made, and what an old hello does not name proves nothing.
+   */
+  start: Count,
+  greeting: Count,
   /** Highest epoch the agent has obeyed. */
   epochSeen: Count,
   host: Type.String({ maxLength: limits.hostCharsMax }),

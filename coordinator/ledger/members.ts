@@ -68,7 +68,8 @@ export const introduceAgent = (
   event: Extract<LedgerEvent, { type: 'connect' }>,
   nowMs: number,
 ): Agent => {
-  const { type: _type, attempts: _attempts, outbox: _outbox, ...hello } = event.hello
+  const { type: _type, attempts: _attempts, outbox: _outbox, ...rest } = event.hello
+  const { start: _start, greeting: _greeting, ...hello } = rest
   const agent =
     ledger.agents.get(event.agentId) ??
     rememberAgent(ledger, event.agentId, event.name, hello, nowMs)

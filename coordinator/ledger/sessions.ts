@@ -146,7 +146,7 @@ export const connectAgent = (
     const lease = leaseOf(ledger, key, agent.id)
     if (verdict === 'drop' && lease !== undefined) endLease(ledger, lease, effects)
   }
-  settleUnnamed(ledger, agent, hello, now, effects)
+  if (event.isStale !== true) settleUnnamed(ledger, agent, hello, now, effects)
   bringBackHopeless(ledger, agent)
   changeMembership(ledger)
   effects.push({ type: 'welcome', agentId: agent.id, session: event.session, verdicts })

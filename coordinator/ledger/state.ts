@@ -106,7 +106,7 @@ export interface Agent {
   name: string
   /** 0 while it is away. */
   session: number
-  hello: Omit<Hello, 'type' | 'attempts' | 'outbox'>
+  hello: Omit<Hello, 'type' | 'attempts' | 'outbox' | 'start' | 'greeting'>
   /** By its own word. */
   draining: boolean
   /** By the operator's, which holds across its sessions. */
@@ -229,6 +229,8 @@ export type LedgerEvent =
       readonly name: string
       readonly session: number
       readonly hello: Hello
+      /** A later hello of the same store was heard before: what this one does not name proves nothing. */
+      readonly isStale?: boolean
     }
   | { readonly type: 'disconnect'; readonly agentId: string; readonly session: number }
   | { readonly type: 'forget'; readonly agentId: string }

@@ -77,7 +77,8 @@ test('thirty agents on one address are all heard, again and again', async (t) =>
   const heard = new Map<string, number>()
   onAdvert(mesh.node, (peerId) => heard.set(peerId, (heard.get(peerId) ?? 0) + 1))
   const agents = await Promise.all(Array.from({ length: 30 }, async () => mesh.member()))
-  await Promise.all(agents.map((agent) => agent.libp2p.dial([...agent.addresses])))
+  // One after the other: thirty handshakes at once are a test of the machine.
+  for (const agent of agents) await agent.libp2p.dial([...agent.addresses])
   await Promise.all(agents.map(connected))
   for (const round of [1, 2, 3]) {
     await Promise.all(agents.map((agent) => publishAdvert(agent, advertOf(round))))

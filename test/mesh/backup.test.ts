@@ -153,7 +153,7 @@ test('hyper restore says why not, in one line, and leaves nothing', async (t) =>
   const restore = (file: string, home = folder) => runHyper(['restore', file], { home })
   const missing = await restore(join(folder, 'none'))
   assert.deepEqual([missing.code, `${missing.stdout}`], [1, ''])
-  assert.match(missing.stderr, /^hyper: .*none cannot be read: ENOENT.*Give a file/)
+  assert.match(missing.stderr, /^hyper: there is no file .*none\. Give a file/)
   const foreign = join(folder, 'foreign')
   await writeFile(foreign, 'something else')
   const refused = await restore(foreign)

@@ -40,6 +40,7 @@ export const createAgentDisk = (deps: {
   const { agentId, scheduler, random, history } = deps
   const health = { writeMs: 1, isFailing: false }
   let stores = 1
+  let starts = 0
   let durable = emptyRows()
   let rows = emptyRows()
   let unsynced: Write[] = []
@@ -64,6 +65,8 @@ export const createAgentDisk = (deps: {
     sync()
     for (const { key } of rows.results.values()) told(key)
     let epoch = rows.epoch
+    starts += 1
+    const start = starts
     const isCurrent = (): boolean => storeId === `${agentId}-${stores}`
     const attempt = (
       act: Write,
@@ -94,6 +97,7 @@ export const createAgentDisk = (deps: {
       })
     return {
       storeId,
+      start,
       epoch: () => epoch,
       readKept: async () => ({
         notes: [...rows.notes.values()].filter(({ key }) => !rows.results.has(attemptName(key))),

@@ -47,6 +47,11 @@ export const createAgentProcess = (
   const { pool, lull, supply } = createAgentSupply(deps, host.engine, process, {
     ...{ engine, runner, log: silent },
   })
+  let greetings = 0
+  const nextGreeting = (): number => {
+    greetings += 1
+    return greetings
+  }
   let attempts: Attempts | null = null
   let end: AgentEnd | null = null
   let session = 0
@@ -130,6 +135,7 @@ export const createAgentProcess = (
   const hello = (of: Attempts): Hello => ({
     type: 'hello',
     ...{ protocol: PROTOCOL_VERSION, version: VERSION, storeId: outbox.storeId, host: agentId },
+    ...{ start: outbox.start, greeting: nextGreeting() },
     ...{ slots: host.slots(), memoryBytes: deps.memoryBytes, platform: PLATFORM },
     ...{ runtimes: ['runc'], labels: deps.labels },
     ...of.hello(),

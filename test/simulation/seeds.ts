@@ -69,4 +69,10 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'a result that was on the disk before its agent died was taken for lost',
   },
+  {
+    seed: 11469,
+    profile: null,
+    showed:
+      'a hello that was heard after a later one was taken as proof that an attempt never started',
+  },
 ]

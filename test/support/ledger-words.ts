@@ -31,6 +31,7 @@ export const makeHello = (over: Partial<Hello> = {}): Hello => ({
   protocol: PROTOCOL_VERSION,
   version: '0.1.0',
   storeId: 's1',
+  ...{ start: 1, greeting: 1 },
   epochSeen: 0,
   host: 'host',
   slots: 4,

@@ -36,7 +36,14 @@ const reportWith = async (t: TestContext, getResult: Outbox['getResult']) => {
   const acts = createActs()
   t.after(() => acts.close())
   const outbox: Outbox = {
-    ...{ storeId: 's', epoch: () => 1, readKept: unused, putNote: unused, putResult: unused },
+    ...{
+      storeId: 's',
+      start: 1,
+      epoch: () => 1,
+      readKept: unused,
+      putNote: unused,
+      putResult: unused,
+    },
     ...{ delete: unused, raiseEpoch: unused, close: unused, getResult },
   }
   const effects = createEffects(

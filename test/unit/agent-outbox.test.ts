@@ -30,6 +30,7 @@ test('notes, results, the epoch and the store’s id outlive the process', async
   await first.close()
 
   const second = await openOutbox(home)
+  assert.ok(second.start > first.start, 'each opening is counted')
   assert.deepEqual([second.storeId, second.epoch()], [first.storeId, 9])
   assert.deepEqual(await second.readKept(), { notes: [note], results: [], damaged: [] })
   await second.putResult(key, result)

@@ -3,6 +3,7 @@ import { describe, test } from 'node:test'
 import { heardOf } from '../../coordinator/ledger/delay.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { createBench, EPOCH, ordersIn, outcomeIn } from '../support/ledger-bench.ts'
+import { makeHello } from '../support/ledger-words.ts'
 
 const second = 1_000
 /** Longer than a first lease holds, shorter than two. */
@@ -61,6 +62,17 @@ describe('an attempt that is reported', () => {
     bench.connect('one', { storeId: 'another' })
     assert.equal(bench.keyOf(call).attempt, 2)
     assert.equal(call.attemptsLost, 1)
+  })
+
+  test('stands where a hello does not name it that was said before it, and heard after', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const call = bench.accept()
+    const { attempt } = bench.keyOf(call)
+    const stale = { agentId: 'one', name: 'one', session: 9, isStale: true } as const
+    bench.apply({ type: 'connect', ...stale, hello: makeHello({}) })
+    assert.equal(bench.keyOf(call).attempt, attempt)
+    assert.equal(bench.ledger.leases.size, 1)
   })
 
   test('refused: it counts for nothing, and the agent is offered nothing for a while', () => {
