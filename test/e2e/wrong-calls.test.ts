@@ -165,14 +165,19 @@ test('an image of another platform is named as such', async () => {
   assert.equal(cancelled.code, 0, cancelled.stderr)
 })
 
-test('nothing waits, runs or stands any more after all of it', async () => {
+test('nothing waits or runs any more after all of it, and nothing stands but what is ready', async () => {
   const info = (await (await api(deployment.context, 'GET', '/info')).json()) as {
     Hyper: { running: number; waiting: number }
   }
   assert.deepEqual([info.Hyper.running, info.Hyper.waiting], [0, 0])
   const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
   try {
-    await eventually(async () => (await docker.listContainers({ all: true })).length === 0)
+    await eventually(async () => {
+      const response = await api(deployment.context, 'GET', '/agents')
+      const agents = (await response.json()) as { ready: number }[]
+      const ready = agents.reduce((sum, agent) => sum + agent.ready, 0)
+      return (await docker.listContainers({ all: true })).length === ready
+    }, 30_000)
   } finally {
     close()
   }
