@@ -3,13 +3,12 @@
  * heartbeat. Adverts are soft: one that nobody heard is said again a moment later.
  */
 
-import { statfs } from 'node:fs/promises'
 import type { Log } from '../daemon/log.ts'
 import type { Advert } from '../protocol/advert.ts'
 import { messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Attempts } from './attempts.ts'
-import type { Engine } from './engine.ts'
+import type { Disk } from './disk.ts'
 import type { Images } from './images.ts'
 
 export interface Advertiser {
@@ -20,29 +19,15 @@ export interface Advertiser {
 
 export interface AdvertiserDeps {
   readonly attempts: Pick<Attempts, 'free' | 'isDraining'>
-  readonly engine: Pick<Engine, 'facts'>
   /** Whether the engine answers, and has run a container of ours. */
   readonly isReady: () => boolean
-  readonly images: Pick<Images, 'keys' | 'arrivals'>
+  readonly images: Pick<Images, 'keys' | 'changes'>
   /** How many containers stand ready, by kind. */
   readonly ready: () => ReadonlyMap<string, number>
-  readonly home: string
+  readonly disk: Disk
   /** False: there was nobody to hear it. */
   readonly publish: (advert: Advert) => Promise<boolean>
   readonly log: Log
-}
-
-/** Room on the disk that the engine's containers write to; that of our home where it is hidden. */
-const diskFreeBytes = async (paths: readonly string[]): Promise<number> => {
-  for (const path of paths) {
-    try {
-      const { bavail, bsize } = await statfs(path)
-      return bavail * bsize
-    } catch {
-      // The engine's folder may not be ours to see: the next path tells.
-    }
-  }
-  return 0
 }
 
 /** The kinds with the most ones, as many as an advert holds. */
@@ -53,20 +38,19 @@ const readyOf = (ready: ReadonlyMap<string, number>): Advert['ready'] =>
     .slice(0, limits.advertReadyMax)
 
 export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
-  const { attempts, engine, log } = deps
+  const { attempts, disk, log } = deps
   const closing = new AbortController()
   let sequence = 0
   let images: readonly string[] = []
-  let looked: { readonly arrivals: number; readonly atMs: number } | undefined
+  let looked: { readonly changes: number; readonly atMs: number } | undefined
   let timer: NodeJS.Timeout | undefined
   let nextAt = 0
   let saying: Promise<void> = Promise.resolve()
 
   /** Others may add and remove images as well: those show with the heartbeat. */
   const lookAtImages = async (): Promise<void> => {
-    const now = { arrivals: deps.images.arrivals(), atMs: performance.now() }
-    const isFresh =
-      looked?.arrivals === now.arrivals && now.atMs - looked.atMs < limits.advertMs / 2
+    const now = { changes: deps.images.changes(), atMs: performance.now() }
+    const isFresh = looked?.changes === now.changes && now.atMs - looked.atMs < limits.advertMs / 2
     if (isFresh) return
     images = await deps.images.keys(closing.signal).catch(() => images)
     looked = now
@@ -76,13 +60,14 @@ export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
     const engineUp = deps.isReady()
     if (engineUp) await lookAtImages()
     const free = attempts.free()
-    const rootDir = engine.facts()?.rootDir
+    const space = await disk.look()
     sequence += 1
     return {
       sequence,
       slotsFree: engineUp ? free.slots : 0,
       memoryFreeBytes: engineUp ? free.memoryBytes : 0,
-      diskFreeBytes: await diskFreeBytes([...(rootDir === undefined ? [] : [rootDir]), deps.home]),
+      diskFreeBytes: space?.freeBytes ?? 0,
+      diskFull: disk.trouble() !== '',
       engineUp,
       draining: attempts.isDraining(),
       images: [...images],

@@ -11,6 +11,9 @@ import type {
 } from '../protocol/messages.ts'
 import type { Room } from './slots.ts'
 
+/** Why an attempt is ended before its time: `disk`: it filled the disk. */
+type StopReason = 'cancel' | 'leaving' | 'disk'
+
 export type AgentEvent =
   /** Its epoch, where it is a higher one, is remembered by then: a crash must not forget it. */
   | { type: 'welcomed'; session: number; epoch: number; verdicts: readonly Verdict[] }
@@ -23,6 +26,8 @@ export type AgentEvent =
   | { type: 'written'; key: AttemptKey }
   | { type: 'removed'; key: AttemptKey }
   | { type: 'drain'; draining: boolean }
+  /** The disk is nearly full, and it is this one that filled it. */
+  | { type: 'overfilled'; key: AttemptKey }
   /** The host is another size than was thought. */
   | { type: 'resized'; room: Room }
   /** The time to drain is over: what runs is stopped and handed back. */
@@ -30,7 +35,7 @@ export type AgentEvent =
 
 export type AgentEffect =
   | { type: 'run'; assignment: Assignment }
-  | { type: 'stop'; key: AttemptKey; reason: 'cancel' | 'leaving' }
+  | { type: 'stop'; key: AttemptKey; reason: StopReason }
   | { type: 'write'; key: AttemptKey; result: AttemptResult }
   /** Send the result, which was or is being written. */
   | { type: 'report'; key: AttemptKey; session: number }

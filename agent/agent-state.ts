@@ -18,6 +18,8 @@ export interface Attempt {
   readonly hasResult: boolean
   readonly isWritten: boolean
   readonly isAcknowledged: boolean
+  /** Its container was to be removed before its result was written. */
+  readonly isGoing: boolean
   readonly isRemoved: boolean
 }
 
@@ -41,6 +43,7 @@ export const FRESH = {
   hasResult: false,
   isWritten: false,
   isAcknowledged: false,
+  isGoing: false,
   isRemoved: false,
 } as const
 

@@ -66,11 +66,11 @@ const drain = async (premises: Premises, drainMs: number, log: Log): Promise<voi
 type Key = Awaited<ReturnType<typeof settleIdentity>>
 
 const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: Log) => {
-  const { attempts, images, engine } = premises
+  const { attempts, images, disk } = premises
   const membership = await settleMembership({ ...config, key, log })
   const node = await startAgentNode({ key, ...membership, log })
   const advertiser: Advertiser = startAdvertiser({
-    ...{ attempts, engine, images, log, home: config.home, isReady: premises.isReady },
+    ...{ attempts, disk, images, log, isReady: premises.isReady },
     ready: premises.pool.ready,
     publish: (advert) => publishAdvert(node, advert),
   })

@@ -6,12 +6,14 @@
  *   starting  a container is being started for it
  *   running   the function's process runs
  *     both:   ended ─► ended;  cancel ─► its container is killed
+ *   running   filled the disk ─► it is stopped as the function's failure, and removed at once
  *   ended     with a result: write it, report it meanwhile; written ─► remove the container;
  *             acknowledged and written ─► delete the entry. Without one (cancelled): remove.
  *   (none)    once the container is removed and nothing is owed: `gone` to a cancel, the
  *             acknowledgement of a result. An assign that names it again is not obeyed
  *
- * A container is removed only after its result is in the outbox. A slot is free once the container
+ * A container is removed only after its result is in the outbox, but for one that filled the disk: a
+ * full disk takes no result. A slot is free once the container
  * ended. Orders of another session or of a lower epoch than any seen are ignored. Nothing ends
  * because the coordinator is away: the next welcome says what to keep, cancel, drop or commit. Its
  * order to drain holds for the session: one that is taken back while we are away is not told us.
@@ -117,9 +119,20 @@ const started = (state: AgentState, key: AttemptKey): Step => {
 const ended = (state: AgentState, key: AttemptKey, result: AttemptResult | null): Step => {
   const attempt = state.attempts.get(attemptName(key))
   if (attempt === undefined || attempt.phase === 'ended') return only(state)
-  const next = withAttempt(state, { ...attempt, phase: 'ended', hasResult: result !== null })
+  const isGoing = result?.code === 'CALL_DISK_FULL'
+  const hasResult = result !== null
+  const next = withAttempt(state, { ...attempt, phase: 'ended', hasResult, isGoing })
   if (result === null) return only(next, { type: 'remove', key, isBusy: true })
-  return only(next, { type: 'write', key, result }, ...report(state, key))
+  const account = [{ type: 'write', key, result }, ...report(state, key)] as const
+  return isGoing
+    ? only(next, { type: 'remove', key, isBusy: true }, ...account)
+    : only(next, ...account)
+}
+
+const overfilled = (state: AgentState, key: AttemptKey): Step => {
+  const attempt = state.attempts.get(attemptName(key))
+  if (attempt?.phase !== 'running' || attempt.owesGone) return only(state)
+  return only(state, { type: 'stop', key, reason: 'disk' })
 }
 
 const written = (state: AgentState, key: AttemptKey): Step => {
@@ -127,7 +140,8 @@ const written = (state: AgentState, key: AttemptKey): Step => {
   if (attempt === undefined || !attempt.hasResult || attempt.isWritten) return only(state)
   const next = withAttempt(state, { ...attempt, isWritten: true })
   const remove = { type: 'remove', key, isBusy: false } as const
-  return attempt.isAcknowledged ? only(next, { type: 'delete', key }, remove) : only(next, remove)
+  const erase = attempt.isAcknowledged ? [{ type: 'delete', key } as const] : []
+  return only(next, ...erase, ...(attempt.isGoing ? [] : [remove]))
 }
 
 const removed = (state: AgentState, key: AttemptKey): Step => {
@@ -215,6 +229,8 @@ export const step = (state: AgentState, event: AgentEvent): Step => {
       return written(state, event.key)
     case 'removed':
       return removed(state, event.key)
+    case 'overfilled':
+      return overfilled(state, event.key)
     case 'drain':
       return drain(state, event.draining)
     case 'resized':

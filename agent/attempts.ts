@@ -5,12 +5,13 @@
  * every `sweepMs`: an engine may make one for a process of ours that died meanwhile.
  */
 
-import type { AttemptKey } from '../protocol/call.ts'
+import { type AttemptKey, attemptName } from '../protocol/call.ts'
 import type { CoordinatorOrder, Hello, Welcome } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
 import type { AgentEvent } from './agent-events.ts'
 import {
   type AgentState,
+  all,
   freeRoom,
   initialState,
   isQuiet,
@@ -41,6 +42,11 @@ export interface AttemptsDeps extends CallRunDeps {
   readonly onChange: () => void
 }
 
+export interface RunningAttempt {
+  readonly key: AttemptKey
+  readonly container: string
+}
+
 export interface Attempts {
   hello(): Pick<Hello, 'attempts' | 'outbox' | 'epochSeen' | 'draining'>
   /** What the next heartbeat renews. */
@@ -49,6 +55,10 @@ export interface Attempts {
   room(): Room
   free(): Room
   resize(room: Room): void
+  /** Those whose process runs, with their containers. */
+  running(): readonly RunningAttempt[]
+  /** Ends one that filled the disk; resolves when its container is gone. */
+  endOverfilled(key: AttemptKey, signal: AbortSignal): Promise<void>
   isDraining(): boolean
   /** Results that wait for an acknowledgement. */
   unacknowledged(): number
@@ -132,11 +142,35 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
   for (const row of deps.kept.damaged) log.error({ row }, 'stored row is damaged')
   for (const note of deps.kept.notes) effects.resume(note)
 
+  const until: Attempts['until'] = (condition, signal) =>
+    new Promise((resolve, reject) => {
+      const look = (): void => {
+        if (!condition() && !signal.aborted) return
+        waiters.delete(look)
+        signal.removeEventListener('abort', look)
+        if (condition()) resolve()
+        else reject(signal.reason)
+      }
+      waiters.add(look)
+      signal.addEventListener('abort', look)
+      look()
+    })
+
   return {
     hello: () => ({ ...reportOf(state), epochSeen: state.epoch, draining: state.draining }),
     renewable: () => renewable(state),
     room: () => state.room,
     free: () => freeRoom(state),
+    running: () =>
+      all(state).flatMap(({ key, phase }) => {
+        const container = effects.containerOf(key)
+        return phase === 'running' && container !== null ? [{ key, container }] : []
+      }),
+    async endOverfilled(key, signal) {
+      dispatch({ type: 'overfilled', key })
+      const name = attemptName(key)
+      await until(() => state.attempts.get(name)?.isRemoved !== false, signal)
+    },
     resize: (room) => dispatch({ type: 'resized', room }),
     isDraining: () => state.draining || state.isDrained,
     isQuiet: () => isQuiet(state),
@@ -159,19 +193,7 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
     drain: (draining) => dispatch({ type: 'drain', draining }),
     leave: () => dispatch({ type: 'leave' }),
     sweep: () => onEngine(engine.isUp()),
-    until: (condition, signal) =>
-      new Promise((resolve, reject) => {
-        const look = (): void => {
-          if (!condition() && !signal.aborted) return
-          waiters.delete(look)
-          signal.removeEventListener('abort', look)
-          if (condition()) resolve()
-          else reject(signal.reason)
-        }
-        waiters.add(look)
-        signal.addEventListener('abort', look)
-        look()
-      }),
+    until,
     async close() {
       forgetEngine()
       effects.setSession(null)

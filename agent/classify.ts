@@ -32,7 +32,7 @@ export interface EndedAttempt {
   readonly enginePlatform: string
   readonly timeoutMs: number
   /** Why the agent ended it itself; null where it did not. */
-  readonly endedBy: 'overflow' | 'overdue' | 'leaving' | null
+  readonly endedBy: 'overflow' | 'overdue' | 'disk' | 'leaving' | null
   readonly startMs: number
   readonly runMs: number
 }
@@ -88,6 +88,9 @@ const outOfMemory = (): Verdict =>
 const timedOut = (ended: EndedAttempt): Verdict =>
   verdict('CALL_TIMED_OUT', `ran longer than ${ended.timeoutMs / 1000} s`)
 
+const diskFull = (): Verdict =>
+  verdict('CALL_DISK_FULL', 'wrote so much to its container that the host’s disk was nearly full')
+
 const byTrailer = (trailer: InitTrailer, ended: EndedAttempt): Verdict => {
   switch (trailer.reason) {
     case 'exited':
@@ -142,6 +145,7 @@ const judge = (ended: EndedAttempt): Verdict => {
   }
   if (trailer !== null && isWhole(ended.stdout, ended.stderr)) return byTrailer(trailer, ended)
   if (ended.endedBy === 'overdue') return timedOut(ended)
+  if (ended.endedBy === 'disk') return diskFull()
   if (ended.endedBy === 'leaving') {
     return verdict('AGENT_LOST', 'its agent left before the call had ended')
   }

@@ -10,7 +10,7 @@
  *             again at what the engine kept
  *   overflow, overdue, stopped
  *             we ended it: too much STDOUT; hyper-init did not end it long after the function's
- *             timeout; cancelled, or the agent leaves
+ *             timeout; cancelled, the agent leaves, or it filled the disk
  */
 
 import type { AttemptResult } from '../protocol/call.ts'
@@ -34,7 +34,7 @@ export interface Stay {
   readonly startMs: number
   /** hyper-init took the frame and starts the function's process. Called at most once. */
   readonly onRunning: () => void
-  /** Aborted with reason `cancel` or `leaving`. */
+  /** Aborted with a StopReason. */
   readonly stop: AbortSignal
 }
 
@@ -110,8 +110,8 @@ const hear = async (stay: Stay): Promise<Heard> => {
   return { stdout, stderr, ending: ending === 'whole' && !isResult ? 'cut' : ending }
 }
 
-const endedBy = (ending: Ending): EndedAttempt['endedBy'] => {
-  if (ending === 'stopped') return 'leaving'
+const endedBy = (ending: Ending, stop: AbortSignal): EndedAttempt['endedBy'] => {
+  if (ending === 'stopped') return stop.reason === 'disk' ? 'disk' : 'leaving'
   return ending === 'overflow' || ending === 'overdue' ? ending : null
 }
 
@@ -128,7 +128,7 @@ export const runCall = async (stay: Stay): Promise<AttemptResult | 'cut' | null>
   if (ending === 'stopped' && stop.reason === 'cancel' && !hasResult) return null
   const needsLook = ending === 'whole' && mayBeOutOfMemory(stdout.trailer)
   return resultOf({
-    ...{ stdout, stderr, endedBy: endedBy(ending) },
+    ...{ stdout, stderr, endedBy: endedBy(ending, stop) },
     container: needsLook ? await stateOf(stay) : null,
     ...{ imagePlatform: stay.imagePlatform, enginePlatform: stay.enginePlatform },
     command: stay.command.argv[0] ?? '',

@@ -34,6 +34,8 @@ export interface Effects {
   /** Waits for a container that an earlier process left. */
   resume(note: Note): void
   setSession(session: Session | null): void
+  /** Null: it has none, or not yet. */
+  containerOf(key: AttemptKey): string | null
   /** Whether it is the container of an attempt that may still need it. */
   holds(container: string): boolean
   /** The attempt is over: nothing of it is held any longer. */
@@ -231,6 +233,7 @@ export const createEffects = (
     setSession: (to) => {
       session = to
     },
+    containerOf: (key) => live.get(attemptName(key))?.container ?? null,
     holds: (container) => held.has(container),
     forget: (isOver) => {
       for (const name of live.keys()) if (isOver(name)) live.delete(name)

@@ -46,6 +46,7 @@ export const parseInfo = createParser(
 
 const ImageInspect = Type.Object({
   Id: Type.String(),
+  RepoTags: Words,
   RepoDigests: Words,
   Created: maybe(Type.String()),
   Size: Type.Integer(),
@@ -88,6 +89,12 @@ export const parseContainerInspect = createParser(
   }),
   CODE,
   'answer of the engine about a container',
+)
+
+export const parseContainerSize = createParser(
+  Type.Object({ SizeRw: maybe(Type.Integer()) }),
+  CODE,
+  'size of a container of the engine',
 )
 
 export const parseContainerList = createParser(

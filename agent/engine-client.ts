@@ -17,7 +17,7 @@ interface Aborted {
 
 interface ContainerHandle {
   start(options: Aborted): Promise<unknown>
-  inspect(options: Aborted): Promise<unknown>
+  inspect(options: Aborted & { size?: true }): Promise<unknown>
   wait(options: Aborted): Promise<unknown>
   logs(
     options: Aborted & { follow: false; stdout: true; stderr: true; timestamps: true },
@@ -37,7 +37,10 @@ export interface EngineClient {
   ): Promise<{ readonly id: string }>
   getContainer(id: string): ContainerHandle
   listContainers(options: Aborted & { all: true; filters: string }): Promise<unknown>
-  getImage(name: string): { inspect(options: Aborted): Promise<unknown> }
+  getImage(name: string): {
+    inspect(options: Aborted): Promise<unknown>
+    remove(options: Aborted & { force: false; noprune: true }): Promise<unknown>
+  }
   listImages(options: Aborted): Promise<unknown>
   createImage(
     options: Aborted & { fromImage: string; tag: string; authconfig?: { base64: string } },

@@ -12,6 +12,7 @@ import { limits } from '../protocol/limits.ts'
 import { createBridge } from './bridge.ts'
 import { machineClock } from './clock.ts'
 import type { DeadMan } from './dead-man.ts'
+import type { Disk } from './disk.ts'
 import type { Engine } from './engine.ts'
 import type { FirewallHost } from './firewall.ts'
 import { createImages } from './images.ts'
@@ -20,6 +21,7 @@ import type { DeriveNonces } from './nonces.ts'
 import type { Outbox } from './outbox.ts'
 import { createPool, type Pool, type PoolDeps } from './pool.ts'
 import { probeEngine, probeRuntime } from './probe.ts'
+import type { PulledImages } from './pulled-images.ts'
 import { createDockerRunner } from './runner/docker.ts'
 import type { Runner } from './runner/runner.ts'
 import { createRuntimes, type Runtimes } from './runtimes.ts'
@@ -50,6 +52,8 @@ interface EquipmentDeps {
   readonly log: Log
   readonly host: FirewallHost
   readonly deadMan: DeadMan
+  readonly disk: Disk
+  readonly pulled: PulledImages
   readonly room: () => Room
   readonly memoryFreeBytes: () => number
   readonly onChange: () => void
@@ -65,7 +69,9 @@ const readyRoom = ({ ready }: EquipmentConfig, { memoryBytes }: Room) => ({
 export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: AbortSignal) => {
   const { engine, nonces, log } = deps
   const bridge = createBridge(deps)
-  const images = createImages({ engine, initDir: config.initDir })
+  const images = createImages({
+    ...{ engine, initDir: config.initDir, pulled: deps.pulled, trouble: deps.disk.trouble },
+  })
   const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
   const runner = createDockerRunner(engine, identity)
   const cpus = (): number => sizeOfHost(engine).cpus
@@ -74,6 +80,7 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
     createPool({
       ...{ runner: by, boot: randomUUID(), clock: machineClock, lull, log, room, onChange },
       ...{ startsMax: cpus, memoryFreeBytes: deps.memoryFreeBytes, isUp: engine.isUp },
+      isDiskFull: () => deps.disk.trouble() !== '',
     })
   const supplyOf = (pool: Pool, runtimes: Pick<Runtimes, 'check'>) =>
     createSupply({ images, pool, bridge, runtimes, cpus, initDir: deps.dir })

@@ -1,13 +1,17 @@
 /** From the engine's words about an image to ours: its record, and why a pull failed. Pure. */
 
 import { type ErrorCode, HyperError } from '../protocol/errors.ts'
-import { type ImageRecord, parseReference } from '../protocol/image.ts'
+import { type ImageRecord, parseReference, type Reference } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
 import { type ImageInspect, wordsOfRefusal } from './engine-answers.ts'
 
 /** Docker Hub's names are kept short: `docker.io/library/ubuntu` is `ubuntu`. */
 const familiar = (repository: string): string =>
   repository.replace(/^(index\.)?docker\.io\//, '').replace(/^library\//, '')
+
+/** A tag as the engine lists it; null for a digest, which is none. */
+export const engineTagOf = ({ repository, tag }: Reference): string | null =>
+  tag.startsWith('sha256:') ? null : `${familiar(repository)}:${tag}`
 
 /** The digest under which the reference's own registry knows the image, else any, else none. */
 const digestOf = (repoDigests: readonly string[], reference: string): string | null => {

@@ -1,7 +1,8 @@
 /**
  * The images of this host's engine: finds what a call is pinned to, pulls it by its digest where
  * it is missing (once at a time for each), pulls by name when asked to, and imports `hello`.
- * Credentials go through one pull and are never kept.
+ * Credentials go through one pull and are never kept. What came by a pull of ours is noted
+ * (pulled-images.ts), so that it can be removed again; nothing else ever is.
  */
 
 import { once } from 'node:events'
@@ -20,8 +21,9 @@ import type { Engine } from './engine.ts'
 import { parseImageInspect, parseImageList, statusOfRefusal } from './engine-answers.ts'
 import { createFlights } from './flights.ts'
 import { HELLO_LABEL, HELLO_TAG, makeHelloImage } from './hello-image.ts'
-import { imageRecordOf, refusalOfPull } from './image-record.ts'
+import { engineTagOf, imageRecordOf, refusalOfPull } from './image-record.ts'
 import { readProgress } from './pull-progress.ts'
+import type { PulledImages } from './pulled-images.ts'
 import { createTurns } from './turns.ts'
 
 export interface Images {
@@ -36,8 +38,10 @@ export interface Images {
     onProgress: (line: string) => void,
     signal: AbortSignal,
   ): Promise<ImageRecord>
-  /** Grows with every image that came to the engine through us. */
-  arrivals(): number
+  /** It was removed from the engine. */
+  evicted(id: string): void
+  /** Grows with every image that came to the engine, or went, through us. */
+  changes(): number
   /** Keys of what the engine holds, newest first, for adverts. */
   keys(signal: AbortSignal): Promise<readonly string[]>
   importHello(signal: AbortSignal): Promise<ImageRecord>
@@ -47,13 +51,19 @@ export interface Images {
 const KNOWN_MAX = limits.advertImagesMax
 const NOT_FOUND = 404
 
-export const createImages = (deps: { engine: Engine; initDir: string }): Images => {
-  const { engine, initDir } = deps
+export const createImages = (deps: {
+  readonly engine: Engine
+  readonly initDir: string
+  readonly pulled: Pick<PulledImages, 'list' | 'has' | 'add' | 'drop' | 'used'>
+  /** Why nothing new can be kept; '' where it can. */
+  readonly trouble: () => string
+}): Images => {
+  const { engine, initDir, pulled } = deps
   const { docker } = engine
   const turns = createTurns(limits.pullsMax)
   const known = new Map<string, ImageRecord>()
   const flights = createFlights<ImageRecord>()
-  let arrivals = 0
+  let changes = 0
 
   const inspect = async (name: string, reference: string): Promise<ImageRecord | null> => {
     try {
@@ -75,6 +85,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
     onProgress: (line: string) => void,
     signal: AbortSignal,
   ): Promise<void> => {
+    if (deps.trouble() !== '') throw new HyperError('PULL_FAILED', deps.trouble())
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(limits.pullMsMax)])
     const authconfig = auth === '' ? {} : { authconfig: { base64: auth } }
     const options = { fromImage: repository, tag, abortSignal, ...authconfig }
@@ -82,10 +93,30 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
       const stream = await docker.createImage(options)
       const error = await readProgress(stream, onProgress, abortSignal)
       if (error !== null) throw new Error(error)
-      arrivals += 1
+      changes += 1
     } catch (error) {
       throw refusalOfPull(error, `${repository}${tag.startsWith('sha256:') ? '@' : ':'}${tag}`)
     }
+  }
+
+  /** What is on the engine before a pull; null: it cannot be told, so that nothing counts as ours. */
+  const idsBefore = async (): Promise<ReadonlySet<string> | null> => {
+    const abortSignal = AbortSignal.timeout(limits.engineAnswerMs)
+    try {
+      const rows = parseImageList(await docker.listImages({ abortSignal }))
+      return new Set(rows.map(({ Id }) => Id))
+    } catch {
+      return null
+    }
+  }
+
+  /** One pulled with credentials could not be pulled again: it is no longer ours to remove. */
+  const noteOwner = async (
+    id: string,
+    { before, tag, auth }: { before: ReadonlySet<string> | null; tag: string | null; auth: string },
+  ): Promise<void> => {
+    if (auth !== '') await pulled.drop(id)
+    else if (pulled.has(id) || before?.has(id) === false) pulled.add(id, tag)
   }
 
   const importHello: Images['importHello'] = async (signal) => {
@@ -99,7 +130,7 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
     await once(loading, 'end', { signal: abortSignal })
     const loaded = await inspect(HELLO_TAG, HELLO_TAG)
     if (loaded === null) throw new HyperError('START_FAILED', `${HELLO_TAG} could not be loaded`)
-    arrivals += 1
+    changes += 1
     return loaded
   }
 
@@ -113,29 +144,37 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
       throw new HyperError('IMAGE_NOT_FOUND', `no such image on this agent: ${pin.reference}`)
     }
     const { digest } = pin
+    const before = await idsBefore()
     await turns.run(signal, () => fetch(repository, digest, '', () => undefined, signal))
-    const pulled = await inspect(name, pin.reference)
-    if (pulled === null) throw new HyperError('PULL_FAILED', `${name} is not there after its pull`)
-    return pulled
+    const record = await inspect(name, pin.reference)
+    if (record === null) throw new HyperError('PULL_FAILED', `${name} is not there after its pull`)
+    await noteOwner(record.id, { before, tag: null, auth: '' })
+    return record
   }
 
   return {
     async ensure(pin, signal) {
       const key = imageKey(pin)
       const found = known.get(key)
-      if (found !== undefined) return found
+      if (found !== undefined) {
+        pulled.used(found.id)
+        return found
+      }
       const record = await flights.join(key, (over) => obtain(pin, over), signal)
       const [oldest] = known.keys()
       if (known.size >= KNOWN_MAX && oldest !== undefined) known.delete(oldest)
       known.set(key, record)
+      pulled.used(record.id)
       return record
     },
     forget(pin) {
       known.delete(imageKey(pin))
     },
     async pull(reference, auth, onProgress, signal) {
-      const { repository, tag, canonical } = parseReference(reference)
+      const parsed = parseReference(reference)
+      const { repository, tag, canonical } = parsed
       if (repository === HELLO_IMAGE) return importHello(signal)
+      const before = await idsBefore()
       try {
         await turns.run(signal, () => fetch(repository, tag, auth, onProgress, signal))
       } catch (error) {
@@ -144,15 +183,24 @@ export const createImages = (deps: { engine: Engine; initDir: string }): Images 
         if (local !== null && local.digest === null) return local
         throw error
       }
-      const pulled = await inspect(canonical, canonical)
-      if (pulled === null)
+      const record = await inspect(canonical, canonical)
+      if (record === null)
         throw new HyperError('PULL_FAILED', `${reference} is not there after its pull`)
-      return pulled
+      await noteOwner(record.id, { before, tag: engineTagOf(parsed), auth })
+      return record
     },
-    arrivals: () => arrivals,
+    evicted(id) {
+      for (const [key, record] of known) if (record.id === id) known.delete(key)
+      changes += 1
+    },
+    changes: () => changes,
     async keys(signal) {
       const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(limits.engineAnswerMs)])
+      const ours = pulled.list()
       const rows = parseImageList(await docker.listImages({ abortSignal }))
+      // One that its owner removed is his from then on, should he pull it again.
+      const ids = new Set(rows.map(({ Id }) => Id))
+      for (const { id } of ours) if (!ids.has(id)) await pulled.drop(id)
       const digests = rows
         .toSorted((a, b) => b.Created - a.Created)
         .flatMap((row) => [

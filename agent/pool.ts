@@ -10,7 +10,8 @@
  *   ready ─► lost          its streams ended (the engine went down, somebody removed it): removed
  *
  * A call that finds none waits for the next container of its kind: starts for such calls go before
- * refills, in the order of the calls. Refills wait for a lull (lull.ts), and for an engine that is up.
+ * refills, in the order of the calls. Refills wait for a lull (lull.ts), for an engine that is up and
+ * a disk with room.
  * How many stand ready follows the demand (demand.ts), within the memory (allotment.ts). Starts side
  * by side are bounded near the number of cores, because more only make each other wait.
  *
@@ -60,6 +61,7 @@ export interface PoolDeps {
   readonly room: () => { readonly containers: number; readonly bytes: number }
   readonly memoryFreeBytes: () => number
   readonly isUp: () => boolean
+  readonly isDiskFull: () => boolean
   /** The numbers of what stands ready have changed. */
   readonly onChange: () => void
 }
@@ -172,7 +174,7 @@ export const createPool = (deps: PoolDeps): Pool => {
 
   /** Later, where it is not the time yet. */
   const nextRefill = (): Kind | undefined => {
-    if (!deps.isUp()) return undefined
+    if (!deps.isUp() || deps.isDiskFull()) return undefined
     const nowMs = clock.nowMs()
     refillSinceMs ??= nowMs
     const leftMs = lull.leftMs(refillSinceMs)

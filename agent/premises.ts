@@ -3,28 +3,38 @@
  * attempts. Opened in the order in which the parts need each other; `close` goes backwards.
  */
 
+import { statfs } from 'node:fs/promises'
+import { join } from 'node:path'
 import type { Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Hello } from '../protocol/messages.ts'
 import { createActs } from './acts.ts'
 import { type Attempts, createAttempts } from './attempts.ts'
+import { machineClock } from './clock.ts'
 import { startDeadMan } from './dead-man.ts'
+import { createDisk, type Disk, type StatFs } from './disk.ts'
+import { createDiskWatch, type DiskWatch } from './disk-watch.ts'
 import { type Engine, startEngine } from './engine.ts'
 import { equip, sizeOfHost } from './equipment.ts'
+import { createEviction } from './eviction.ts'
 import { type FirewallHost, thisHost } from './firewall.ts'
+import { createImageRemoval } from './image-removal.ts'
 import type { Images } from './images.ts'
 import { findPrograms } from './init/programs.ts'
 import { prepareInitMount, removeOldInitMounts } from './init-mount.ts'
 import { createNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
 import type { Pool } from './pool.ts'
+import { openPulledImages } from './pulled-images.ts'
 import { type Room, roomOf } from './slots.ts'
 
 export interface PremisesConfig
   extends Pick<AgentConfig, 'home' | 'initDir' | 'slots' | 'memoryBytes' | 'ready' | 'dockerHost'> {
   /** On every container: outlives a lost store, so that nothing is left of it either. */
   readonly agentId: string
+  /** How free space is told; the system's own unless told otherwise. */
+  readonly statfs?: StatFs
 }
 
 /** What a hello tells of this host. */
@@ -36,6 +46,7 @@ export interface Premises {
   readonly outbox: Outbox
   readonly attempts: Attempts
   readonly pool: Pick<Pool, 'ready'>
+  readonly disk: Disk
   /** The engine answers, and has run a container of ours. */
   isReady(): boolean
   /** Of an engine that has run none of our containers yet nothing is told: it gets no calls. */
@@ -102,6 +113,10 @@ const open = async ({
   closers.add(engine.close)
   const outbox = await openOutbox(home)
   closers.add(outbox.close)
+  const pulled = await openPulledImages({
+    ...{ path: join(home, 'pulled-images.json'), engine: dockerHost, nowMs: Date.now, log },
+  })
+  closers.add(pulled.close)
   const nonces = createNonces(await loadSecret(home))
   const initDir = await findPrograms({ home, initDir: config.initDir, progress })
   const initMount = await prepareInitMount({ home, initDir })
@@ -115,10 +130,16 @@ const open = async ({
   let onChange = (): void => undefined
   const changed = (): void => onChange()
   let attempts: Attempts | null = null
+  let watch: DiskWatch | null = null
+  const disk = createDisk({
+    ...{ statfs: config.statfs ?? statfs, log, onChange: changed },
+    paths: () => [engine.facts()?.rootDir ?? '', home].filter((path) => path !== ''),
+  })
   const { images, runner, bridge, runtimes, lull, pool, supply, trial } = equip(
     { ...config, initDir },
     {
       ...{ engine, outbox, nonces, dir: initMount.dir, log, host, deadMan, room },
+      ...{ disk, pulled },
       memoryFreeBytes: () => (attempts === null ? 0 : attempts.free().memoryBytes),
       onChange: changed,
     },
@@ -136,16 +157,27 @@ const open = async ({
     log.warn({ dockerHost }, 'the Docker engine does not answer')
   }
 
+  await disk.look()
   const kept = await outbox.readKept()
   if (kept.notes.length === 0) await removeOldInitMounts(home, initMount)
   const opened = createAttempts({
-    ...{ engine, runner, outbox, nonces, log, kept, supply, pool, lull, unfit: trial.unfit },
+    ...{ engine, runner, outbox, nonces, log, kept, supply, pool, lull },
+    unfit: () => trial.unfit() || disk.trouble(),
     runtimes: runtimes.offered,
     room: room(),
-    onChange: changed,
+    onChange: () => {
+      watch?.touch()
+      onChange()
+    },
   })
   attempts = opened
   closers.add(opened.close)
+  watch = createDiskWatch({
+    ...{ disk, clock: machineClock, log, running: opened.running },
+    ...{ writtenBytes: runner.writtenBytes, end: opened.endOverfilled },
+  })
+  closers.add(watch.close)
+  watch.touch()
   const secure = (): void => {
     if (engine.isUp()) acts.start(bridge.secure())
   }
@@ -155,6 +187,17 @@ const open = async ({
     secure()
   }, limits.sweepMs)
   closers.add(async () => clearInterval(sweeping))
+  const evict = createEviction({
+    ...{ disk, pulled, removal: createImageRemoval(engine), nowMs: Date.now, log },
+    onEvicted(id) {
+      images.evicted(id)
+      onChange()
+    },
+  })
+  const evicting = setInterval(() => {
+    if (engine.isUp()) acts.start(evict(acts.signal))
+  }, limits.imagesLookMs)
+  closers.add(async () => clearInterval(evicting))
   const forgetEngine = engine.onChange((isUp) => {
     log.warn({ isUp }, isUp ? 'the Docker engine answers' : 'the Docker engine does not answer')
     opened.resize(room())
@@ -167,7 +210,7 @@ const open = async ({
   if (trial.unfit() !== '')
     acts.start(trial.insist(acts.signal).then(changed).then(runtimes.tryNew))
   return {
-    ...{ engine, images, outbox, pool, attempts: opened },
+    ...{ engine, images, outbox, pool, disk, attempts: opened },
     isReady: () => engine.isUp() && trial.unfit() === '',
     hostFacts() {
       const isFit = trial.unfit() === ''

@@ -36,7 +36,7 @@ const createStreams = (nonces: DeriveNonces, note: Note) => {
 
 /** What ends the wait for a container that was left. */
 export interface Ends {
-  /** Aborted with the reason `cancel` or `leaving`. */
+  /** Aborted with a StopReason. */
   readonly stop: AbortSignal
   /** This process ends: the container and its note are the next one's. */
   readonly closing: AbortSignal
@@ -116,7 +116,10 @@ export const adopt = async (
   } catch (error) {
     if (!signal.aborted) throw error
     if (stop.aborted && stop.reason === 'cancel') return insisting(closing, readEnded)
-    return account({ ...nothing, endedBy: overdue.signal.aborted ? 'overdue' : 'leaving' })
+    if (stop.aborted) {
+      return account({ ...nothing, endedBy: stop.reason === 'disk' ? 'disk' : 'leaving' })
+    }
+    return account({ ...nothing, endedBy: 'overdue' })
   } finally {
     timer.cancel()
   }

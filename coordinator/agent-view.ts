@@ -18,11 +18,13 @@ interface Deps {
   readonly disconnect: (peerId: string) => void
 }
 
-const stateOf = (agent: Agent | undefined, isEpochAhead: boolean): AgentView['state'] => {
+/** In one word: the first that keeps it from being offered calls. */
+export const stateOf = (agent: Agent | undefined, isEpochAhead: boolean): AgentView['state'] => {
   if (isEpochAhead) return 'epoch ahead'
   if (agent === undefined || agent.session === 0) return 'away'
   if (agent.draining) return 'draining'
-  return agent.advert?.engineUp === false ? 'no engine' : 'ready'
+  if (agent.advert?.engineUp === false) return 'no engine'
+  return agent.advert?.diskFull === true ? 'disk full' : 'ready'
 }
 
 const viewOf = (

@@ -175,7 +175,7 @@ export interface Logs {
 export interface AgentView {
   readonly agent: string
   readonly peerId: string
-  readonly state: 'ready' | 'draining' | 'no engine' | 'away' | 'epoch ahead'
+  readonly state: 'ready' | 'draining' | 'no engine' | 'disk full' | 'away' | 'epoch ahead'
   readonly slots: number
   readonly free: number
   readonly running: number

@@ -17,6 +17,8 @@ const AdvertSchema = Type.Object({
   slotsFree: Count,
   memoryFreeBytes: Count,
   diskFreeBytes: Count,
+  /** Less is free than its floor: it takes no calls. */
+  diskFull: Type.Boolean(),
   /** Whether its engine answers and runs our containers. Without one it takes no calls. */
   engineUp: Type.Boolean(),
   draining: Type.Boolean(),

@@ -51,6 +51,7 @@ export const ERRORS = {
   CALL_SIGNALLED: row(500, EXIT.killed, 'function', false, ''),
   CALL_OUT_OF_MEMORY: row(500, EXIT.killed, 'function', false, 'Give the function a larger --size.'),
   CALL_TIMED_OUT: row(504, EXIT.timedOut, 'function', false, 'Give the function a longer --timeout.'),
+  CALL_DISK_FULL: row(500, EXIT.killed, 'function', false, 'Write less to the container’s root.'),
   CALL_CANCELLED: row(500, EXIT.platform, 'caller', false, ''),
   OUTPUT_TOO_LARGE: row(509, EXIT.platform, 'function', false, 'Write at most 1 MB to STDOUT.'),
   COMMAND_NOT_FOUND: row(500, EXIT.commandNotFound, 'function', false, 'Check the command against the image.'),

@@ -204,6 +204,42 @@ export const limits = {
   enginePauseMsMin: 500,
   enginePauseMsMax: 15 * second,
 
+  // ── Agent's disk: the one that its engine keeps containers and images on. Each mark is a number of
+  // bytes, or a share of a small disk if that is less (see agent/disk-marks.ts) ────────────────
+  /** Floor: with less free no call is taken. What runs must still end, and the host must live. */
+  hostFreeBytesMin: GiB,
+  hostFreeShareMin: 0.05,
+  /**
+   * With less free a function that fills the disk is looked for: above the floor by what one that
+   * writes a GB/s writes in the two seconds that finding and ending it may take.
+   */
+  hostDangerBytes: 3 * GiB,
+  hostDangerShare: 0.15,
+  /** What an attempt may have written to its container when the disk is in danger. */
+  rootfsBytesMax: 512 * MiB,
+  rootfsShareMax: 0.1,
+  /** Looks come sooner, down to this, where such a writer could reach the danger before the next. */
+  hostLookMsMin: second / 10,
+  writerBytesPerSecond: GiB,
+  /** A search that found nobody is made again after this, as it costs a walk through their files … */
+  writerSearchMs: 10 * second,
+  /** … or when so much less is free: a part of what the largest may have written. */
+  writerSearchShare: 0.25,
+  /** With less free, pulled images that were not used of late are removed … */
+  imagesEvictBytes: 8 * GiB,
+  imagesEvictShare: 0.2,
+  /** … until so much is free. */
+  imagesKeepBytes: 12 * GiB,
+  imagesKeepShare: 0.3,
+  /** How often it is looked whether images must go. */
+  imagesLookMs: 15 * second,
+  /** Not of late: else a full disk would have an image pulled anew for every call. */
+  imagesIdleMsMin: 10 * minute,
+  /** The time of an image's last use is written when it has grown by so much. */
+  imagesUsedStepMs: 10 * minute,
+  /** Images that an agent knows to have pulled; those above it are left to the host's owner. */
+  pulledImagesMax: 10_000,
+
   // ── Mesh ───────────────────────────────────────────────────────────────────────────────────
   /** One frame: payload, environment and a margin. Stays under the stream's own 4 MiB buffer. */
   messageBytesMax: 3 * MiB,

@@ -12,6 +12,7 @@ import type { Engine } from '../engine.ts'
 import {
   parseContainerInspect,
   parseContainerList,
+  parseContainerSize,
   startError,
   statusOfRefusal,
 } from '../engine-answers.ts'
@@ -124,6 +125,12 @@ export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Ru
       if (answer === null) return null
       const { State } = parseContainerInspect(answer)
       return { isRunning: State.Running, exitCode: State.ExitCode, oomKilled: State.OOMKilled }
+    },
+    async writtenBytes(id, signal) {
+      const abortSignal = within(signal, limits.engineAnswerMs)
+      const asked = docker.getContainer(id).inspect({ abortSignal, size: true })
+      const answer = await orNull(asked)
+      return answer === null ? 0 : (parseContainerSize(answer).SizeRw ?? 0)
     },
     async waitForEnd(id, signal) {
       await orNull(docker.getContainer(id).wait({ abortSignal: signal }))

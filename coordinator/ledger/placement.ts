@@ -89,8 +89,11 @@ export const whyNotPlaced = (agents: Iterable<Agent>, terms: Terms): string => {
     return `none of ${all.length} agents could run it (memory, platform, runtime or constraints)`
   }
   const open = able.filter((agent) => agent.isOpen)
-  if (open.length === 0)
-    return `${able.length} agents could run it, but drain, are silent or have no engine`
+  if (open.length === 0) {
+    return able.every(({ advert }) => advert?.diskFull === true)
+      ? `${able.length} agents could run it, but their disks are full`
+      : `${able.length} agents could run it, but drain, are silent, have no engine or a full disk`
+  }
   return `${open.length} agents could run it, but have no room`
 }
 

@@ -2,8 +2,8 @@
  * What each agent has left, kept up to date: `review` is called with every change of an agent (its
  * session, hello, adverts, leases, pauses) and of what the clock says of it.
  *
- *   closed ── connects, is heard, its pause or drain is over, its engine answers ──► open
- *   open ── disconnects, silent for 12 s, drains, refused, has no engine ──► closed
+ *   closed ── connects, is heard, its pause or drain is over, its engine answers, its disk has room ──► open
+ *   open ── disconnects, silent for 12 s, drains, refused, has no engine or a full disk ──► closed
  *
  * The clock is looked at with each tick, and at no other time: between two ticks only events open
  * and close an agent. Those that are open and have a slot left are kept apart, so that a full mesh
@@ -22,7 +22,8 @@ export const isOpenAt = (agent: Openness, tickMs: number): boolean =>
   tickMs - agent.heardMs <= limits.silentAgentMs &&
   !agent.draining &&
   agent.pausedUntilMs <= tickMs &&
-  agent.advert?.engineUp !== false
+  agent.advert?.engineUp !== false &&
+  agent.advert?.diskFull !== true
 
 /** By the leases alone: attempts that it runs without one do not count. */
 export const hasRoomByLeases = (agent: Agent, terms: Pick<Terms, 'memoryBytes'>): boolean =>

@@ -111,6 +111,7 @@ test('every end of a call has the exit code that the table promises', () => {
   assert.equal(codeOf('CALL_SIGNALLED', 139), 139)
   assert.equal(codeOf('CALL_SIGNALLED', null), 137)
   assert.equal(codeOf('CALL_OUT_OF_MEMORY', 137), 137)
+  assert.equal(codeOf('CALL_DISK_FULL', null), 137)
   assert.equal(codeOf('COMMAND_NOT_EXECUTABLE', 126), 126)
   assert.equal(codeOf('OUTPUT_TOO_LARGE', 0), 125)
   assert.equal(codeOf('CALL_CANCELLED', null), 125)

@@ -47,7 +47,7 @@ test(
         lull: createLull(machineClock),
         runner: {
           ...{ start: unused, state: unused, waitForEnd: unused, readLog: unused },
-          ...{ remove: unused, list: unused },
+          ...{ remove: unused, list: unused, writtenBytes: unused },
         },
         engine: { facts: () => null, isUp: () => true, onChange: () => () => undefined },
       },

@@ -91,7 +91,7 @@ export const createAgentProcess = (
       sequence: adverts,
       slotsFree: engineUp ? free.slots : 0,
       memoryFreeBytes: engineUp ? free.memoryBytes : 0,
-      diskFreeBytes: 2 ** 34,
+      ...{ diskFreeBytes: 2 ** 34, diskFull: false },
       ...{ engineUp, draining: attempts.isDraining(), images: [imageKey(IMAGE)] },
       ready: [...pool.ready()].map(([key, count]) => ({ key, count })),
     })

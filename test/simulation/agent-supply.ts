@@ -17,7 +17,7 @@ export const IMAGES: Images = {
   ensure: async () => IMAGE,
   forget: () => undefined,
   pull: async () => IMAGE,
-  arrivals: () => 0,
+  ...{ changes: () => 0, evicted: () => undefined },
   keys: async () => [imageKey(IMAGE)],
   importHello: async () => IMAGE,
 }
@@ -50,7 +50,7 @@ export const createAgentSupply = (
   const pool = createPool({
     ...{ runner: of.runner, boot: `${random.below(2 ** 30)}`, clock, lull, log: of.log },
     ...{ startsMax: () => CPUS, room: () => room, memoryFreeBytes: () => ENDLESS },
-    ...{ isUp: of.engine.isUp, onChange: () => undefined },
+    ...{ isUp: of.engine.isUp, isDiskFull: () => false, onChange: () => undefined },
   })
   const shipped = createSupply({
     ...{ images: IMAGES, pool, cpus: () => CPUS, initDir: '/x' },

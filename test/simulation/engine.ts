@@ -180,6 +180,10 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
         const { exitCode, oomKilled } = found
         return { isRunning: found.phase !== 'ended', exitCode, oomKilled }
       },
+      async writtenBytes(_id, signal) {
+        await answered(signal)
+        return 0
+      },
       async waitForEnd(id, signal) {
         await answered(signal)
         const found = containers.get(id)

@@ -79,6 +79,8 @@ export const createAgentBench = async (
     readonly dockerHost?: string
     /** Where the agent finds the engine's bridge, and sets rules; else on this machine. */
     readonly firewall?: FirewallHost
+    /** Of that engine, for what the bench asks of it itself. */
+    readonly socketPath?: string
     /** Gets the lines of the agent's log. */
     readonly onLog?: (line: string) => void
   } = {},
@@ -91,7 +93,9 @@ export const createAgentBench = async (
     initDir: required('HYPER_TEST_INIT_DIR'),
     dockerHost: options.dockerHost ?? required('HYPER_TEST_DOCKER_HOST'),
   }
-  const { docker, close: closeDocker } = connectDocker(required('HYPER_TEST_DOCKER_SOCKET'))
+  const { docker, close: closeDocker } = connectDocker(
+    options.socketPath ?? required('HYPER_TEST_DOCKER_SOCKET'),
+  )
   const { onLog } = options
   const log =
     onLog === undefined

@@ -14,7 +14,7 @@ import {
 } from '../../agent/agent-state.ts'
 import { step } from '../../agent/attempt.ts'
 import { notStarted } from '../../agent/classify.ts'
-import { type AttemptKey, attemptName } from '../../protocol/call.ts'
+import { type AttemptKey, type AttemptResult, attemptName } from '../../protocol/call.ts'
 import type { Assignment, Verdict } from '../../protocol/messages.ts'
 
 export const room = { slots: 2, memoryBytes: 300 }
@@ -32,6 +32,11 @@ export const assignmentOf = (number: number): Assignment => ({
   ...{ network: 'none', runtime: '', profile: 'default', memoryBytes: 100, cpus: 1 },
   ...{ timeoutMs: 0, atMostOnce: false, payload: new Uint8Array(0) },
 })
+
+const resultAfter = (reason: string | undefined): AttemptResult | null => {
+  if (reason === 'cancel') return null
+  return reason === 'disk' ? { ...result, code: 'CALL_DISK_FULL' } : result
+}
 
 export const createModel = () => {
   let state: AgentState = initialState({ room, epoch: 0, adopted: [], outbox: [] })
@@ -57,14 +62,18 @@ export const createModel = () => {
         break
       }
       case 'stop':
-        stopped.set(name, effect.reason)
+        // The first reason stays, as an aborted signal's does.
+        if (!stopped.has(name)) stopped.set(name, effect.reason)
         break
       case 'write':
         withResult.add(name)
         pending.push({ kind: 'write', key: effect.key, running: false })
         break
       case 'remove':
-        assert.ok(!withResult.has(name) || written.has(name), 'removed before the outbox had it')
+        assert.ok(
+          !withResult.has(name) || written.has(name) || stopped.get(name) === 'disk',
+          'removed before the outbox had it',
+        )
         pending.push({ kind: 'remove', key: effect.key, running: false })
         break
       case 'delete':
@@ -118,8 +127,7 @@ export const createModel = () => {
     }
     pending.splice(pending.indexOf(act), 1)
     if (act.kind === 'run') {
-      const isCancelled = stopped.get(attemptName(key)) === 'cancel'
-      dispatch({ type: 'ended', key, result: isCancelled ? null : result })
+      dispatch({ type: 'ended', key, result: resultAfter(stopped.get(attemptName(key))) })
     } else if (act.kind === 'write') {
       written.add(attemptName(key))
       dispatch({ type: 'written', key })

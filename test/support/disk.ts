@@ -72,11 +72,14 @@ const makeImage = async (path: string, bytes: number, ...mkfs: string[]): Promis
   await run(command, ...args, path)
 }
 
-/** An ext4 of 64 MB. */
-export const mountSmallDisk = async (context: TestContext): Promise<string> => {
+/** An ext4, of 64 MB unless told otherwise. */
+export const mountSmallDisk = async (
+  context: TestContext,
+  bytes = SMALL_BYTES,
+): Promise<string> => {
   const { folder, mount } = await makeMounts(context)
   const image = join(folder, 'disk')
-  await makeImage(image, SMALL_BYTES, 'mkfs.ext4', '-q', '-m', '0')
+  await makeImage(image, bytes, 'mkfs.ext4', '-q', '-m', '0')
   return mount(image, 'mount')
 }
 

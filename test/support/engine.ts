@@ -46,14 +46,17 @@ export const startTestEngine = async (deps: {
   readonly dir: string
   readonly registryPort?: number
   readonly runtimes?: ExtraRuntimes
+  /** Where its images and containers lie; in `dir` unless told otherwise. */
+  readonly dataRoot?: string
 }): Promise<TestEngine> => {
   const { dir, registryPort = REGISTRY_PORT_DEFAULT, runtimes = {} } = deps
+  const { dataRoot = join(dir, 'data') } = deps
   if (dir.length > DIR_CHARS_MAX) throw new Error(`too long for unix sockets: ${dir}`)
   const cgroup = `hyper-test-${randomBytes(6).toString('hex')}`
   const registryUrl = `http://127.0.0.1:${registryPort}`
   await mkdir(dir, { mode: 0o711 })
   await writeRegistryConfig({ dir, port: registryPort })
-  await writeEngineConfig({ dir, cgroup, registryUrl, runtimes })
+  await writeEngineConfig({ dir, cgroup, registryUrl, runtimes, dataRoot })
 
   const boot = fileURLToPath(new URL('engine-boot.sh', import.meta.url))
   const guard = await startGuard({
@@ -91,8 +94,9 @@ const writeEngineConfig = async (deps: {
   readonly cgroup: string
   readonly registryUrl: string
   readonly runtimes: ExtraRuntimes
+  readonly dataRoot: string
 }): Promise<void> => {
-  const { dir, cgroup, registryUrl, runtimes } = deps
+  const { dir, cgroup, registryUrl, runtimes, dataRoot } = deps
   const containerdSocket = join(dir, 'containerd.sock')
   const containerd = [
     'version = 2',
@@ -103,7 +107,7 @@ const writeEngineConfig = async (deps: {
     `  address = "${containerdSocket}"`,
   ]
   const dockerd = {
-    'data-root': join(dir, 'data'),
+    'data-root': dataRoot,
     'exec-root': join(dir, 'exec'),
     pidfile: join(dir, 'dockerd.pid'),
     hosts: [`unix://${join(dir, 'docker.sock')}`],

@@ -68,7 +68,7 @@ const copyInto = async (rootDir: string, path: string): Promise<void> => {
 }
 
 /** A root folder with busybox under the names of all its commands, and the usual few files. */
-const makeBusyboxRoot = async (rootDir: string): Promise<void> => {
+export const makeBusyboxRoot = async (rootDir: string): Promise<void> => {
   const busybox = await requireCommand('busybox')
   for (const folder of ['bin', 'sbin', 'usr/bin', 'usr/sbin', 'etc', 'root', 'var', 'home']) {
     await mkdir(join(rootDir, folder), { recursive: true })

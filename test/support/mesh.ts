@@ -97,6 +97,7 @@ export const advertOf = (sequence: number): Advert => ({
   slotsFree: 4,
   memoryFreeBytes: 1,
   diskFreeBytes: 1,
+  diskFull: false,
   engineUp: true,
   draining: false,
   images: [],

@@ -16,7 +16,8 @@ export const specOf = (image: string): ContainerSpec => ({
   ...{ image, user: '', workingDir: '', hostConfig: {}, labels: {} },
 })
 
-const createTestClock = () => {
+/** A clock that goes on when the test says so. */
+export const createTestClock = () => {
   let nowMs = 0
   const timers = new Set<{ readonly atMs: number; readonly act: () => void }>()
   const clock: Clock = {
@@ -84,7 +85,15 @@ export const createPoolBench = (options: Partial<PoolDeps> = {}) => {
     return promise
   }
   const pool = createPool({
-    ...{ clock, lull, log, boot: 'b1', startsMax: () => 2, isUp: () => true },
+    ...{
+      clock,
+      lull,
+      log,
+      boot: 'b1',
+      startsMax: () => 2,
+      isUp: () => true,
+      isDiskFull: () => false,
+    },
     runner: { start, remove: async (id) => void removed.push(id) },
     room: () => ({ containers: limits.readyMax, bytes: Number.POSITIVE_INFINITY }),
     memoryFreeBytes: () => Number.POSITIVE_INFINITY,

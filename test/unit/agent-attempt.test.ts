@@ -30,6 +30,12 @@ const move = fc.oneof(
   { weight: 1, arbitrary: fc.constant((model: Model) => model.dispatch({ type: 'disconnected' })) },
   {
     weight: 1,
+    arbitrary: number.map(
+      (n) => (model: Model) => model.dispatch({ type: 'overfilled', key: keyOf(n) }),
+    ),
+  },
+  {
+    weight: 1,
     arbitrary: fc
       .boolean()
       .map((draining) => (model: Model) => model.dispatch({ type: 'drain', draining })),
@@ -177,6 +183,33 @@ test('an attempt that is over never runs again, and is not said never to have ru
     ]),
     [],
   )
+})
+
+test('one that filled the disk is stopped, and removed without waiting for its result', () => {
+  const key = keyOf(1)
+  const order = { session: 1, epoch: 1 } as const
+  const assign = { type: 'assign', ...order, assignment: assignmentOf(1) } as const
+  let state = initialState({ room, epoch: 1, adopted: [], outbox: [] })
+  const tell = (event: AgentEvent): readonly AgentEffect[] => {
+    const stepped = step(state, event)
+    state = stepped.state
+    return stepped.effects
+  }
+  const types = (event: AgentEvent): string[] => tell(event).map(({ type }) => type)
+  tell({ type: 'welcomed', ...order, verdicts: [] })
+  tell({ type: 'order', order: assign, unfit: '' })
+  assert.deepEqual(types({ type: 'overfilled', key }), [], 'it has written nothing yet')
+  tell({ type: 'started', key })
+  assert.deepEqual(tell({ type: 'overfilled', key }), [{ type: 'stop', key, reason: 'disk' }])
+  const full = { ...result, code: 'CALL_DISK_FULL' } as const
+  assert.deepEqual(types({ type: 'ended', key, result: full }), ['remove', 'write', 'report'])
+  assert.deepEqual(types({ type: 'overfilled', key }), [])
+  // A second removal would be told that the first is on its way, and count as done.
+  assert.deepEqual(types({ type: 'written', key }), [])
+  tell({ type: 'removed', key })
+  const acknowledge = { type: 'acknowledge', ...order, key } as const
+  assert.deepEqual(types({ type: 'order', order: acknowledge, unfit: '' }), ['delete'])
+  assert.equal(state.attempts.size, 0)
 })
 
 test('the names of so many past attempts are kept', () => {

@@ -23,7 +23,7 @@ const log = pino({ level: 'silent' })
 const unused = (): never => assert.fail('not asked for here')
 const runner: Runner = {
   ...{ start: unused, state: unused, waitForEnd: unused, readLog: unused },
-  ...{ remove: unused, list: unused },
+  ...{ remove: unused, list: unused, writtenBytes: unused },
 }
 const recovery: RecoveryDeps = {
   ...{ runner, log },
@@ -109,6 +109,29 @@ test('an ended container whose log the engine never gives is given up in the end
   const ends = { stop: never, closing: never }
   const result: AttemptResult | null = await adopt({ ...recovery, runner: failing }, note, ends)
   assert.deepEqual([result?.code, result?.started, reads], ['AGENT_LOST', true, 2])
+})
+
+test('one that was left and fills the disk ends as that, one that is left again as lost', async () => {
+  const note: Note = {
+    ...{ key, container: 'c1', memoryBytes: 1, timeoutMs: 0 },
+    ...{ command: 'true', imagePlatform: 'linux/amd64' },
+  }
+  for (const [reason, code] of [
+    ['disk', 'CALL_DISK_FULL'],
+    ['leaving', 'AGENT_LOST'],
+  ] as const) {
+    const stop = new AbortController()
+    const waiting: Runner = {
+      ...runner,
+      waitForEnd: async (_id, signal) => {
+        stop.abort(reason)
+        signal.throwIfAborted()
+      },
+    }
+    const ends = { stop: stop.signal, closing: new AbortController().signal }
+    const result = await adopt({ ...recovery, runner: waiting }, note, ends)
+    assert.deepEqual([result?.code, result?.started], [code, true])
+  }
 })
 
 test('a cancelled attempt gives up its container, and the result of one that had ended', async () => {

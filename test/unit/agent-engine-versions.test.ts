@@ -48,6 +48,9 @@ const IMAGE_29 = {
   Config: { Cmd: ['sh'] },
 }
 
+const none = async (): Promise<void> => undefined
+const pulled = { list: () => [], has: () => false, add: none, drop: none, used: () => undefined }
+
 test('an engine of the oldest API that we know is spoken with in that', async (t) => {
   const { fake, engine } = await start(t, {})
   assert.deepEqual([engine.facts()?.apiVersion, engine.facts()?.apiTrouble], ['1.41', ''])
@@ -59,7 +62,7 @@ test('an engine that refuses old APIs is spoken with in the newest that both kno
   const { fake, engine } = await start(t, { version: DOCKER_29, image: IMAGE_29 })
   assert.deepEqual([engine.isUp(), engine.facts()?.product], [true, 'Docker'])
   assert.equal(engine.pathPrefix(), '/v1.51')
-  const images = createImages({ engine, initDir: '/' })
+  const images = createImages({ engine, initDir: '/', pulled, trouble: () => '' })
   const pin = { reference: 'busybox:latest', digest: IMAGE_29.Id, id: IMAGE_29.Id }
   const record = await images.ensure(pin, AbortSignal.timeout(5000))
   assert.match(fake.asked.at(-1) ?? '', /^\/v1\.51\/images\//)
@@ -78,7 +81,7 @@ test('an engine that refuses old APIs is spoken with in the newest that both kno
 test('an image of which nothing is configured is one without a command', async (t) => {
   const { Config: _none, RepoDigests: _digests, ...bare } = IMAGE_29
   const { engine } = await start(t, { version: DOCKER_29, image: bare })
-  const images = createImages({ engine, initDir: '/' })
+  const images = createImages({ engine, initDir: '/', pulled, trouble: () => '' })
   const pin = { reference: 'bare:latest', digest: null, id: IMAGE_29.Id }
   const record = await images.ensure(pin, AbortSignal.timeout(5000))
   assert.deepEqual([record.config.Cmd, record.config.Entrypoint, record.digest], [null, null, null])

@@ -63,6 +63,8 @@ test('a pull that is given up ends, and the others go on', async () => {
   assert.ok(endOf(2))
 })
 
+const unused = (): never => assert.fail('not asked for here')
+
 test('more pulls than an agent keeps waiting are answered at once', async () => {
   const { orders, running, endOf } = createBench()
   for (let pull = 1; pull <= limits.pullOrdersMax + 1; pull++) orders.start(order(pull))
@@ -94,7 +96,10 @@ test('the engine lets go of a pull that is given up', async (t) => {
     engine.close()
     await fake.close()
   })
-  const images = createImages({ engine, initDir: '' })
+  const images = createImages({
+    ...{ engine, initDir: '', trouble: () => '' },
+    pulled: { list: () => [], has: () => false, add: unused, drop: unused, used: unused },
+  })
   const client = new AbortController()
   const lines: string[] = []
   const pull = images.pull('ubuntu', '', (line) => lines.push(line), client.signal)

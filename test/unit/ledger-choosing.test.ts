@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { stateOf } from '../../coordinator/agent-view.ts'
 import { reasonOf } from '../../coordinator/ledger/waiting.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createBench, outcomeIn } from '../support/ledger-bench.ts'
@@ -80,7 +81,7 @@ describe('choosing what runs next', () => {
     })
     assert.equal(local.state, 'queued')
     const advert = {
-      ...{ sequence: 1, slotsFree: 1, memoryFreeBytes: 1, diskFreeBytes: 1 },
+      ...{ sequence: 1, slotsFree: 1, memoryFreeBytes: 1, diskFreeBytes: 1, diskFull: false },
       ...{ engineUp: true, draining: false, images: ['local'], ready: [] },
     }
     bench.apply({ type: 'advert', agentId: 'plain', advert })
@@ -137,6 +138,41 @@ describe('choosing what runs next', () => {
     assert.equal(call.state, 'queued')
     bench.apply({ type: 'draining', agentId: 'one', draining: false })
     assert.equal(call.state, 'leased')
+  })
+})
+
+describe('an agent whose disk is full', () => {
+  const advertOf = (sequence: number, diskFull: boolean) => ({
+    ...{ sequence, slotsFree: 1, memoryFreeBytes: 1, diskFreeBytes: 1, diskFull },
+    ...{ engineUp: true, draining: false, images: [], ready: [] },
+  })
+
+  test('is offered nothing until it has room again, and keeps what it runs', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const first = bench.accept()
+    bench.start('one', first)
+    bench.apply({ type: 'advert', agentId: 'one', advert: advertOf(1, true) })
+    const second = bench.accept()
+    assert.deepEqual([first.state, second.state], ['running', 'queued'])
+    const shown = (): string => stateOf(bench.ledger.agents.get('one'), false)
+    assert.equal(shown(), 'disk full')
+    assert.equal(reasonOf(bench.ledger, second), '1 agents could run it, but their disks are full')
+    bench.end('one', bench.keyOf(first))
+    assert.equal(second.state, 'queued')
+    bench.apply({ type: 'advert', agentId: 'one', advert: advertOf(2, false) })
+    assert.equal(bench.leaseOf(second)?.agentId, 'one')
+    assert.equal(shown(), 'ready')
+  })
+
+  test('leaves the calls to the others, and is named beside them', () => {
+    const bench = createBench()
+    bench.connect('full', { slots: 9 })
+    bench.connect('small', { slots: 1 })
+    bench.apply({ type: 'advert', agentId: 'full', advert: advertOf(1, true) })
+    assert.equal(bench.leaseOf(bench.accept())?.agentId, 'small')
+    bench.apply({ type: 'drain', agentId: 'small', draining: true })
+    assert.match(reasonOf(bench.ledger, bench.accept()), /drain, .* or a full disk$/)
   })
 })
 

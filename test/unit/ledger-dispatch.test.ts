@@ -114,7 +114,10 @@ const createWorld = (random: Random) => {
     adverts += 1
     const free = { slotsFree: 1, memoryFreeBytes: MiB, diskFreeBytes: MiB, ready: [] }
     const images = random.once(2) ? ['mine'] : [`sha256:${'a'.repeat(64)}`]
-    const rest = { sequence: adverts, engineUp: !random.once(4), draining: false, images }
+    const rest = {
+      ...{ sequence: adverts, draining: false, images },
+      ...{ engineUp: !random.once(4), diskFull: random.once(4) },
+    }
     return { type: 'advert', agentId: someAgent(), advert: { ...free, ...rest } }
   }
   const ofLease = (): LedgerEvent => {

@@ -20,6 +20,20 @@ describe('the pool', () => {
     assert.ok(!bench.got.slice(0, 1).includes(bench.got[1] ?? ''), 'another container')
   })
 
+  test('on a full disk calls are served, and none is made ready until it has room', async () => {
+    let isDiskFull = true
+    const bench = createPoolBench({ isDiskFull: () => isDiskFull })
+    bench.call('a')
+    await bench.starts[0]?.succeed()
+    assert.equal(bench.got.length, 1)
+    await bench.fill()
+    assert.equal(bench.stock('a'), 0)
+    isDiskFull = false
+    await bench.pass(limits.readyTidyMs)
+    await bench.fill()
+    assert.ok(bench.stock('a') >= 1)
+  })
+
   test('calls of one kind never get those of another', async () => {
     const bench = createPoolBench()
     bench.call('a')
