@@ -18,22 +18,22 @@
 
 import { mkdtemp, rm } from 'node:fs/promises'
 import { setTimeout as pause } from 'node:timers/promises'
-import type Docker from 'dockerode'
 import {
   COMPILER_NEEDS,
   ENGINE_NEEDS,
   ensurePackages,
   findCommand,
 } from '../cli/setup/engine-install.ts'
-import { type Deployment, startDeployment } from '../test/support/deployment.ts'
+import { startDeployment } from '../test/support/deployment.ts'
 import { connectDocker } from '../test/support/docker.ts'
 import { RUNTIME_NEEDS } from '../test/support/engine.ts'
 import { eventually } from '../test/support/eventually.ts'
-import { callSync, createFunc, type TestFunc } from '../test/support/functions.ts'
+import { createFunc, type TestFunc } from '../test/support/functions.ts'
 import { IMAGE_NEEDS } from '../test/support/images.ts'
 import { startWorkbench } from '../test/support/workbench.ts'
+import { type Bench, call, readyNow, timed, untilIdle } from './deployed.ts'
 import { availableBytes, idleCpu } from './idle-cost.ts'
-import { createRawEngine, type RawEngine } from './raw-engine.ts'
+import { createRawEngine } from './raw-engine.ts'
 import { keepResults } from './report.ts'
 import { type Figures, figuresOf } from './statistics.ts'
 
@@ -62,12 +62,6 @@ const MEGABYTE = new Uint8Array(1024 * 1024).fill(120)
 const ECHO = ['echo', 'hello']
 const CAT = ['cat']
 
-interface Bench {
-  readonly docker: Docker
-  readonly raw: RawEngine
-  readonly deployment: Deployment
-}
-
 let isBroken = false
 const check = (what: string, value: number, bound: { min?: number; max?: number }): void => {
   const isOver = !(value >= (bound.min ?? -Infinity) && value <= (bound.max ?? Infinity))
@@ -79,44 +73,6 @@ const check = (what: string, value: number, bound: { min?: number; max?: number 
 const show = (name: string, { n, min, median, p99 }: Figures): void => {
   const numbers = [min, median, p99].map((ms) => ms.toFixed(1).padStart(9)).join('')
   console.log(`     ${name.padEnd(28)} n ${String(n).padStart(4)}   min/median/p99 ms${numbers}`)
-}
-
-const timed = async (act: () => Promise<unknown>): Promise<number> => {
-  const start = performance.now()
-  await act()
-  return performance.now() - start
-}
-
-/** Throws where the answer is not what the function must say. */
-const call = async ({ deployment }: Bench, func: TestFunc, body = new Uint8Array(0)) => {
-  const answer = await callSync(deployment.context, func, body)
-  const bytes = (await answer.bytes()).byteLength
-  const expected = body.byteLength > 0 ? body.byteLength : 'hello\n'.length
-  if (answer.status !== 200 || bytes !== expected) {
-    throw new Error(`the call answered ${answer.status} with ${bytes} bytes`)
-  }
-}
-
-const readyNow = async ({ deployment }: Bench): Promise<number> => {
-  const { endpoint, token } = deployment.context
-  const response = await fetch(`${endpoint}/agents`, {
-    headers: { authorization: `Bearer ${token}` },
-  })
-  const agents = (await response.json()) as { ready: number }[]
-  return agents.reduce((sum, { ready }) => sum + ready, 0)
-}
-
-/** No container is started or removed: nothing weighs on what is measured next. */
-const untilIdle = async ({ docker }: Bench): Promise<void> => {
-  let before = ''
-  await eventually(async () => {
-    const rows = await docker.listContainers({ all: true })
-    const now = rows.map(({ Id, State }) => `${Id}${State}`).join()
-    const isSame = now === before
-    before = now
-    if (!isSame) await pause(400)
-    return isSame
-  }, 60_000)
 }
 
 /** Product and engine in turn, one pair a second at the most. */
