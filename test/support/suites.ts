@@ -50,7 +50,7 @@ export const AREAS: readonly Area[] = [
   // Disks of its own, one test at a time: their faults are timed against a writer that runs.
   { ...withoutEngine('faults', 5 * minute), concurrency: 1 },
   withEngine('engine', 20 * minute),
-  withEngine('e2e', 15 * minute),
+  withEngine('e2e', 18 * minute),
 ]
 
 /** Runs only when it is asked for by name. */
