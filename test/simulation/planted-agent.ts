@@ -9,8 +9,8 @@ export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
     ['promise 6'],
     edit(
       'agent/attempt.ts',
-      "return attempt.isAcknowledged ? only(next, { type: 'delete', key }, remove) : only(next, remove)",
-      "return only(next, { type: 'delete', key }, remove)",
+      "attempt.isAcknowledged ? [{ type: 'delete', key } as const] : []",
+      "[{ type: 'delete', key } as const]",
     ),
   ),
   bug(
@@ -19,8 +19,8 @@ export const PLANTED_IN_AGENT: readonly PlantedBug[] = [
     ['promise 6'],
     edit(
       'agent/attempt.ts',
-      "return only(next, { type: 'write', key, result }, ...report(state, key))",
-      "return only(next, { type: 'remove', key }, { type: 'write', key, result }, ...report(state, key))",
+      '    : only(next, ...account)',
+      "    : only(next, { type: 'remove', key, isBusy: true }, ...account)",
     ),
   ),
   bug(
