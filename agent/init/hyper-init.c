@@ -10,7 +10,7 @@
  *
  * All waiting is done in ppoll() with the signals open only there, so that none is ever missed and
  * nothing else is interrupted. Descriptors 0 to 2 are shared with the function's process, so they
- * never become non-blocking: we poll, then write less than PIPE_BUF.
+ * do not become non-blocking before it has ended.
  *
  * The nonces prove that header and trailer are ours. The process cannot read them from us: exec
  * replaces our memory, and /proc/1 is closed to it because we are not dumpable. It can open its own
@@ -21,6 +21,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -208,7 +209,7 @@ static void end_all(const struct run *run) {
 
 /* ---- reporting ---- */
 
-/* One write, which a pipe that polls ready takes at once. True when this stream is done with. */
+/* One write, of what the pipe has room for. True when this stream is done with. */
 static bool write_some(int fd, const uint8_t *bytes, size_t total, size_t *written) {
   ssize_t took = write(fd, bytes + *written, total - *written);
   if (took < 0) return errno != EAGAIN && errno != EINTR;
@@ -233,6 +234,9 @@ static bool write_trailers(const struct run *run, const struct frame *frame) {
                           {.fd = STDERR_FILENO, .events = POLLOUT}};
   size_t written[2] = {0, 0};
   int64_t give_up_ms = NEVER;
+  for (int i = 0; i < 2; i++) {
+    fcntl(fds[i].fd, F_SETFL, fcntl(fds[i].fd, F_GETFL) | O_NONBLOCK);
+  }
   if (run->deadline_ms != NEVER) {
     int64_t now_ms = clock_ms();
     int64_t from_ms = run->deadline_ms > now_ms ? run->deadline_ms : now_ms;
@@ -243,12 +247,14 @@ static bool write_trailers(const struct run *run, const struct frame *frame) {
     if (stop_requested()) give_up_ms = earlier(give_up_ms, now_ms + HYPER_STOP_GRACE_MS);
     bool last_try = agent_is_gone() || now_ms >= give_up_ms;
     wait_until(fds, 2, last_try ? now_ms : give_up_ms);
-    bool ready = fds[0].revents != 0 || fds[1].revents != 0;
-    if (last_try && !ready) break;
+    bool moved = false;
     for (int i = 0; i < 2; i++) {
-      if (fds[i].revents == 0) continue;
+      if (fds[i].fd < 0 || fds[i].revents == 0) continue;
+      size_t before = written[i];
       if (write_some(fds[i].fd, trailer, sizeof trailer, &written[i])) fds[i].fd = -1;
+      moved |= fds[i].fd < 0 || written[i] != before;
     }
+    if (last_try && !moved) break;
   }
   return written[0] == sizeof trailer || written[1] == sizeof trailer;
 }

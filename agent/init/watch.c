@@ -5,6 +5,7 @@
  */
 #include "hyper-init.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -24,6 +25,11 @@
 
 static bool only_from_outside; /* Whether a stop counts only when it comes from outside. */
 static volatile sig_atomic_t stop_came;
+
+/* Between two tries, where we cannot be told what is ready. */
+#define TRY_MS 20
+/* Far more than we ever use of it. */
+#define STACK_BYTES 16384
 
 #define STILL_LOOKS_MAX ((HYPER_SWITCH_DEAD_MS) / (HYPER_SWITCH_CHECK_MS))
 
@@ -78,18 +84,36 @@ void wait_until(struct pollfd *fds, nfds_t count, int64_t at_ms) {
                           .tv_nsec = (long)(wait_ms % 1000) * 1000000};
   sigset_t open;
   sigemptyset(&open);
-  if (ppoll(fds, count, &wait, &open) <= 0) {
-    for (nfds_t i = 0; i < count; i++) fds[i].revents = 0;
+  int ready = ppoll(fds, count, &wait, &open);
+  if (ready > 0) return;
+  bool is_refused = ready < 0 && errno == EINVAL;
+  for (nfds_t i = 0; i < count; i++) fds[i].revents = 0;
+  if (!is_refused) return;
+  /*
+   * More descriptors than we may have: a process of our user can lower the limits of others. All
+   * that we wait for can be tried without it, for none of it blocks.
+   */
+  if (wait_ms > TRY_MS) wait = (struct timespec){.tv_nsec = TRY_MS * 1000000};
+  ppoll(NULL, 0, &wait, &open);
+  for (nfds_t i = 0; i < count; i++) {
+    if (fds[i].fd >= 0) fds[i].revents = fds[i].events;
   }
 }
 
-/* A file that cannot be read is like a counter that does not move. */
+/*
+ * A file that cannot be read is like a counter that does not move. It is opened anew for each look;
+ * should a process have lowered our limit meanwhile, the one from the look before still reads.
+ */
 static bool counter_moved(void) {
+  static int kept = -1;
   uint8_t counter[sizeof dead_man.counter];
   int fd = open(HYPER_SWITCH_PATH, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (fd < 0) return false;
-  ssize_t got = read(fd, counter, sizeof counter);
-  close(fd);
+  if (fd < 0 && errno != EMFILE) return false;
+  if (fd >= 0) {
+    if (kept >= 0) close(kept);
+    kept = fd;
+  }
+  ssize_t got = pread(kept, counter, sizeof counter, 0);
   if (got != (ssize_t)sizeof counter) return false;
   if (dead_man.known && memcmp(counter, dead_man.counter, sizeof counter) == 0) return false;
   dead_man.known = true;
@@ -110,8 +134,15 @@ bool agent_is_gone(void) {
   return dead_man.still_looks >= STILL_LOOKS_MAX;
 }
 
+/* A stack that may not grow any more is one that ends us at the next deeper call. */
+static void grow_stack(void) {
+  volatile uint8_t room[STACK_BYTES];
+  for (size_t i = 0; i < sizeof room; i += 1024) room[i] = 0;
+}
+
 void watch_begin(bool first_process) {
   only_from_outside = first_process;
+  grow_stack();
   struct sigaction child = {.sa_handler = on_child}; /* Of stops, too: see let_go(). */
   struct sigaction ignore = {.sa_handler = SIG_IGN};
   sigset_t blocked;

@@ -6,7 +6,7 @@ import { Socket } from 'node:net'
 import { before, describe, test } from 'node:test'
 import { type InitFrame, NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
 import { eventually } from '../support/eventually.ts'
-import { builtInit, isEmulated } from '../support/init-builds.ts'
+import { builtInit, builtProgram, isEmulated } from '../support/init-builds.ts'
 import {
   AS_FIRST_PROCESS,
   exited,
@@ -168,6 +168,19 @@ describe('hyper-init as PID 1', { skip: isRoot ? false : 'needs root', concurren
       void firstProcessOf(unshare).then((pid) => process.kill(pid, 'SIGTERM'))
     const outside = await shell('echo ready; exec sleep 60', {}, { within, onOutput })
     assert.deepEqual(outside.stdout.trailer, { reason: 'stopped', bySignal: true, status: 15 })
+  })
+
+  test('reports, and keeps its time, where the process lowered the limits of PID 1', {
+    skip: isEmulated && 'the emulator does not outlive such limits',
+  }, async () => {
+    const lower = `${await builtProgram('greedy', ['-static', '-s'])} init`
+    const { text, stdout, stderr } = await shell(`${lower}; exit 3`, {}, { within })
+    assert.match(text, /^[1-9]\d*\n$/, 'it could lower some')
+    assert.deepEqual([stdout.trailer, stderr.trailer], [exited(3), exited(3)])
+    const payload = randomBytes(MEGABYTE)
+    const late = { timeoutMs: 500, payload }
+    const timedOut = await shell(`${lower}; exec sleep 60`, late, { within })
+    assert.equal(timedOut.stdout.trailer?.reason, 'timeout')
   })
 
   test('keeps its memory and descriptors from a process of the same user', {
