@@ -3,7 +3,8 @@
  *
  *   default  no capabilities, no new privileges, the engine's own seccomp profile; writable root
  *   strict   default, and: read-only root with /tmp in memory, no network, no shared memory
- *   compat   Docker's usual capabilities, for images that change users themselves (gosu, apt)
+ *   compat   Docker's usual capabilities but for raw sockets, for images that change users themselves
+ *            (gosu, apt)
  *
  * Memory is a limit without swap; CPUs are a cap, and never more than the host has. The mount with
  * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file.
@@ -35,7 +36,8 @@ const LOG_CONFIG = {
 }
 
 const profileFields = (profile: Fence['profile']): HostConfig => {
-  if (profile === 'compat') return {}
+  // On the bridge, frames below IP pass by every rule: with them neighbours would be reached.
+  if (profile === 'compat') return { CapDrop: ['NET_RAW'] }
   const fenced = { CapDrop: ['ALL'], SecurityOpt: ['no-new-privileges:true'] }
   if (profile === 'default') return fenced
   return { ...fenced, ReadonlyRootfs: true, Tmpfs: { '/tmp': STRICT_TMP } }

@@ -85,10 +85,13 @@ const look = async (part: Partial<Assignment>): Promise<Facts> => {
 const bitsOf = (mask = ''): number => BigInt(`0x${mask}`).toString(2).replaceAll('0', '').length
 const count = (number: number): string => number.toLocaleString('en-US')
 
+const NET_RAW = 13
+
 const capabilities = ({ capabilities: held, bounding }: Facts): string => {
   assert.equal(held, bounding, 'what it has is all that it can get')
+  assert.equal((BigInt(`0x${held}`) >> BigInt(NET_RAW)) & 1n, 0n)
   const bits = bitsOf(held)
-  return bits === 0 ? 'none' : `${bits}, Docker’s usual`
+  return bits === 0 ? 'none' : `${bits}, Docker’s usual without raw sockets`
 }
 
 const swap = (found: Facts): string =>

@@ -32,12 +32,13 @@ export const runContainer = async (
   image: string,
   command: readonly string[],
   stdin: Uint8Array = new Uint8Array(0),
+  fence: Docker.HostConfig = {},
 ): Promise<{ status: number; stdout: Buffer; stderr: Buffer }> => {
   const container = await docker.createContainer({
     Image: image,
     ...(command.length === 0 ? {} : { Cmd: [...command] }),
     ...{ OpenStdin: true, StdinOnce: true, AttachStdin: true },
-    HostConfig: { NetworkMode: 'none' },
+    HostConfig: { NetworkMode: 'none', ...fence },
   })
   try {
     const attached = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true }

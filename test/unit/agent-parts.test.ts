@@ -98,7 +98,7 @@ test('a host config fences in by profile', () => {
   assert.equal(of('default').ReadonlyRootfs, undefined)
   assert.equal(of('default').NetworkMode, 'ours')
   assert.deepEqual([of('strict').NetworkMode, of('strict').ReadonlyRootfs], ['none', true])
-  assert.deepEqual([of('compat').CapDrop, of('compat').SecurityOpt], [undefined, undefined])
+  assert.deepEqual([of('compat').CapDrop, of('compat').SecurityOpt], [['NET_RAW'], undefined])
   assert.equal(
     hostConfigOf({ ...fence, profile: 'strict', runtime: 'runsc' }, host).Runtime,
     'runsc',
