@@ -45,7 +45,7 @@ export interface Premises {
   readonly images: Images
   readonly outbox: Outbox
   readonly attempts: Attempts
-  readonly pool: Pick<Pool, 'ready'>
+  readonly pool: Pick<Pool, 'ready' | 'owns'>
   readonly disk: Disk
   /** The engine answers, and has run a container of ours. */
   isReady(): boolean

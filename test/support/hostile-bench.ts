@@ -9,7 +9,6 @@ import { randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import type { OwnContainer } from '../../agent/runner/runner.ts'
 import type { AttemptResult } from '../../protocol/call.ts'
-import type { Profile } from '../../protocol/func.ts'
 import type { ImagePin } from '../../protocol/image.ts'
 import type { Assignment } from '../../protocol/messages.ts'
 import { type AgentBench, createAgentBench } from './agent-bench.ts'
@@ -30,7 +29,7 @@ export interface Bounds {
   readonly grownBytesMax?: number
 }
 
-export interface Attacked extends AttemptResult {
+interface Attacked extends AttemptResult {
   readonly tookMs: number
   /** More processes on this machine than before, at the most. */
   readonly processes: number
@@ -52,7 +51,11 @@ export const sh = (script: string): Attack => ({ cmd: ['sh', '-c', script] })
  * Takes the program that is the call's payload, and runs it. Nothing in a strict function's /tmp can be
  * executed; as root it has /dev, which is memory of its own.
  */
-export const runProgram = (program: Uint8Array, profile: Profile, args = ''): Attack => {
+export const runProgram = (
+  program: Uint8Array,
+  profile: Assignment['profile'],
+  args = '',
+): Attack => {
   const isStrict = profile === 'strict'
   const path = isStrict ? '/dev/program' : '/tmp/program'
   const script = `cat > ${path} && chmod +x ${path} || exit 99\nexec ${path} ${args}`
@@ -106,7 +109,11 @@ export const openHostileBench = async (
     const filters = JSON.stringify({ label: [`hyper.agent=${bench.agentId}`] })
     const rows = await client.docker.listContainers({ all: true, filters })
     return rows
-      .map(({ Id, Labels }) => ({ id: Id, labels: Labels }) as unknown as OwnContainer)
+      .map(
+        ({ Id, Labels, State }): OwnContainer => ({
+          ...{ id: Id, labels: Labels, isRunning: State === 'running' },
+        }),
+      )
       .filter((container) => !bench.premises().pool.owns(container))
       .map(({ id }) => id)
   }
