@@ -44,13 +44,17 @@ const finished = (result: AttemptResult): string => {
   return text(result.stdout)
 }
 
-test('a container without a fence, made by hand, finds most doors open', async () => {
+test('a container without a fence, made by hand, finds many of these doors open', async () => {
   const { cmd } = runProgram(programOf('forbidden-acts'), 'default')
-  const unfenced = { Privileged: true }
+  const unfenced = {
+    CapAdd: ['SYS_ADMIN'],
+    SecurityOpt: ['seccomp=unconfined', 'apparmor=unconfined'],
+    ...{ MaskedPaths: [], ReadonlyPaths: [] },
+  }
   const { docker } = hostile.client
   const program = programOf('forbidden-acts')
   const { stdout } = await runContainer(docker, 'ubuntu', cmd ?? [], program, unfenced)
-  assert.ok(linesOf(text(stdout), 'open').length >= 25, text(stdout))
+  assert.ok(linesOf(text(stdout), 'open').length >= 15, text(stdout))
 })
 
 for (const profile of PROFILES) {

@@ -105,6 +105,12 @@ const rows: readonly Row[] = [
     ...{ code: 'FINISHED', stdout: /^[1-9]\d*\n$/ },
   },
   {
+    name: 'CPU time that it denies its PID 1 ends its container, which is no result of it',
+    greedy: 'time',
+    call: { timeoutMs: 60_000 },
+    code: 'AGENT_LOST',
+  },
+  {
     name: 'a thousand orphans are reaped beside the call',
     greedy: 'orphans',
     call: {},

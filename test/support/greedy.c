@@ -74,6 +74,12 @@ static int turn_on_init(void) {
   return 0;
 }
 
+/* The kernel ends whoever has used up its CPU time, PID 1 as well; we see to it that it does. */
+static _Noreturn void use_up_init(void) {
+  prlimit(1, RLIMIT_CPU, &(struct rlimit){1, 1}, NULL);
+  for (;;) kill(1, SIGCHLD);
+}
+
 /* Work for PID 1: what ends after its parent is left to it. Without that work no more can be made. */
 static int leave_orphans(void) {
   int left = 0;
@@ -96,5 +102,6 @@ int main(int argc, char **argv) {
   if (strcmp(what, "folders") == 0) return nest_folders();
   if (strcmp(what, "init") == 0) return turn_on_init();
   if (strcmp(what, "orphans") == 0) return leave_orphans();
+  if (strcmp(what, "time") == 0) use_up_init();
   return 2;
 }
