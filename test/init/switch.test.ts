@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { before, describe, type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
-import { builtInit, sourceOf } from '../support/init-builds.ts'
+import { builtInit, builtProgram, isEmulated, sourceOf } from '../support/init-builds.ts'
 import {
+  AS_FIRST_PROCESS,
   exited,
   type FramePart,
   type InitRunOptions,
@@ -90,6 +91,16 @@ describe('the dead man’s switch', { concurrency: 4 }, () => {
     await writeFile(path, 'short')
     const short = await run({ argv: ['sleep', '60'] })
     assert.deepEqual(short.stdout.trailer, orphaned)
+  })
+
+  test('is still read where the process denied PID 1 any descriptor', {
+    skip: (process.getuid?.() !== 0 || isEmulated) && 'needs root, and no emulator',
+  }, async (t) => {
+    const { run, turnOnce } = await placeOf(t)
+    const lower = `${await builtProgram('greedy', ['-static', '-s'])} init`
+    const argv = ['sh', '-c', `${lower}; exec sleep ${LONG_S}`]
+    const call = () => run({ argv }, { within: AS_FIRST_PROCESS })
+    assert.deepEqual((await during(call, turnOnce, TURN_MS)).stdout.trailer, exited(0))
   })
 
   test('ends an idle hyper-init, too, which then started nothing', async (t) => {
