@@ -35,7 +35,7 @@ const BRIDGE_BYTES = 4
 export interface Bridge {
   /** The network's id at the engine. START_FAILED: there is none, and why. */
   id(): Promise<string>
-  /** Looks for it again; whether it is another one now. Rejects as `id` does. */
+  /** Looks for it again; whether it, or what kept it from being used, is another now. Rejects as `id` does. */
   hasChanged(id: string): Promise<boolean>
   /** Finds or makes it and sets its rules. What is wrong is logged, once. */
   secure(): Promise<void>
@@ -84,6 +84,8 @@ export const createBridge = (deps: {
   let known: Network | null = null
   let finding: Promise<Network> | null = null
   let told: string | null = null
+  /** So many of ours were one too many, and removed. */
+  let spares = 0
 
   const list = async (): Promise<readonly NetworkRow[]> => {
     const filters = JSON.stringify({ name: [NAME] })
@@ -93,12 +95,25 @@ export const createBridge = (deps: {
     return rows.filter(({ Name }) => Name === NAME).sort((a, b) => (a.Id < b.Id ? -1 : 1))
   }
 
+  /** One that a container is on stays. */
+  const remove = (network: Network): Promise<boolean> =>
+    docker
+      .getNetwork(network.id)
+      .remove(within())
+      .then(
+        () => true,
+        () => false,
+      )
+
+  /**
+   * Agents that made one at the same moment made two, and the engine starts nothing on a name that it
+   * has twice, whichever it is told by its id. All keep the same one.
+   */
   const find = async (): Promise<Network | null> => {
     const rows = await list()
-    for (const row of rows) {
-      const ours = oursOf(row)
-      if (ours !== null) return ours
-    }
+    const [ours, ...spare] = rows.flatMap((row) => oursOf(row) ?? [])
+    for (const network of spare) if (await remove(network)) spares += 1
+    if (ours !== undefined) return ours
     if (rows.length === 0) return null
     throw new HyperError(
       'START_FAILED',
@@ -169,7 +184,10 @@ export const createBridge = (deps: {
 
   return {
     id: async () => (known ?? (await lookOnce())).id,
-    hasChanged: async (id) => (await lookOnce()).id !== id,
+    async hasChanged(id) {
+      const before = spares
+      return (await lookOnce()).id !== id || spares > before
+    },
     async secure() {
       try {
         await lookOnce()
@@ -183,12 +201,8 @@ export const createBridge = (deps: {
       await finding?.catch(() => undefined)
       const networks = isUp() ? await list().catch(() => []) : []
       for (const ours of networks.map(oursOf)) {
-        if (ours === null) continue
         // One that a container is on stays, and its rules with it.
-        await docker
-          .getNetwork(ours.id)
-          .remove(within())
-          .catch(() => undefined)
+        if (ours !== null) await remove(ours)
       }
       await sweepRules(host)
     },

@@ -152,6 +152,21 @@ test('a network that somebody removed is made again, with its rules', async () =
   assert.deepEqual([(await ours()).length, (await ours())[0]?.Id === before?.Id], [1, false])
 })
 
+test('of two networks, which agents made at one moment, one goes, and calls run', async () => {
+  const [first] = await ours()
+  assert.ok(first !== undefined)
+  const { Name, Driver, Labels, Options } = first
+  const bridge = `${Options?.['com.docker.network.bridge.name'] ?? ''}`.slice(0, -2)
+  await client.docker.createNetwork({
+    ...{ Name, Driver, CheckDuplicate: false },
+    Labels: Labels ?? {},
+    Options: { ...Options, 'com.docker.network.bridge.name': `${bridge}ff` },
+  })
+  assert.equal((await ours()).length, 2)
+  assert.equal(await say('echo hello'), 'hello')
+  await eventually(async () => (await ours()).length === 1, WAIT_MS)
+})
+
 test('two agents share one network, and it survives the stop of one that it is in use by', async () => {
   const other = await createAgentBench({ firewall: network.firewall })
   await other.open()
