@@ -100,7 +100,7 @@ const COMMANDS: readonly CommandRow[] = [
     what: 'a timeout that is too long',
     args: create('--name', 'x', '--timeout', '90000', 'ubuntu'),
     code: 2,
-    says: /86400/,
+    says: /is longer than 24h/,
   },
   {
     what: 'an environment entry without a value',
