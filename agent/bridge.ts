@@ -5,6 +5,7 @@
  *
  *   unknown ─► found or made, rules set      at the start, and whenever the engine answers again
  *   known ─► looked for again                a start failed: another agent's stop may have removed it
+ *   known twice ─► the lower id              agents made one each at the same moment: the other is removed
  *   closed                                   removed with its rules, unless a container is on it
  *
  * Rules belong to the bridge and not to an agent, so that no agent's stop opens the fence of
@@ -35,7 +36,7 @@ const BRIDGE_BYTES = 4
 export interface Bridge {
   /** The network's id at the engine. START_FAILED: there is none, and why. */
   id(): Promise<string>
-  /** Looks for it again; whether it, or what kept it from being used, is another now. Rejects as `id` does. */
+  /** Looks for it again; whether that may help who could not start on it. Rejects as `id` does. */
   hasChanged(id: string): Promise<boolean>
   /** Finds or makes it and sets its rules. What is wrong is logged, once. */
   secure(): Promise<void>
@@ -90,8 +91,7 @@ export const createBridge = (deps: {
   const list = async (): Promise<readonly NetworkRow[]> => {
     const filters = JSON.stringify({ name: [NAME] })
     const rows = parseNetworkList(await docker.listNetworks({ filters, ...within() }))
-    // The engine also lists names that only contain it. Of two, which agents made at one moment,
-    // all take the same.
+    // The engine also lists names that only contain it.
     return rows.filter(({ Name }) => Name === NAME).sort((a, b) => (a.Id < b.Id ? -1 : 1))
   }
 

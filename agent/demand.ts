@@ -48,7 +48,7 @@ export const raiseDemand = (
   const now = aged(demand, nowMs)
   const sunk = Math.max(0, now.level - Math.max(0, nowMs - now.atMs) * refillsPerMs)
   // What was taken beyond all that could ever stand ready says nothing more.
-  const level = Math.min(limits.readyMax, (Number.isFinite(now.atMs) ? sunk : 0) + weight)
+  const level = Math.min(limits.readyMax, sunk + weight)
   return { ...now, level, atMs: nowMs, peak: Math.max(now.peak, level) }
 }
 

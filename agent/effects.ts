@@ -46,6 +46,7 @@ export interface Effects {
 
 interface Live {
   readonly stop: AbortController
+  /** Until it is removed. */
   container: string | null
   /** Kept only until it is written. */
   result: AttemptResult | null
@@ -76,9 +77,6 @@ export const createEffects = (
   let session: Session | null = null
   let reporting: Promise<void> = Promise.resolve()
 
-  /** Containers of attempts, until they are removed. */
-  const held = new Set<string>()
-
   const liveOf = (key: AttemptKey): Live => {
     const name = attemptName(key)
     const present = live.get(name)
@@ -86,11 +84,6 @@ export const createEffects = (
     const made: Live = { stop: new AbortController(), container: null, result: null }
     live.set(name, made)
     return made
-  }
-
-  const hold = (attempt: Live, container: string): void => {
-    attempt.container = container
-    held.add(container)
   }
 
   const ended = (key: AttemptKey, told: AttemptResult | null, more: object): void => {
@@ -109,7 +102,9 @@ export const createEffects = (
       assignment,
       stop: attempt.stop.signal,
       closing: signal,
-      onContainer: (id) => hold(attempt, id),
+      onContainer: (id) => {
+        attempt.container = id
+      },
       onRunning: () => dispatch({ type: 'started', key }),
     })
     ended(key, result, { func: func.name, bytesIn: payload.byteLength })
@@ -117,7 +112,7 @@ export const createEffects = (
 
   const resume = async (note: Note): Promise<void> => {
     const attempt = liveOf(note.key)
-    if (note.container !== '') hold(attempt, note.container)
+    if (note.container !== '') attempt.container = note.container
     const result = await adopt(deps, note, { stop: attempt.stop.signal, closing: signal })
     ended(note.key, result, { isRecovered: true })
   }
@@ -132,7 +127,8 @@ export const createEffects = (
   }
 
   const remove = async (key: AttemptKey, isBusy: boolean): Promise<void> => {
-    const { container } = liveOf(key)
+    const attempt = liveOf(key)
+    const { container } = attempt
     if (container !== null) {
       if (!isBusy) await lull.wait(signal)
       const what = 'container could not be removed'
@@ -140,7 +136,7 @@ export const createEffects = (
       await insist({ what, log, signal, ready }, () =>
         removals.run(signal, () => runner.remove(container, signal)),
       )
-      held.delete(container)
+      attempt.container = null
     }
     dispatch({ type: 'removed', key })
   }
@@ -234,7 +230,7 @@ export const createEffects = (
       session = to
     },
     containerOf: (key) => live.get(attemptName(key))?.container ?? null,
-    holds: (container) => held.has(container),
+    holds: (container) => [...live.values()].some((attempt) => attempt.container === container),
     forget: (isOver) => {
       for (const name of live.keys()) if (isOver(name)) live.delete(name)
     },

@@ -86,16 +86,12 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
     createSupply({ images, pool, bridge, runtimes, cpus, initDir: deps.dir })
   const prober = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
   const none = { containers: 0, bytes: 0 }
+  const silent = (): void => undefined
+  /** For the containers of probes, of which none is kept. */
+  const probePool = poolOf(prober, () => none, silent)
   const probing = {
     ...{ runner: prober, nonces, signal, turnSwitch: deps.deadMan.turn },
-    supply: supplyOf(
-      poolOf(
-        prober,
-        () => none,
-        () => undefined,
-      ),
-      { check: () => undefined },
-    ),
+    supply: supplyOf(probePool, { check: silent }),
   }
   const tryEngine = async (): Promise<void> => {
     refuseUnknown(engine)
@@ -106,5 +102,5 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
   const runtimes = createRuntimes({ engine, probe, log, onChange: deps.onChange })
   const pool = poolOf(runner, () => readyRoom(config, deps.room()), deps.onChange)
   const supply = supplyOf(pool, runtimes)
-  return { images, runner, bridge, runtimes, lull, pool, supply, trial }
+  return { images, runner, bridge, runtimes, lull, pool, probePool, supply, trial }
 }

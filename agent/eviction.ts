@@ -7,8 +7,8 @@
  *   the engine refuses to remove it       our own containers use it: later; else it is not ours any more
  *   it is gone                            forgotten
  *
- * It is off the list, on disk where that takes it, before it is removed: else one that its owner pulled again could be
- * taken for ours after a crash. (An owner who pulls, by the very tag, what we have pulled before, leaves
+ * It is off the list, on disk where that takes it, before it is removed: else one that its owner
+ * pulled again could be taken for ours after a crash. (An owner who pulls, by the very tag, what we have pulled before, leaves
  * no trace of it: that image counts as ours.) A round that fails ends; the next one comes by itself.
  */
 

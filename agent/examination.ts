@@ -14,6 +14,7 @@ import { examineNetwork } from './bridge.ts'
 import { type Engine, type EngineFacts, startEngine } from './engine.ts'
 import { examineRules, type FirewallHost } from './firewall.ts'
 import { mountOptionsOf } from './init-mount.ts'
+import { callableNames } from './runtimes.ts'
 
 const GiB = 1024 ** 3
 
@@ -54,7 +55,7 @@ const engineOf = (dockerHost: string, facts: EngineFacts): readonly Finding[] =>
 }
 
 const runtimesOf = ({ runtimes, defaultRuntime }: EngineFacts): Finding => {
-  const named = runtimes.filter((name) => !name.startsWith('io.containerd.'))
+  const named = callableNames(runtimes)
   const said = `${named.join(', ')}; the default is ${defaultRuntime}`
   if (!hasNetworkUnder(defaultRuntime)) {
     const next = 'Make runc the default-runtime of daemon.json.'

@@ -10,6 +10,7 @@
  * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file.
  */
 
+import { isNetworked } from '../protocol/func.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Assignment } from '../protocol/messages.ts'
 
@@ -43,9 +44,6 @@ const profileFields = (profile: Fence['profile']): HostConfig => {
   return { ...fenced, ReadonlyRootfs: true, Tmpfs: { '/tmp': STRICT_TMP } }
 }
 
-export const needsBridge = ({ network, profile }: Pick<Fence, 'network' | 'profile'>): boolean =>
-  network === 'bridge' && profile !== 'strict'
-
 export const hostConfigOf = (
   fence: Fence,
   host: {
@@ -68,7 +66,7 @@ export const hostConfigOf = (
       { Name: 'core', Soft: 0, Hard: 0 },
     ],
     IpcMode: isStrict ? 'none' : 'private',
-    NetworkMode: needsBridge(fence) ? host.bridge : 'none',
+    NetworkMode: isNetworked(fence) ? host.bridge : 'none',
     ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),
     Mounts: [{ Type: 'bind', Source: host.initDir, Target: INIT_MOUNT, ReadOnly: true }],
     LogConfig: LOG_CONFIG,

@@ -14,10 +14,13 @@ export interface Waiter {
   readonly reject: (error: unknown) => void
 }
 
+/** What fixes a container of a kind: all but the labels, which are each container's own. */
+export type KindSpec = Omit<ContainerSpec, 'labels'>
+
 export interface Kind {
   readonly key: string
   /** As it was last asked for: the image behind a key can have been pulled again. */
-  spec: ContainerSpec
+  spec: KindSpec
   demand: Demand
   askedMs: number
   /** The oldest first. */
@@ -39,7 +42,7 @@ interface Room {
 export interface Kinds {
   size(): number
   /** Asked for: by a call, or expected to be (`weight` below 1). Made where it is new. */
-  ask(key: string, spec: ContainerSpec, nowMs: number, refillsPerMs: number, weight: number): Kind
+  ask(key: string, spec: KindSpec, nowMs: number, refillsPerMs: number, weight: number): Kind
   demandOf(key: string): Demand
   fail(kind: Kind, nowMs: number): void
   succeed(kind: Kind): void
@@ -62,7 +65,7 @@ const FIRST_START_MS = 400
 const SMOOTHING = 0.2
 const RATE_SHARE = 0.75
 
-const bytesOf = ({ hostConfig }: ContainerSpec): number =>
+const bytesOf = ({ hostConfig }: KindSpec): number =>
   'Runtime' in hostConfig ? limits.readySandboxBytes : limits.readyBytes
 
 export const createKinds = (): Kinds => {
@@ -82,7 +85,7 @@ export const createKinds = (): Kinds => {
     stockOf(kind) + kind.starting + kind.waiters.length === 0 &&
     readyTarget(kind.demand, nowMs) === 0
 
-  const make = (key: string, spec: ContainerSpec): Kind => {
+  const make = (key: string, spec: KindSpec): Kind => {
     const [oldest] = kinds.values()
     const isFull = kinds.size >= limits.readyKindsMax
     // Those asked for last stand last; one that is in use is not forgotten.

@@ -24,8 +24,8 @@ import { limits } from '../protocol/limits.ts'
 import type { Clock } from './clock.ts'
 import { readyTarget } from './demand.ts'
 import type { Lull } from './lull.ts'
-import { createKinds, type Kind, type Waiter } from './pool-kinds.ts'
-import type { ContainerSpec, OwnContainer, Runner, RunningContainer } from './runner/runner.ts'
+import { createKinds, type Kind, type KindSpec, type Waiter } from './pool-kinds.ts'
+import type { OwnContainer, Runner, RunningContainer } from './runner/runner.ts'
 import { createTurns } from './turns.ts'
 
 export interface Pool {
@@ -35,12 +35,12 @@ export interface Pool {
    */
   take(
     key: string,
-    spec: ContainerSpec,
+    spec: KindSpec,
     signal: AbortSignal,
     onTaken: (id: string) => void,
   ): Promise<RunningContainer>
   /** A call of this kind may come soon. */
-  expect(key: string, spec: ContainerSpec): void
+  prepare(key: string, spec: KindSpec): void
   /** How many stand ready, by kind. */
   ready(): ReadonlyMap<string, number>
   /** Whether it stands ready, or is being started. */
@@ -146,7 +146,7 @@ export const createPool = (deps: PoolDeps): Pool => {
     const startedMs = clock.nowMs()
     starts.add(number)
     kind.starting += 1
-    const labels = { ...kind.spec.labels, [BOOT]: deps.boot, [START]: `${number}` }
+    const labels = { [BOOT]: deps.boot, [START]: `${number}` }
     const over = (act: () => void): void => {
       kind.starting -= 1
       act()
@@ -252,7 +252,7 @@ export const createPool = (deps: PoolDeps): Pool => {
       pump()
       return ready
     },
-    expect(key, spec) {
+    prepare(key, spec) {
       if (closing.signal.aborted) return
       // Below one call: with the spare that is one container, not two.
       const weight = 1 / limits.readySpareRatio

@@ -135,7 +135,7 @@ const open = async ({
     ...{ statfs: config.statfs ?? statfs, log, onChange: changed },
     paths: () => [engine.facts()?.rootDir ?? '', home].filter((path) => path !== ''),
   })
-  const { images, runner, bridge, runtimes, lull, pool, supply, trial } = equip(
+  const { images, runner, bridge, runtimes, lull, pool, probePool, supply, trial } = equip(
     { ...config, initDir },
     {
       ...{ engine, outbox, nonces, dir: initMount.dir, log, host, deadMan, room },
@@ -146,6 +146,7 @@ const open = async ({
     acts.signal,
   )
   closers.add(bridge.close)
+  closers.add(probePool.close)
   closers.add(pool.close)
   if (await engine.check()) {
     tellOther(engine, log)

@@ -12,13 +12,13 @@
 
 import type { Log } from '../daemon/log.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
-import { hasNetworkUnder } from '../protocol/func.ts'
+import { hasNetworkUnder, isNetworked } from '../protocol/func.ts'
 import type { Assignment } from '../protocol/messages.ts'
 import type { Engine } from './engine.ts'
-import { needsBridge } from './host-config.ts'
 
-/** The engine's own second names of runc. */
-const OWN_NAMES = /^io\.containerd\./
+/** Names for functions to ask by: without the engine's own second names of runc. Pure. */
+export const callableNames = (runtimes: readonly string[]): readonly string[] =>
+  runtimes.filter((name) => !name.startsWith('io.containerd.'))
 
 export interface Runtimes {
   /** Names that are offered now. */
@@ -61,9 +61,7 @@ export const createRuntimes = (deps: {
 
   const tryAll = async (): Promise<void> => {
     for (;;) {
-      const runtime = named().find(
-        (name) => name !== standard() && !OWN_NAMES.test(name) && !tried.has(name),
-      )
+      const runtime = callableNames(named()).find((name) => name !== standard() && !tried.has(name))
       if (runtime === undefined) return
       await tryOne(runtime)
     }
@@ -79,7 +77,7 @@ export const createRuntimes = (deps: {
     },
     check(call) {
       const runtime = call.runtime || standard()
-      if (!needsBridge(call) || hasNetworkUnder(runtime)) return
+      if (!isNetworked(call) || hasNetworkUnder(runtime)) return
       throw new HyperError(
         'START_FAILED',
         `under the runtime ${runtime} there is no network; make the function with --network none`,

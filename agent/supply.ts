@@ -4,15 +4,17 @@
  */
 
 import { HyperError } from '../protocol/errors.ts'
+import { isNetworked } from '../protocol/func.ts'
 import type { ImageRecord } from '../protocol/image.ts'
 import type { Assignment, Preparation } from '../protocol/messages.ts'
 import { readyKey } from '../protocol/ready-key.ts'
 import type { Bridge } from './bridge.ts'
 import { type Command, commandOf } from './command.ts'
-import { hostConfigOf, needsBridge } from './host-config.ts'
+import { hostConfigOf } from './host-config.ts'
 import type { Images } from './images.ts'
 import type { Pool } from './pool.ts'
-import type { ContainerSpec, RunningContainer } from './runner/runner.ts'
+import type { KindSpec } from './pool-kinds.ts'
+import type { RunningContainer } from './runner/runner.ts'
 import type { Runtimes } from './runtimes.ts'
 
 export interface Supplied {
@@ -37,7 +39,7 @@ export interface Supply {
 
 export const createSupply = (deps: {
   readonly images: Pick<Images, 'ensure' | 'forget'>
-  readonly pool: Pick<Pool, 'take' | 'expect'>
+  readonly pool: Pick<Pool, 'take' | 'prepare'>
   readonly bridge: Pick<Bridge, 'id' | 'hasChanged'>
   readonly runtimes: Pick<Runtimes, 'check'>
   /** CPUs of the engine's host. */
@@ -48,16 +50,16 @@ export const createSupply = (deps: {
   const { images, pool, bridge } = deps
 
   const networkOf = async (needs: Preparation): Promise<string> =>
-    needsBridge(needs) ? bridge.id() : ''
+    isNetworked(needs) ? bridge.id() : ''
 
   const specOf = (
     needs: Preparation,
     { id }: ImageRecord,
     { user, workingDir }: Command,
     network: string,
-  ): ContainerSpec => {
+  ): KindSpec => {
     const host = { cpus: deps.cpus(), initDir: deps.initDir, bridge: network }
-    return { image: id, user, workingDir, hostConfig: hostConfigOf(needs, host), labels: {} }
+    return { image: id, user, workingDir, hostConfig: hostConfigOf(needs, host) }
   }
 
   const takeOnce = async (
@@ -111,7 +113,7 @@ export const createSupply = (deps: {
       // Who runs it is all of the command that fixes the container.
       const words = { entrypoint: null, cmd: null, stopSignal: '' }
       const command = commandOf({ ...preparation, ...words }, image.config)
-      pool.expect(readyKey(preparation), specOf(preparation, image, command, network))
+      pool.prepare(readyKey(preparation), specOf(preparation, image, command, network))
     },
   }
 }

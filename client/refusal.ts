@@ -5,6 +5,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http'
 import { ERRORS, type ErrorCode, HyperError, isErrorCode } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 
 const BY_STATUS: Readonly<Record<number, ErrorCode>> = {
   400: 'BAD_PARAMETER',
@@ -25,8 +26,6 @@ export const headerOf = (headers: IncomingHttpHeaders, name: string): string => 
   const value = headers[name]
   return typeof value === 'string' ? value : ''
 }
-
-const FOREIGN_CHARS_MAX = 200
 
 const lastSentenceEnd = /[.\s]+$/
 
@@ -49,6 +48,6 @@ export const refusalOf = (
   if (text === '') return new HyperError(code, `the coordinator answered ${status}`)
   if (isErrorCode(named)) return errorFromLine(code, text)
   // What it says may be a page of its own.
-  const told = text.trim().replace(/\s+/g, ' ').slice(0, FOREIGN_CHARS_MAX)
+  const told = text.trim().replace(/\s+/g, ' ').slice(0, limits.foreignAnswerCharsMax)
   return new HyperError(code, `what answers there is no coordinator; it says ${status}: ${told}`)
 }

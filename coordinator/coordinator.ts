@@ -1,6 +1,7 @@
 /**
- * The coordinator's composition root: checks what it was told (start-check.ts), opens the rooms (rooms.ts), starts mesh and gateway before them,
- * and closes them in the opposite order. It decides nothing.
+ * The coordinator's composition root: checks what it was told (start-check.ts), opens the rooms
+ * (rooms.ts), starts mesh and gateway before them, and closes them in the opposite order. It decides
+ * nothing.
  */
 
 import { readFile } from 'node:fs/promises'

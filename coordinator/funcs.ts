@@ -13,7 +13,7 @@
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import Type from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
-import { type Func, FuncSchema, type FuncSpec, SIZES } from '../protocol/func.ts'
+import { type Func, FuncSchema, type FuncSpec } from '../protocol/func.ts'
 import { type ImageRecord, ImageRecordSchema, isEverywhere } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
 import { readyKey } from '../protocol/ready-key.ts'
@@ -40,28 +40,27 @@ const keyOf = (stored: StoredFunc): string =>
 
 const hash = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-const termsOf = (stored: StoredFunc): Terms => ({
-  accountId: stored.accountId,
-  funcId: stored.id,
-  revision: stored.func.Revision,
-  memoryBytes: SIZES[stored.func.ContainerSize].memoryBytes,
-  maxAttempts: stored.func.MaxAttempts,
-  atMostOnce: stored.func.AtMostOnce,
-  retryOnExit: stored.func.RetryOnExit,
-  queueTimeoutMs: stored.func.QueueTimeout * 1000,
-  timeoutMs: stored.func.Timeout * 1000,
-  image: {
-    reference: stored.image.reference,
-    digest: stored.image.digest,
-    id: stored.image.id,
-  },
-  readyKey: readyKey(preparationOf(stored)),
-  platform: stored.image.platform,
-  isAnywhere:
-    isEverywhere(stored.image) || (stored.image.digest !== null && !stored.image.isPrivate),
-  runtime: stored.func.Runtime,
-  constraints: stored.func.Constraints,
-})
+const termsOf = (stored: StoredFunc): Terms => {
+  const preparation = preparationOf(stored)
+  return {
+    accountId: stored.accountId,
+    funcId: stored.id,
+    revision: stored.func.Revision,
+    memoryBytes: preparation.memoryBytes,
+    maxAttempts: stored.func.MaxAttempts,
+    atMostOnce: stored.func.AtMostOnce,
+    retryOnExit: stored.func.RetryOnExit,
+    queueTimeoutMs: stored.func.QueueTimeout * 1000,
+    timeoutMs: stored.func.Timeout * 1000,
+    image: preparation.image,
+    readyKey: readyKey(preparation),
+    platform: stored.image.platform,
+    isAnywhere:
+      isEverywhere(stored.image) || (stored.image.digest !== null && !stored.image.isPrivate),
+    runtime: stored.func.Runtime,
+    constraints: stored.func.Constraints,
+  }
+}
 
 interface Deps {
   readonly store: Pick<Store, 'scan'>

@@ -22,7 +22,7 @@ export const readHello = async (channel: MemberChannel): Promise<Hello> => {
   }
 }
 
-type Greeting = Pick<Hello, 'storeId' | 'start' | 'greeting'>
+export type Greeting = Pick<Hello, 'storeId' | 'start' | 'greeting'>
 
 /**
  * Whether the agent said it before one that is known. An agent whose disk was set back says so as

@@ -10,18 +10,16 @@
 import Type, { type Static } from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
-import { HelloSchema } from '../protocol/messages.ts'
+import { type AgentFacts, AgentFactsSchema } from '../protocol/messages.ts'
 import { createParser } from '../protocol/schema.ts'
 import { del, type Operation, put, type Store } from './store/store.ts'
-
-const FactsSchema = Type.Omit(HelloSchema, ['type', 'attempts', 'outbox', 'start', 'greeting'])
 
 const MemberRowSchema = Type.Object({
   peerId: Type.String(),
   /** The host's name, made unique; given at its first hello. '' until then. */
   name: Type.String(),
   joined: Type.String(),
-  facts: Type.Union([FactsSchema, Type.Null()]),
+  facts: Type.Union([AgentFactsSchema, Type.Null()]),
   /** The operator wants it to take no calls, also when it comes back. */
   draining: Type.Boolean(),
 })
@@ -49,7 +47,7 @@ export interface Membership {
   admit(invitation: string, peerId: string): Promise<void>
   addInvite(peerId: string, uses: number, expiresMs: number): Promise<void>
   /** What a member said in its hello; its name, given at the first one. */
-  introduce(peerId: string, facts: Static<typeof FactsSchema>): Member
+  introduce(peerId: string, facts: AgentFacts): Member
   setDraining(peerId: string, draining: boolean): Promise<void>
   remove(peerId: string): Promise<void>
   /** Invitations whose time has ended. */

@@ -20,7 +20,10 @@ const lossLog = ({ acceptDataLoss }: CoordinatorConfig, log: Log) =>
     ? (loss: string): void => log.warn({ loss }, 'a loss of stored data was accepted')
     : null
 
-/** The rooms behind the gateway, wired to each other, and the coordinator's key. Throws STATE_IN_USE, STATE_DAMAGED … */
+/**
+ * The rooms behind the gateway, wired to each other, and the coordinator's key. Throws STATE_IN_USE,
+ * STATE_DAMAGED …
+ */
 export const openRooms = async (config: CoordinatorConfig, log: Log, isStopping: () => boolean) => {
   const store = await openStore(config.home, {
     onTrouble: (reason) => log.warn({ reason }, 'the disk has trouble'),

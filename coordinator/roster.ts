@@ -15,8 +15,14 @@ import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
 import type { ImageRecord } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
 import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
-import type { AgentMessage, Assignment, Hello, Verdict } from '../protocol/messages.ts'
-import { checkHello, isStale, readHello } from './hello.ts'
+import {
+  type AgentMessage,
+  type Assignment,
+  factsOf,
+  type Hello,
+  type Verdict,
+} from '../protocol/messages.ts'
+import { checkHello, type Greeting, isStale, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
 import { createPulls, type Pulls } from './pulls.ts'
@@ -69,7 +75,7 @@ export const createRoster = (deps: Deps): Roster => {
   const seen = new Map<string, string>()
   const ahead = new Set<string>()
   /** The last hello of each agent. */
-  const greetings = new Map<string, Pick<Hello, 'storeId' | 'start' | 'greeting'>>()
+  const greetings = new Map<string, Greeting>()
   const open = new Set<MemberChannel>()
   let lastSession = 0
 
@@ -128,12 +134,11 @@ export const createRoster = (deps: Deps): Roster => {
     sessions.set(agentId, session)
     seen.set(agentId, new Date().toISOString())
     ahead.delete(agentId)
-    const stale = isStale(hello, greetings.get(agentId))
-    const { type: _type, attempts: _attempts, outbox: _outbox, ...rest } = hello
-    const { start, greeting, ...facts } = rest
-    greetings.set(agentId, { storeId: hello.storeId, start, greeting })
-    const { name } = membership.introduce(agentId, facts)
-    apply({ type: 'connect', agentId, name, session: session.number, hello, isStale: stale })
+    const { storeId, start, greeting } = hello
+    const isOld = isStale(hello, greetings.get(agentId))
+    greetings.set(agentId, { storeId, start, greeting })
+    const { name } = membership.introduce(agentId, factsOf(hello))
+    apply({ type: 'connect', agentId, name, session: session.number, hello, isStale: isOld })
     log.info({ agent: name, peer: agentId, slots: hello.slots }, 'agent connected')
     return session
   }

@@ -10,6 +10,7 @@ import {
   type FuncSpec,
   type FuncUpdate,
   hasNetworkUnder,
+  isNetworked,
   PROFILES,
   SIZES,
   type SizeName,
@@ -192,7 +193,7 @@ const refuseWithoutNetwork = ({
   Runtime,
   Profile,
 }: Pick<FuncSpec, 'HostConfig' | 'Runtime' | 'Profile'>): void => {
-  const isAsked = HostConfig.NetworkMode === 'bridge' && Profile !== 'strict'
+  const isAsked = isNetworked({ network: HostConfig.NetworkMode, profile: Profile })
   if (!isAsked || hasNetworkUnder(Runtime)) return
   throw bad(
     `a function has no network under Runtime ${Runtime}: say HostConfig.NetworkMode none (--network none)`,

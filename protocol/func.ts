@@ -33,6 +33,15 @@ export const NetworkSchema = Type.Union([Type.Literal('bridge'), Type.Literal('n
 export const PROFILES = ['default', 'strict', 'compat'] as const
 export const ProfileSchema = Type.Enum([...PROFILES])
 
+/** Whether a function's containers are on a network; `strict` has none, whatever is said. */
+export const isNetworked = ({
+  network,
+  profile,
+}: {
+  readonly network: Static<typeof NetworkSchema>
+  readonly profile: Static<typeof ProfileSchema>
+}): boolean => network === 'bridge' && profile !== 'strict'
+
 /** Runtimes that put a container on the engine’s networks; '' is the engine's default one. */
 const NETWORKED = ['', 'runc', 'crun']
 

@@ -417,6 +417,8 @@ export const limits = {
   clientKeepAliveMs: 30 * second,
   /** JSON of one answer: a full listing of functions, and far below what a process can hold. */
   clientAnswerBytesMax: 64 * MiB,
+  /** What is quoted of an answer that no coordinator gave: it may be a page. */
+  foreignAnswerCharsMax: 200,
   /** One line of a log or of a pull's progress. */
   clientLineBytesMax: MiB,
   /** How long a followed log is looked for again after its connection broke. */

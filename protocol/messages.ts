@@ -24,7 +24,7 @@ const Words = Type.Array(Type.String())
 const Count = Type.Integer({ minimum: 0 })
 
 /** What fixes a container when it is created: see ready-key.ts. */
-const CONTAINER_NEEDS = {
+const PREPARATION = {
   image: ImagePinSchema,
   workingDir: Type.String(),
   user: Type.String(),
@@ -34,12 +34,12 @@ const CONTAINER_NEEDS = {
   memoryBytes: Count,
   cpus: Count,
 }
-const PreparationSchema = Type.Object(CONTAINER_NEEDS)
+const PreparationSchema = Type.Object(PREPARATION)
 export type Preparation = Static<typeof PreparationSchema>
 
 /** Everything an agent needs to run one attempt. */
 const AssignmentSchema = Type.Object({
-  ...CONTAINER_NEEDS,
+  ...PREPARATION,
   key: AttemptKeySchema,
   func: Type.Object({ id: Type.String(), name: Type.String(), revision: Count }),
   entrypoint: Type.Union([Words, Type.Null()]),
@@ -55,7 +55,7 @@ const AssignmentSchema = Type.Object({
 export type Assignment = Static<typeof AssignmentSchema>
 
 /** What the agent is and holds, told at every connection. */
-export const HelloSchema = Type.Object({
+const HelloSchema = Type.Object({
   type: Type.Literal('hello'),
   protocol: Count,
   version: Type.String({ maxLength: limits.agentWordCharsMax }),
@@ -82,6 +82,22 @@ export const HelloSchema = Type.Object({
   outbox: Type.Array(AttemptKeySchema),
 })
 export type Hello = Static<typeof HelloSchema>
+
+/** What of a hello holds while the agent is away: not what is of this one moment. */
+export const AgentFactsSchema = Type.Omit(HelloSchema, [
+  'type',
+  'attempts',
+  'outbox',
+  'start',
+  'greeting',
+])
+export type AgentFacts = Static<typeof AgentFactsSchema>
+
+export const factsOf = (hello: Hello): AgentFacts => {
+  const { type: _type, attempts: _attempts, outbox: _outbox, ...rest } = hello
+  const { start: _start, greeting: _greeting, ...facts } = rest
+  return facts
+}
 
 const ToAgent = Type.Union([
   /** Each reported attempt is answered; `report` ones are answered once their result came. */

@@ -6,25 +6,14 @@
  */
 
 import { createHash } from 'node:crypto'
-import { type ImagePin, imageKey } from './image.ts'
-
-/** What a container is created from, in the function's own words. */
-export interface ContainerNeeds {
-  readonly image: ImagePin
-  readonly user: string
-  readonly workingDir: string
-  readonly network: string
-  readonly runtime: string
-  readonly profile: string
-  readonly memoryBytes: number
-  readonly cpus: number
-}
+import { imageKey } from './image.ts'
+import type { Preparation } from './messages.ts'
 
 const KEY_CHARS = 22
 
-export const readyKey = (needs: ContainerNeeds): string => {
-  const { user, workingDir, network, runtime, profile, memoryBytes, cpus } = needs
-  const words = [imageKey(needs.image), user, workingDir, network, runtime, profile]
+export const readyKey = (preparation: Preparation): string => {
+  const { user, workingDir, network, runtime, profile, memoryBytes, cpus } = preparation
+  const words = [imageKey(preparation.image), user, workingDir, network, runtime, profile]
   const text = JSON.stringify([...words, memoryBytes, cpus])
   return createHash('sha256').update(text).digest('base64url').slice(0, KEY_CHARS)
 }

@@ -10,6 +10,7 @@
 
 import type { Advert } from '../../protocol/advert.ts'
 import { assert } from '../../protocol/assert.ts'
+import { factsOf } from '../../protocol/messages.ts'
 import { bringBackHopeless } from './aside.ts'
 import { unhearAgent } from './grants.ts'
 import { leasesOfAgent } from './leases.ts'
@@ -68,8 +69,7 @@ export const introduceAgent = (
   event: Extract<LedgerEvent, { type: 'connect' }>,
   nowMs: number,
 ): Agent => {
-  const { type: _type, attempts: _attempts, outbox: _outbox, ...rest } = event.hello
-  const { start: _start, greeting: _greeting, ...hello } = rest
+  const hello = factsOf(event.hello)
   const agent =
     ledger.agents.get(event.agentId) ??
     rememberAgent(ledger, event.agentId, event.name, hello, nowMs)

@@ -2,7 +2,7 @@
  * What each agent has left, kept up to date: `review` is called with every change of an agent (its
  * session, hello, adverts, leases, pauses) and of what the clock says of it.
  *
- *   closed ── connects, is heard, its pause or drain is over, its engine answers, its disk has room ──► open
+ *   closed ── connects, is heard, its pause or drain is over, has its engine and disk again ──► open
  *   open ── disconnects, silent for 12 s, drains, refused, has no engine or a full disk ──► closed
  *
  * The clock is looked at with each tick, and at no other time: between two ticks only events open

@@ -9,7 +9,7 @@
 import type { Advert } from '../../protocol/advert.ts'
 import type { AttemptKey, AttemptResult, Outcome } from '../../protocol/call.ts'
 import type { ImagePin } from '../../protocol/image.ts'
-import type { CoordinatorOrder, Hello, Verdict } from '../../protocol/messages.ts'
+import type { AgentFacts, CoordinatorOrder, Hello, Verdict } from '../../protocol/messages.ts'
 import type { CallEnd, LogEntry } from '../log-cache.ts'
 import type { HistoryRow } from '../rows.ts'
 import type { Operation } from '../store/store.ts'
@@ -106,7 +106,7 @@ export interface Agent {
   name: string
   /** 0 while it is away. */
   session: number
-  hello: Omit<Hello, 'type' | 'attempts' | 'outbox' | 'start' | 'greeting'>
+  hello: AgentFacts
   /** By its own word. */
   draining: boolean
   /** By the operator's, which holds across its sessions. */

@@ -2,15 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import type { AttemptResult } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
 import {
-  type Attack,
+  type AttackRow,
+  assertEnd,
   type HostileBench,
   openHostileBench,
   processesWith,
   sh,
-  text,
 } from '../support/hostile-bench.ts'
 
 /** Seconds that a process of ours sleeps, and none else: its mark in the list of processes. */
@@ -25,15 +24,7 @@ before(async () => {
 })
 after(() => hostile.close())
 
-interface Row {
-  readonly name: string
-  readonly call: Attack
-  readonly code: AttemptResult['code']
-  readonly exitCode?: number
-  readonly stdout?: string
-}
-
-const rows: readonly Row[] = [
+const rows: readonly AttackRow[] = [
   {
     name: 'no signal from inside ends or stops PID 1',
     call: sh(
@@ -68,8 +59,7 @@ const rows: readonly Row[] = [
 for (const row of rows) {
   test(row.name, async () => {
     const result = await hostile.attack(row.call, { withinMs: SLACK_MS })
-    assert.deepEqual([result.code, result.exitCode], [row.code, row.exitCode], result.message)
-    if (row.stdout !== undefined) assert.equal(text(result.stdout), row.stdout)
+    assertEnd(row, result)
     assert.equal(await processesWith(mark), 0, 'a process of it lives on')
   })
 }

@@ -5,12 +5,12 @@ import { randomBytes } from 'node:crypto'
 import { after, before, test } from 'node:test'
 import { TRAILER_BYTES } from '../../agent/init/marks.ts'
 import { createNonces, loadSecret } from '../../agent/nonces.ts'
-import type { AttemptResult } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createAgentBench } from '../support/agent-bench.ts'
 import { eventually } from '../support/eventually.ts'
 import {
-  type Attack,
+  type AttackRow,
+  assertEnd,
   type Bounds,
   type HostileBench,
   openHostileBench,
@@ -29,12 +29,7 @@ before(async () => {
 })
 after(() => hostile.close())
 
-interface Row {
-  readonly name: string
-  readonly call: Attack
-  readonly code: AttemptResult['code']
-  readonly exitCode?: number
-  readonly stdout?: string
+interface Row extends AttackRow {
   readonly stderrBytes?: number
   readonly bounds?: Bounds
 }
@@ -80,9 +75,7 @@ const rows: readonly Row[] = [
 for (const row of rows) {
   test(row.name, async () => {
     const result = await hostile.attack(row.call, row.bounds)
-    assert.equal(result.code, row.code, result.message)
-    if (row.exitCode !== undefined) assert.equal(result.exitCode, row.exitCode)
-    if (row.stdout !== undefined) assert.ok(text(result.stdout) === row.stdout)
+    assertEnd(row, result)
     if (row.stderrBytes !== undefined) assert.equal(result.stderr.length, row.stderrBytes)
   })
 }

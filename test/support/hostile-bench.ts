@@ -29,6 +29,15 @@ export interface Bounds {
   readonly grownBytesMax?: number
 }
 
+/** An attack, and how it must end. */
+export interface AttackRow {
+  readonly name: string
+  readonly call: Attack
+  readonly code: AttemptResult['code']
+  readonly exitCode?: number
+  readonly stdout?: string
+}
+
 interface Attacked extends AttemptResult {
   readonly tookMs: number
   /** More processes on this machine than before, at the most. */
@@ -63,6 +72,12 @@ export const runProgram = (
 }
 
 export const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
+
+export const assertEnd = (row: AttackRow, result: AttemptResult): void => {
+  assert.equal(result.code, row.code, result.message)
+  if (row.exitCode !== undefined) assert.equal(result.exitCode, row.exitCode)
+  if (row.stdout !== undefined) assert.ok(text(result.stdout) === row.stdout)
+}
 
 const pids = async (): Promise<readonly string[]> =>
   (await readdir('/proc')).filter((name) => /^\d+$/.test(name))

@@ -7,13 +7,14 @@ import { pino } from 'pino'
 import type { Clock } from '../../agent/clock.ts'
 import { createLull } from '../../agent/lull.ts'
 import { createPool, type PoolDeps } from '../../agent/pool.ts'
+import type { KindSpec } from '../../agent/pool-kinds.ts'
 import type { ContainerSpec, RunningContainer } from '../../agent/runner/runner.ts'
 import { limits } from '../../protocol/limits.ts'
 
 const log = pino({ level: 'silent' })
 
-export const specOf = (image: string): ContainerSpec => ({
-  ...{ image, user: '', workingDir: '', hostConfig: {}, labels: {} },
+export const specOf = (image: string): KindSpec => ({
+  ...{ image, user: '', workingDir: '', hostConfig: {} },
 })
 
 /** A clock that goes on when the test says so. */
