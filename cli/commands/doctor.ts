@@ -56,7 +56,9 @@ const meshFinding = async (addresses: readonly string[]): Promise<Finding> => {
 
 const coordinatorFindings = async (client: Client): Promise<readonly Finding[]> => {
   const { Hyper } = await client.overview()
-  const message = `hyper ${Hyper.version} at ${client.endpoint}, ${Hyper.agents?.connected ?? 'some'} agents connected`
+  const count = Hyper.agents?.connected ?? 'some'
+  const agents = count === 1 ? '1 agent' : `${count} agents`
+  const message = `hyper ${Hyper.version} at ${client.endpoint}, ${agents} connected`
   const isSame = Hyper.version === VERSION
   return [
     {
