@@ -81,8 +81,14 @@ export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Ru
     }
   }
 
-  const create = async (spec: ContainerSpec, abortSignal: AbortSignal): Promise<string> => {
-    const name = `hyper-${identity.agentId.slice(-8)}-${randomBytes(8).toString('hex')}`
+  const newName = (): string =>
+    `hyper-${identity.agentId.slice(-8)}-${randomBytes(8).toString('hex')}`
+
+  const create = async (
+    name: string,
+    spec: ContainerSpec,
+    abortSignal: AbortSignal,
+  ): Promise<string> => {
     const body = createBody(spec, identity)
     // dockerode repeats the whole body in the query unless the two are told apart.
     const options = { _query: { name }, _body: body, abortSignal }
@@ -105,15 +111,19 @@ export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Ru
   return {
     async start(spec, signal) {
       const bounded = within(signal, limits.startMsMax)
+      const name = newName()
       let id: string | null = null
       try {
-        id = await create(spec, bounded)
+        // Not aborted by the caller: the engine would make it all the same, after we removed it.
+        id = await create(name, spec, AbortSignal.timeout(limits.startMsMax))
+        bounded.throwIfAborted()
         return await startCreated(id, bounded)
       } catch (error) {
-        if (statusOfRefusal(error) === null) engine.suspect()
+        const isRefused = statusOfRefusal(error) !== null
+        if (!isRefused) engine.suspect()
         // What it leaves behind when the engine is gone, too, is swept at its return.
-        if (id !== null)
-          await remove(id, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
+        if (id !== null || !isRefused)
+          await remove(id ?? name, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
         if (signal.aborted)
           throw new HyperError('CALL_CANCELLED', 'cancelled before it was started')
         throw startError(error)

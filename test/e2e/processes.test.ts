@@ -6,6 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { after, before, test } from 'node:test'
+import { SIZES } from '../../protocol/func.ts'
 import {
   type Deployment,
   ended,
@@ -46,6 +47,7 @@ interface AgentRow {
   readonly agent: string
   readonly state: string
   readonly running: number
+  readonly memoryBytes: number
 }
 const listAgents = async (): Promise<AgentRow[]> =>
   (await (await api(deployment.context, 'GET', '/agents')).json()) as AgentRow[]
@@ -54,17 +56,20 @@ const readyAgents = async (count: number): Promise<boolean> =>
   (await listAgents().catch(() => [])).filter(({ state }) => state === 'ready').length === count
 
 test('two agents on one machine both work', async () => {
-  // Long enough to be seen in a list that a loaded machine takes seconds to give.
-  const func = await createFunc(deployment.context, 'nap', 'ubuntu', ['sh', '-c', 'sleep 5; cat'])
   await eventually(() => readyAgents(2))
+  // One of the largest that fit is more than half an agent, so that one agent cannot take them all.
+  const memory = Math.min(...(await listAgents()).map(({ memoryBytes }) => memoryBytes))
+  const fitting = Object.entries(SIZES).filter(([, size]) => size.memoryBytes <= memory)
+  const [name = '', { memoryBytes } = SIZES.s1] = fitting.at(-1) ?? []
+  const count = Math.floor(memory / memoryBytes) + 1
+  // Long enough to be seen in a list that a loaded machine takes seconds to give.
+  const func = await createFunc(deployment.context, 'nap', 'ubuntu', ['sh', '-c', 'sleep 5; cat'], {
+    ContainerSize: name,
+  })
   const ids = await Promise.all(
-    Array.from({ length: 4 }, (_, number) => callAsync(deployment.context, func, `${number}`)),
+    Array.from({ length: count }, (_, number) => callAsync(deployment.context, func, `${number}`)),
   )
-  const busy = await eventually(async () => {
-    const rows = await listAgents()
-    return rows.every(({ running }) => running > 0) && rows
-  }, 30_000)
-  assert.equal(busy.length, 2)
+  await eventually(async () => (await listAgents()).every(({ running }) => running > 0), 30_000)
   for (const [number, id] of ids.entries()) {
     assert.equal(await (await waitOutput(deployment.context, func, id)).text(), `${number}`)
   }

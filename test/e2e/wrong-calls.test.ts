@@ -172,12 +172,19 @@ test('nothing waits or runs any more after all of it, and nothing stands but wha
   assert.deepEqual([info.Hyper.running, info.Hyper.waiting], [0, 0])
   const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
   try {
-    await eventually(async () => {
-      const response = await api(deployment.context, 'GET', '/agents')
-      const agents = (await response.json()) as { ready: number }[]
-      const ready = agents.reduce((sum, agent) => sum + agent.ready, 0)
-      return (await docker.listContainers({ all: true })).length === ready
-    }, 30_000)
+    let seen = ''
+    await eventually(
+      async () => {
+        const response = await api(deployment.context, 'GET', '/agents')
+        const agents = (await response.json()) as { ready: number }[]
+        const ready = agents.reduce((sum, agent) => sum + agent.ready, 0)
+        const containers = await docker.listContainers({ all: true })
+        seen = `${ready} are ready; there are ${JSON.stringify(containers, null, 1)}`
+        return containers.length === ready
+      },
+      30_000,
+      () => seen,
+    )
   } finally {
     close()
   }

@@ -3,10 +3,12 @@
  * engine, at free ports; and the `hyper` command beside it. stop() ends all of it.
  */
 
+import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { connectDocker } from './docker.ts'
 import { eventually } from './eventually.ts'
 
 const MAIN = new URL('../../cli/main.ts', import.meta.url).pathname
@@ -110,18 +112,40 @@ export const isReady = async (endpoint: string): Promise<boolean> =>
 
 const startMs = 60_000
 
+const agentsOf = async ({ endpoint, token }: Context): Promise<readonly string[]> => {
+  const headers = { authorization: `Bearer ${token}` }
+  const response = await fetch(`${endpoint}/agents`, { headers })
+  return ((await response.json()) as { peerId: string }[]).map(({ peerId }) => peerId)
+}
+
+/** Of these agents, whatever state they are in: as the engine names them. */
+const containersOf = async (agents: readonly string[]): Promise<readonly string[]> => {
+  const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
+  try {
+    const all = await docker.listContainers({ all: true })
+    return all
+      .filter(({ Labels }) => agents.includes(Labels['hyper.agent'] ?? ''))
+      .map(({ Id, State, Labels }) => `${Id.slice(0, 12)} ${State} ${JSON.stringify(Labels)}`)
+  } finally {
+    close()
+  }
+}
+
 /** `hyper up` with free ports; resolves when it can serve a call. */
 export const startDeployment = async (args: readonly string[] = []): Promise<Deployment> => {
   const home = await newHome()
   const ports = ['--listen', '127.0.0.1:0', '--mesh', '/ip4/127.0.0.1/tcp/0']
   const { child, output } = startHyper(['up', ...ports, ...args], home)
+  let context: Context | null = null
   const stop = async (): Promise<void> => {
+    const agents = context === null ? [] : await agentsOf(context)
     child.kill('SIGTERM')
     await ended(child)
     await rm(home, { recursive: true, force: true })
+    assert.deepEqual(await containersOf(agents), [], `containers are left:\n${output()}`)
   }
   try {
-    const context = await eventually(
+    context = await eventually(
       async () => {
         if (child.exitCode !== null) throw new Error(`hyper up ended:\n${output()}`)
         const found = await readContext(home).catch(() => null)
