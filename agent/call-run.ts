@@ -13,6 +13,7 @@ import { runCall } from './container.ts'
 import type { Lull } from './lull.ts'
 import type { Note, Outbox } from './outbox.ts'
 import { adopt, type Ends, type RecoveryDeps } from './recovery.ts'
+import type { RunningContainer } from './runner/runner.ts'
 import type { Supplied, Supply } from './supply.ts'
 
 export interface CallRunDeps extends RecoveryDeps {
@@ -24,7 +25,7 @@ export interface CallRunDeps extends RecoveryDeps {
 export interface CallRun extends Ends {
   readonly assignment: Assignment
   /** From now on this container is to be removed when all is done. */
-  readonly onContainer: (id: string) => void
+  readonly onContainer: (container: RunningContainer) => void
   readonly onRunning: () => void
 }
 

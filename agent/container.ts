@@ -1,7 +1,8 @@
 /**
  * The life of one one-shot container with a call in it: frame in, header, bodies and trailers out,
  * then the account of it. It is given a started container and never removes it: that waits for
- * the outbox.
+ * the outbox. One that is whole stays attached, since hyper-init leaves when STDIN is closed, and
+ * that is put off until the answer is on its way.
  *
  *   framed    the frame is written               ─► running at the header on STDOUT
  *   running   reading; STDERR beyond its bound is drained
@@ -102,7 +103,7 @@ const hear = async (stay: Stay): Promise<Heard> => {
   const ending = await Promise.race([ended, container.ended.then(() => 'cut' as const)])
   timer.cancel()
   stop.removeEventListener('abort', onStop)
-  container.detach()
+  if (ending !== 'whole') container.detach()
   stdout.end()
   stderr.end()
   const isResult = isWhole(stdout, stderr)
@@ -140,6 +141,7 @@ export const runCall = async (stay: Stay): Promise<AttemptResult | 'cut' | null>
 
 /** The container's state once it has ended; null where the engine cannot say. */
 const stateOf = async ({ runner, container }: Stay): Promise<ContainerState | null> => {
+  container.detach()
   const signal = AbortSignal.timeout(limits.engineAnswerMs)
   try {
     // The streams end a moment before the engine knows how the container ended.

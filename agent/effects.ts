@@ -18,6 +18,7 @@ import { insist } from './insist.ts'
 import type { Note } from './outbox.ts'
 import type { PullOrders } from './pull-orders.ts'
 import { adopt } from './recovery.ts'
+import type { RunningContainer } from './runner/runner.ts'
 import { settledResult } from './settled-result.ts'
 import { createTurns } from './turns.ts'
 
@@ -48,6 +49,8 @@ interface Live {
   readonly stop: AbortController
   /** Until it is removed. */
   container: string | null
+  /** The same, where this process started it. */
+  attached: RunningContainer | null
   /** Kept only until it is written. */
   result: AttemptResult | null
 }
@@ -81,7 +84,12 @@ export const createEffects = (
     const name = attemptName(key)
     const present = live.get(name)
     if (present !== undefined) return present
-    const made: Live = { stop: new AbortController(), container: null, result: null }
+    const made: Live = {
+      stop: new AbortController(),
+      container: null,
+      attached: null,
+      result: null,
+    }
     live.set(name, made)
     return made
   }
@@ -91,8 +99,8 @@ export const createEffects = (
     if (signal.aborted) return
     lull.touch()
     const result = told === null ? null : settledResult(told)
-    log.info({ ...summaryOf(key, result), ...more }, 'call ended')
     dispatch({ type: 'ended', key, result })
+    log.info({ ...summaryOf(key, result), ...more }, 'call ended')
   }
 
   const run = async (assignment: Assignment): Promise<void> => {
@@ -102,8 +110,9 @@ export const createEffects = (
       assignment,
       stop: attempt.stop.signal,
       closing: signal,
-      onContainer: (id) => {
-        attempt.container = id
+      onContainer: (container) => {
+        attempt.container = container.id
+        attempt.attached = container
       },
       onRunning: () => dispatch({ type: 'started', key }),
     })
@@ -128,15 +137,19 @@ export const createEffects = (
 
   const remove = async (key: AttemptKey, isBusy: boolean): Promise<void> => {
     const attempt = liveOf(key)
-    const { container } = attempt
+    const { container, attached } = attempt
     if (container !== null) {
       if (!isBusy) await lull.wait(signal)
       const what = 'container could not be removed'
       const ready = (): Promise<void> => untilUp(engine, signal)
       await insist({ what, log, signal, ready }, () =>
-        removals.run(signal, () => runner.remove(container, signal)),
+        removals.run(signal, async () => {
+          await attached?.release()
+          await runner.remove(container, signal)
+        }),
       )
       attempt.container = null
+      attempt.attached = null
     }
     dispatch({ type: 'removed', key })
   }
@@ -235,7 +248,10 @@ export const createEffects = (
       for (const name of live.keys()) if (isOver(name)) live.delete(name)
     },
     abandon: () => {
-      for (const { stop } of live.values()) stop.abort('leaving')
+      for (const { stop, attached } of live.values()) {
+        stop.abort('leaving')
+        attached?.detach()
+      }
     },
   }
 }

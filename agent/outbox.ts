@@ -11,6 +11,7 @@
  */
 
 import { randomUUID } from 'node:crypto'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import Type, { type Static } from 'typebox'
 import { type Database, openLevel } from '../daemon/level.ts'
 import { sealRow, unsealRow } from '../daemon/sealed-row.ts'
@@ -169,8 +170,11 @@ export const openOutbox = async (home: string): Promise<Outbox> => {
     readKept: () => readKept(rows),
     putNote: (note, isSynced) =>
       write(() => rows.put(noteRow(note.key), sealRow(note), { sync: isSynced })),
-    putResult: (key, result) =>
-      write(() => rows.put(resultRow(key), sealRow({ key, result }), { sync: true })),
+    async putResult(key, result) {
+      // Its report, begun in this turn, goes out first: to encode it takes as long as to send it.
+      await nextTurn()
+      await write(() => rows.put(resultRow(key), sealRow({ key, result }), { sync: true }))
+    },
     async getResult(key) {
       await reopening
       const sealed = await rows.get(resultRow(key))

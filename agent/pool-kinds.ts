@@ -9,7 +9,7 @@ import { type Demand, NO_DEMAND, raiseDemand, readyTarget } from './demand.ts'
 import type { ContainerSpec, RunningContainer } from './runner/runner.ts'
 
 export interface Waiter {
-  readonly onTaken: (id: string) => void
+  readonly onTaken: (container: RunningContainer) => void
   readonly resolve: (container: RunningContainer) => void
   readonly reject: (error: unknown) => void
 }

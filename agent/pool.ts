@@ -37,7 +37,7 @@ export interface Pool {
     key: string,
     spec: KindSpec,
     signal: AbortSignal,
-    onTaken: (id: string) => void,
+    onTaken: (container: RunningContainer) => void,
   ): Promise<RunningContainer>
   /** A call of this kind may come soon. */
   prepare(key: string, spec: KindSpec): void
@@ -119,7 +119,7 @@ export const createPool = (deps: PoolDeps): Pool => {
   }
 
   const give = (waiter: Waiter, container: RunningContainer): void => {
-    waiter.onTaken(container.id)
+    waiter.onTaken(container)
     waiter.resolve(container)
   }
 
@@ -214,7 +214,7 @@ export const createPool = (deps: PoolDeps): Pool => {
 
   const refillsPerMs = (): number => kinds.startsPerMs(deps.startsMax())
 
-  const wait = (kind: Kind, signal: AbortSignal, onTaken: (id: string) => void) =>
+  const wait = (kind: Kind, signal: AbortSignal, onTaken: Waiter['onTaken']) =>
     new Promise<RunningContainer>((resolve, reject) => {
       const onAbort = (): void => {
         const at = kind.waiters.indexOf(waiter)
@@ -247,7 +247,7 @@ export const createPool = (deps: PoolDeps): Pool => {
       const kind = kinds.ask(key, spec, clock.nowMs(), refillsPerMs(), 1)
       const ready = kind.ready.shift()
       if (ready === undefined) return wait(kind, signal, onTaken)
-      onTaken(ready.id)
+      onTaken(ready)
       changed()
       pump()
       return ready

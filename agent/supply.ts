@@ -31,7 +31,7 @@ export interface Supply {
   take(
     assignment: Assignment,
     signal: AbortSignal,
-    onTaken: (id: string) => void,
+    onTaken: (container: RunningContainer) => void,
   ): Promise<Supplied>
   /** A call of this kind may come soon: a container is made ready for it. */
   prepare(preparation: Preparation, signal: AbortSignal): Promise<void>
@@ -66,7 +66,7 @@ export const createSupply = (deps: {
     assignment: Assignment,
     network: string,
     signal: AbortSignal,
-    onTaken: (id: string) => void,
+    onTaken: (container: RunningContainer) => void,
   ): Promise<Supplied> => {
     const image = await images.ensure(assignment.image, signal)
     const command = commandOf(assignment, image.config)

@@ -159,6 +159,8 @@ export const limits = {
   lullMs: 50,
   /** … or they have waited this long. */
   lullPatienceMs: second,
+  /** A container that has told all and was let go is ended by force after this. */
+  releaseMsMax: second,
   /** Removals side by side: more only make each other, and the calls, wait. */
   removalsMax: 4,
   /** Processes of one function container, hyper-init among them. */

@@ -5,6 +5,7 @@
 
 import { type IncomingMessage, request } from 'node:http'
 import type { Socket } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
 import { limits } from '../../protocol/limits.ts'
 import type { EngineAddress } from '../engine-client.ts'
 import { createDemuxer } from '../init/demux.ts'
@@ -83,6 +84,11 @@ export const createAttached = (id: string, socket: Socket): RunningContainer => 
     },
     resume: () => {
       socket.resume()
+    },
+    async release() {
+      socket.end()
+      await Promise.race([ended, pause(limits.releaseMsMax, null, { ref: false })])
+      socket.destroy()
     },
     detach: () => {
       socket.destroy()

@@ -132,6 +132,42 @@ describe('hyper-init ends a process', { concurrency: 2 }, () => {
   })
 })
 
+describe('hyper-init, once it has told all, leaves', { concurrency: 2 }, () => {
+  const LEAVE_MS = 500
+  const ECHO: FramePart = { argv: ['echo', 'done'] }
+  /** How long it stayed after it had told all. */
+  const stayOf = async (onTold: (process: ChildProcess) => void, leaveMs: number) => {
+    const path = await builtInit({ defines: { HYPER_LEAVE_MS: leaveMs } })
+    let toldAt = 0
+    const { status, text } = await runFrame(path, ECHO, {
+      onTold(process) {
+        toldAt = performance.now()
+        onTold(process)
+      },
+    })
+    assert.deepEqual([status, text], [0, 'done\n'])
+    return performance.now() - toldAt
+  }
+  const FAR_MS = 15_000
+
+  test('when its STDIN is closed, and not before', async () => {
+    const onTold = ({ stdin }: ChildProcess) => void setTimeout(() => stdin?.end(), LEAVE_MS)
+    const stayedMs = await stayOf(onTold, FAR_MS)
+    assert.ok(stayedMs >= LEAVE_MS - 1 && stayedMs < FAR_MS, `it stayed ${stayedMs} ms`)
+  })
+
+  test('when it is told to stop', async () => {
+    const stayedMs = await stayOf((process) => void process.kill('SIGTERM'), FAR_MS)
+    assert.ok(stayedMs < FAR_MS, `it stayed ${stayedMs} ms`)
+  })
+
+  test('in the end by itself, whatever comes on STDIN', async () => {
+    const onTold = ({ stdin }: ChildProcess) => void stdin?.write(randomBytes(MEGABYTE))
+    const stayedMs = await stayOf(onTold, LEAVE_MS)
+    assert.ok(stayedMs >= LEAVE_MS - 50, `it stayed ${stayedMs} ms`)
+  })
+})
+
 const isRoot = process.getuid?.() === 0
 
 describe('hyper-init as PID 1', { skip: isRoot ? false : 'needs root', concurrency: 2 }, () => {

@@ -62,9 +62,9 @@ export const createAgentSupply = (
     take(assignment, signal, onTaken) {
       const attempt = attemptName(assignment.key)
       history.record({ type: 'container-asked', agentId, attempt })
-      return shipped.take(assignment, signal, (id) => {
-        host.assign(id, attempt)
-        onTaken(id)
+      return shipped.take(assignment, signal, (container) => {
+        host.assign(container.id, attempt)
+        onTaken(container)
       })
     },
   }

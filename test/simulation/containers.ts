@@ -1,12 +1,14 @@
 /**
  * Containers as they are on a host: hyper-init around one process.
  *
- *   waiting ─ frame ─► running ─ its end, its timeout, a kill, the dead man's switch ─► ended
- *      └─ STDIN closed before the frame: status 250 ─► ended          removed, in any state
+ *   waiting ─ frame ─► running ─ its end, its timeout, the dead man's switch ─► leaving
+ *      └─ STDIN closed before the frame: status 250 ─► ended          killed, removed in any state
+ *   leaving ─ STDIN closed, or after a while ─► ended
  *
  * One outlives its agent. What it wrote is kept until it is removed, header and trailer included.
  */
 
+import { NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
 import { encodeHeader } from '../../agent/init/marks.ts'
 import type { Sinks } from '../../agent/runner/runner.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -15,6 +17,8 @@ import type { Process } from './scheduler.ts'
 import { behaviourOf, errorTextOf, outputOf, planOf } from './workload.ts'
 
 const KILLED_STATUS = 137
+/** How long hyper-init, which has told all, waits for STDIN to be closed. */
+const LEAVE_MS = 2000
 const REASON = { exited: 1, signalled: 2, timeout: 4, orphaned: 6 } as const
 
 export interface Container {
@@ -22,7 +26,7 @@ export interface Container {
   /** '' while it is nobody's. */
   attempt: string
   readonly labels: Readonly<Record<string, string>>
-  phase: 'waiting' | 'running' | 'ended'
+  phase: 'waiting' | 'running' | 'leaving' | 'ended'
   exitCode: number
   oomKilled: boolean
   trailerNonce: Uint8Array
@@ -33,6 +37,8 @@ export interface Container {
   isPaused: boolean
   /** It has written more than is read of it. */
   hasOverflown: boolean
+  /** Its STDIN is closed. */
+  isReleased: boolean
   endStreams: (reason: Error | null) => void
   readonly onEnd: Set<() => void>
 }
@@ -100,7 +106,16 @@ export const createContainers = (deps: ContainersDeps) => {
     const bytes = trailerOf(container.trailerNonce, ...trailer)
     emit(container, 'stdout', bytes)
     emit(container, 'stderr', bytes)
-    finish(container, 0)
+    container.phase = 'leaving'
+    if (container.isReleased) finish(container, 0)
+    else host.after(LEAVE_MS, () => finish(container, 0))
+  }
+
+  /** Its STDIN is closed: by its agent, or because that is gone. */
+  const release = (container: Container): void => {
+    container.isReleased = true
+    if (container.phase === 'waiting') finish(container, NEVER_STARTED_STATUS)
+    if (container.phase === 'leaving') finish(container, 0)
   }
 
   const kill = (container: Container): void => {
@@ -169,7 +184,8 @@ export const createContainers = (deps: ContainersDeps) => {
     const container: Container = {
       ...{ id: deps.newContainerId(), attempt: '', labels, phase: 'waiting' },
       ...{ exitCode: 0, oomKilled: false, trailerNonce: new Uint8Array(16) },
-      ...{ stdout: [], stderr: [], sinks: null, isPaused: false, hasOverflown: false },
+      ...{ stdout: [], stderr: [], sinks: null, isPaused: false },
+      ...{ hasOverflown: false, isReleased: false },
       endStreams: () => undefined,
       onEnd: new Set(),
     }
@@ -186,5 +202,5 @@ export const createContainers = (deps: ContainersDeps) => {
     history.record({ type: 'container-removed', container: id, agentId })
   }
 
-  return { containers, create, remove, kill, orphan, finish, takeFrame }
+  return { containers, create, remove, kill, orphan, finish, release, takeFrame }
 }

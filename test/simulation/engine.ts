@@ -84,9 +84,9 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
     const mine = agents
     process.died.then(() => {
       for (const container of containers.values()) {
-        if (container.phase === 'waiting') life.finish(container, NEVER_STARTED_STATUS)
         container.sinks = null
         container.endStreams = () => undefined
+        life.release(container)
         // What waited to be read goes on, and comes to its end.
         if (container.hasOverflown && container.phase === 'running') life.kill(container)
       }
@@ -131,10 +131,14 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
         resume: () => {
           container.isPaused = false
         },
+        async release() {
+          host.after(random.below(20), () => life.release(container))
+          await ended
+        },
         detach: () => {
           container.sinks = null
-          // hyper-init that waits for its frame sees the end of its STDIN.
-          if (container.phase === 'waiting') life.finish(container, NEVER_STARTED_STATUS)
+          life.release(container)
+          resolve(null)
         },
       }
     }

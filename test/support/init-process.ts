@@ -35,6 +35,8 @@ export type InitRunOptions = {
   cwd?: string
   /** Called once, when the body of STDOUT begins. */
   onOutput?: (process: ChildProcess) => void
+  /** Called once, when both trailers came. Without it STDIN is closed then, as the agent does. */
+  onTold?: (process: ChildProcess) => void
   /** Called as soon as the process is there. */
   onSpawn?: (process: ChildProcess) => void
 }
@@ -75,14 +77,25 @@ export function runInit(initPath: string, options: InitRunOptions): Promise<Init
       for (const stream of child.stdio) stream?.destroy()
       reject(new Error(`${command.join(' ')} did not end in time`))
     }, RUN_MS_MAX)
+    const { onTold = () => void child.stdin?.end() } = options
+    let hasTold = false
+    const look = (): void => {
+      if (hasTold || stdout.trailer === null || stderr.trailer === null) return
+      hasTold = true
+      onTold(child)
+    }
     let announced = false
     child.stdout?.on('data', (chunk: Buffer) => {
       stdout.push(chunk)
+      look()
       if (announced || stdout.bodyBytes === 0) return
       announced = true
       options.onOutput?.(child)
     })
-    child.stderr?.on('data', (chunk: Buffer) => stderr.push(chunk))
+    child.stderr?.on('data', (chunk: Buffer) => {
+      stderr.push(chunk)
+      look()
+    })
     child.stdin?.on('error', () => undefined) // It may have refused the frame already.
     child.on('error', reject)
     child.on('exit', () => child.stdin?.destroy())

@@ -76,7 +76,10 @@ export const createPoolBench = (options: Partial<PoolDeps> = {}) => {
         ends.set(id, () => ended.resolve(null))
         const nothing = (): void => undefined
         const streams = { read: nothing, write: nothing, pause: nothing, resume: nothing }
-        await done(() => resolve({ id, ended: ended.promise, detach: nothing, ...streams }))
+        const release = async (): Promise<void> => undefined
+        await done(() =>
+          resolve({ id, ended: ended.promise, detach: nothing, release, ...streams }),
+        )
         return id
       },
       fail: (error) => done(() => reject(error)),
@@ -107,7 +110,7 @@ export const createPoolBench = (options: Partial<PoolDeps> = {}) => {
   const failures: Error[] = []
   const call = (kind: string, signal = new AbortController().signal): void => {
     pool
-      .take(kind, specOf(kind), signal, (id) => got.push(id))
+      .take(kind, specOf(kind), signal, ({ id }) => got.push(id))
       .catch((error) => failures.push(error))
   }
   const stock = (kind: string): number => pool.ready().get(kind) ?? 0
