@@ -106,6 +106,7 @@ export const createEffects = (
   const run = async (assignment: Assignment): Promise<void> => {
     const { key, func, payload } = assignment
     const attempt = liveOf(key)
+    const isIn = lull.enter()
     const result = await performCall(deps, {
       assignment,
       stop: attempt.stop.signal,
@@ -114,8 +115,12 @@ export const createEffects = (
         attempt.container = container.id
         attempt.attached = container
       },
-      onRunning: () => dispatch({ type: 'started', key }),
+      onRunning: () => {
+        isIn()
+        dispatch({ type: 'started', key })
+      },
     })
+    isIn()
     ended(key, result, { func: func.name, bytesIn: payload.byteLength })
   }
 

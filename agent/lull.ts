@@ -1,7 +1,8 @@
 /**
  * When there is time for what can wait. Starting and removing a container costs more CPU than a call
- * in a ready one, and would slow the calls beside it: both wait until no call has begun or ended for
- * a moment, but not for ever, so that what waits stays bounded under load without a pause.
+ * in a ready one, and would slow the calls beside it: both wait until no call is on its way into its
+ * container, and none has begun, got there or ended for a moment; but not for ever, so that what waits
+ * stays bounded under load without a pause. What a function does once it runs is waited for by nobody.
  */
 
 import { limits } from '../protocol/limits.ts'
@@ -10,6 +11,8 @@ import type { Clock } from './clock.ts'
 export interface Lull {
   /** A call begins or ends. */
   touch(): void
+  /** A call is on its way into a container, until what is given back is called, at least once. */
+  enter(): () => void
   /** How long what has waited since then has still to wait; 0: it may go. */
   leftMs(sinceMs: number): number
   /** Resolves when what begins to wait now may go, or once aborted. */
@@ -18,16 +21,33 @@ export interface Lull {
 
 export const createLull = (clock: Clock): Lull => {
   let touchedMs = Number.NEGATIVE_INFINITY
+  let entering = 0
 
-  const leftMs = (sinceMs: number): number =>
-    Math.max(
+  const leftMs = (sinceMs: number): number => {
+    const nowMs = clock.nowMs()
+    const quietSinceMs = entering > 0 ? nowMs : touchedMs
+    return Math.max(
       0,
-      Math.min(touchedMs + limits.lullMs, sinceMs + limits.lullPatienceMs) - clock.nowMs(),
+      Math.min(quietSinceMs + limits.lullMs, sinceMs + limits.lullPatienceMs) - nowMs,
     )
+  }
+
+  const touch = (): void => {
+    touchedMs = clock.nowMs()
+  }
 
   return {
-    touch: () => {
-      touchedMs = clock.nowMs()
+    touch,
+    enter() {
+      touch()
+      entering += 1
+      let isIn = false
+      return () => {
+        if (isIn) return
+        isIn = true
+        entering -= 1
+        touch()
+      }
     },
     leftMs,
     async wait(signal) {

@@ -155,8 +155,8 @@ export const limits = {
   /** A kind whose containers do not start is tried again after this, doubled up to the second. */
   refillPauseMsMin: second,
   refillPauseMsMax: 2 * minute,
-  /** Starts and removals that can wait do so until no call began or ended for this long … */
-  lullMs: 50,
+  /** Starts and removals that can wait do so until no call began, got in or ended for this long … */
+  lullMs: 100,
   /** … or they have waited this long. */
   lullPatienceMs: second,
   /** A container that has told all and was let go is ended by force after this. */
