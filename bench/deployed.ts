@@ -38,15 +38,15 @@ export const readyNow = async ({ deployment }: Bench): Promise<number> => {
   return agents.reduce((sum, { ready }) => sum + ready, 0)
 }
 
-/** No container is started or removed: nothing weighs on what is measured next. */
-export const untilIdle = async ({ docker }: Bench): Promise<void> => {
+/** No container is started or removed for so long: nothing weighs on what is measured next. */
+export const untilIdle = async ({ docker }: Bench, stillMs = 400): Promise<void> => {
   let before = ''
   await eventually(async () => {
     const rows = await docker.listContainers({ all: true })
     const now = rows.map(({ Id, State }) => `${Id}${State}`).join()
     const isSame = now === before
     before = now
-    if (!isSame) await pause(400)
+    if (!isSame) await pause(stillMs)
     return isSame
-  }, 60_000)
+  }, 120_000)
 }
