@@ -8,7 +8,7 @@
 import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
 import { createPullOrders } from '../../agent/pull-orders.ts'
-import { attemptName } from '../../protocol/call.ts'
+import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { imageKey } from '../../protocol/image.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -189,10 +189,14 @@ export const createAgentProcess = (
     }
     const { epoch } = welcome
     history.record({ type: 'welcomed', agentId, epoch, session })
+    for (const { key, verdict } of welcome.verdicts) if (verdict === 'cancel') toldToCancel(key)
     turnUp(own, of, epoch)
     beat(own, 0, scheduler.nowMs())
     for (const message of heard) onMessage(own, message)
   }
+
+  const toldToCancel = (key: AttemptKey): void =>
+    history.record({ type: 'told-to-cancel', agentId, attempt: attemptName(key) })
 
   const onMessage = (own: AgentEnd, message: CoordinatorMessage): void => {
     if (end !== own || attempts === null) return
@@ -203,6 +207,7 @@ export const createAgentProcess = (
     } else if (joining !== null) joining.push(message)
     else {
       if (message.type === 'renewed') answered()
+      if (message.type === 'cancel') toldToCancel(message.key)
       attempts.receive(message)
     }
   }

@@ -132,6 +132,8 @@ type AgentSaw =
       readonly epoch: number
       readonly session: number
     }
+  /** Its coordinator goes on without it. */
+  | { readonly type: 'told-to-cancel'; readonly agentId: string; readonly attempt: string }
   /** A heartbeat that was answered. */
   | {
       readonly type: 'renewed'

@@ -92,11 +92,14 @@ const notedFirst = ({ of, calls, functions }: Evidence): void => {
 /**
  * What ended by itself is in the outbox before its container goes, unless its call has ended, or its
  * result was taken already: it was reported while it was being written, and only its attempt ended.
+ * One that ended by itself after it was to be cancelled, and before it was, is wanted by nobody.
  */
 const keptFirst = ({ observations, calls, of }: Evidence): void => {
   const ended = new Map<string, string>()
   const kept = new Set<string>()
-  const awaited = new Map<string, ReadonlySet<string>>()
+  const cancelled = new Set<string>()
+  let awaited = new Map<string, ReadonlySet<string>>()
+  let backedUp = new Map(awaited)
   // Who lost its notes knows its containers no more.
   const forgetful = new Set(
     of('agent').flatMap(({ agentId, what }) =>
@@ -106,6 +109,9 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
   const lost = lostCalls(observations)
   for (const one of observations) {
     if (one.type === 'result-kept') kept.add(one.attempt)
+    else if (one.type === 'backup') backedUp = new Map(awaited)
+    // What was granted after the backup is not known any more.
+    else if (one.type === 'coordinator' && one.what === 'is restored') awaited = new Map(backedUp)
     else if (one.type === 'committed') {
       for (const row of one.rows) {
         if (row.type !== 'put' || row.table !== 'call') continue
@@ -113,8 +119,10 @@ const keptFirst = ({ observations, calls, of }: Evidence): void => {
         awaited.set(id, new Set(granted.map(({ attempt, epoch }) => `${id}.${attempt}.${epoch}`)))
       }
     }
-    if (one.type === 'process-end' && one.end !== 'killed') ended.set(one.container, one.attempt)
-    else if (one.type === 'container-removed' && !forgetful.has(one.agentId)) {
+    if (one.type === 'told-to-cancel') cancelled.add(one.attempt)
+    else if (one.type === 'process-end' && one.end !== 'killed') {
+      if (!cancelled.has(one.attempt)) ended.set(one.container, one.attempt)
+    } else if (one.type === 'container-removed' && !forgetful.has(one.agentId)) {
       const attempt = ended.get(one.container)
       if (attempt === undefined || kept.has(attempt)) continue
       if (awaited.get(callOf(attempt))?.has(attempt) === false) continue

@@ -75,4 +75,14 @@ export const SEEDS: readonly KeptSeed[] = [
     showed:
       'a hello that was heard after a later one was taken as proof that an attempt never started',
   },
+  {
+    seed: 30643,
+    profile: null,
+    showed: 'an attempt that was granted after the backup was taken for one that is still awaited',
+  },
+  {
+    seed: 42239,
+    profile: null,
+    showed: 'an attempt that ended by itself a moment before it was cancelled was taken for lost',
+  },
 ]
