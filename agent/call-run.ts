@@ -9,7 +9,7 @@ import type { AttemptResult } from '../protocol/call.ts'
 import { toHyperError } from '../protocol/errors.ts'
 import type { Assignment } from '../protocol/messages.ts'
 import { notStarted } from './classify.ts'
-import { runCall } from './container.ts'
+import { type Cut, runCall } from './container.ts'
 import type { Lull } from './lull.ts'
 import type { Note, Outbox } from './outbox.ts'
 import { adopt, type Ends, type RecoveryDeps } from './recovery.ts'
@@ -48,13 +48,17 @@ const noteOf = (assignment: Assignment, { container, command, image }: Supplied)
   imagePlatform: image.platform,
 })
 
-/** Its streams were cut: what the engine kept of it tells the rest. */
-interface Cut {
+/** What the engine kept of it tells the rest. */
+interface Unread {
   readonly note: Note
+  readonly cut: Cut
 }
 
 /** Throws nothing: whatever fails here failed before the frame was sent. */
-const runNoted = async (deps: CallRunDeps, run: CallRun): Promise<AttemptResult | Cut | null> => {
+const runNoted = async (
+  deps: CallRunDeps,
+  run: CallRun,
+): Promise<AttemptResult | Unread | null> => {
   const { assignment, stop } = run
   const startedAt = performance.now()
   let supplied: Supplied | null = null
@@ -72,7 +76,7 @@ const runNoted = async (deps: CallRunDeps, run: CallRun): Promise<AttemptResult 
       imagePlatform: image.platform,
       enginePlatform: deps.engine.facts()?.platform ?? '',
     })
-    return result === 'cut' ? { note } : result
+    return result !== null && !('code' in result) ? { note, cut: result } : result
   } catch (error) {
     supplied?.container.detach()
     return unstarted(error, stop, performance.now() - startedAt)
@@ -85,5 +89,5 @@ export const performCall = async (
   run: CallRun,
 ): Promise<AttemptResult | null> => {
   const ran = await runNoted(deps, run)
-  return ran !== null && 'note' in ran ? adopt(deps, ran.note, run) : ran
+  return ran !== null && 'note' in ran ? adopt(deps, ran.note, run, ran.cut) : ran
 }

@@ -103,10 +103,10 @@ const hear = async (stay: Stay): Promise<Heard> => {
   const ending = await Promise.race([ended, container.ended.then(() => 'cut' as const)])
   timer.cancel()
   stop.removeEventListener('abort', onStop)
-  if (ending !== 'whole') container.detach()
   stdout.end()
   stderr.end()
-  const isResult = isWhole(stdout, stderr)
+  const isResult = ending === 'whole' && isWhole(stdout, stderr)
+  if (!isResult) container.detach()
   // Trailers of streams that did not begin as ours do prove nothing.
   return { stdout, stderr, ending: ending === 'whole' && !isResult ? 'cut' : ending }
 }
@@ -116,15 +116,21 @@ const endedBy = (ending: Ending, stop: AbortSignal): EndedAttempt['endedBy'] => 
   return ending === 'overflow' || ending === 'overdue' ? ending : null
 }
 
+/** The streams were cut; what had come of them until then, without header and trailer. */
+export interface Cut {
+  readonly stdout: Uint8Array
+  readonly stderr: Uint8Array
+}
+
 /**
  * Runs the call to its end. Null: it was cancelled before it had a result. Throws only before
  * anything was sent to the container.
  */
-export const runCall = async (stay: Stay): Promise<AttemptResult | 'cut' | null> => {
+export const runCall = async (stay: Stay): Promise<AttemptResult | Cut | null> => {
   const { assignment, stop } = stay
   const startedAt = performance.now()
   const { stdout, stderr, ending } = await hear(stay)
-  if (ending === 'cut') return 'cut'
+  if (ending === 'cut') return { stdout: stdout.body(), stderr: stderr.body() }
   const hasResult = isWhole(stdout, stderr)
   if (ending === 'stopped' && stop.reason === 'cancel' && !hasResult) return null
   const needsLook = ending === 'whole' && mayBeOutOfMemory(stdout.trailer)

@@ -8,8 +8,8 @@
 import type { Log } from '../daemon/log.ts'
 import { type AttemptResult, isPlatformFailure } from '../protocol/call.ts'
 import { limits } from '../protocol/limits.ts'
-import { type EndedAttempt, resultOf } from './classify.ts'
-import { overdueMs } from './container.ts'
+import { type EndedAttempt, notStarted, resultOf } from './classify.ts'
+import { type Cut, overdueMs } from './container.ts'
 import { type Engine, untilUp } from './engine.ts'
 import { createStreamParser } from './init/frame.ts'
 import { insist } from './insist.ts'
@@ -53,10 +53,18 @@ const createAccount = (deps: RecoveryDeps, note: Note) => {
     })
 }
 
+/** An engine that is killed takes along what it had passed on and not yet written to its log. */
+const hasAll = (seen: Uint8Array, body: Uint8Array): boolean =>
+  Buffer.compare(seen, body.subarray(0, seen.byteLength)) === 0
+
+const NOTHING_CAME: Cut = { stdout: new Uint8Array(0), stderr: new Uint8Array(0) }
+const GAP = 'the engine lost a part of what it wrote'
+
 /** Reads a container that has ended back from the engine. */
 const createReader = (
   deps: RecoveryDeps,
   note: Note,
+  cut: Cut,
   account: ReturnType<typeof createAccount>,
 ) => {
   let endedAt: number | null = null
@@ -75,6 +83,9 @@ const createReader = (
     }
     stdout.end()
     stderr.end()
+    if (!hasAll(cut.stdout, stdout.body()) || !hasAll(cut.stderr, stderr.body())) {
+      return { ...notStarted('AGENT_LOST', GAP, 0), started: true }
+    }
     return account({ stdout, stderr, container, endedBy: null })
   }
 }
@@ -82,15 +93,17 @@ const createReader = (
 /**
  * A container that was noted is waited for, and its result read back. One that is cancelled is not
  * waited for; but if it had ended by itself, its result is in hand, and may be the first of its call.
- * Null: it was cancelled before it had a result.
+ * What had come of its streams before they were cut must come again. Null: it was cancelled before it
+ * had a result.
  */
 export const adopt = async (
   deps: RecoveryDeps,
   note: Note,
   { stop, closing }: Ends,
+  cut: Cut = NOTHING_CAME,
 ): Promise<AttemptResult | null> => {
   const account = createAccount(deps, note)
-  const read = createReader(deps, note, account)
+  const read = createReader(deps, note, cut, account)
   const nothing = { ...createStreams(deps.nonces, note), container: null }
   const insisting = <T>(signal: AbortSignal, act: () => Promise<T>): Promise<T> => {
     const what = 'a call that was left cannot be read back yet'

@@ -17,7 +17,9 @@
  *
  * Header, hyper-init → agent, first on STDOUT and on STDERR:
  *
- *     0  8  magic 89 'HYHDR1' 0A   8 16  header nonce   24 16  call id   40 4  attempt
+ *     0  8  magic 89 'HYHDR1' 0A   8 16  header nonce   24 16  call id   40 4  attempt   44 1  0A
+ *
+ * It ends in a newline because an engine writes its log by lines: what has none is lost with it.
  *
  * Then what the function's processes write, then the trailer on both streams:
  *

@@ -61,11 +61,12 @@ static bool await_input(int fd) {
 
 /* Nobody else has written yet, so the pipe has room for it. */
 static bool write_header(int fd, const struct frame *frame) {
-  uint8_t header[sizeof HEADER_MAGIC + NONCE_BYTES + CALL_ID_BYTES + sizeof frame->attempt];
+  uint8_t header[sizeof HEADER_MAGIC + NONCE_BYTES + CALL_ID_BYTES + sizeof frame->attempt + 1];
   memcpy(header, HEADER_MAGIC, sizeof HEADER_MAGIC);
   memcpy(header + 8, frame->header_nonce, NONCE_BYTES);
   memcpy(header + 24, frame->call_id, CALL_ID_BYTES);
   memcpy(header + 40, frame->attempt, sizeof frame->attempt);
+  header[44] = '\n';
   return write(fd, header, sizeof header) == (ssize_t)sizeof header;
 }
 

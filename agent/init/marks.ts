@@ -5,7 +5,7 @@
 
 export const NONCE_BYTES = 16
 export const TRAILER_BYTES = 20
-const HEADER_BYTES = 44
+const HEADER_BYTES = 45
 const CALL_ID_BYTES = 16
 const HEADER_MAGIC = '\x89HYHDR1\n'
 
@@ -37,6 +37,7 @@ export function encodeHeader(headerNonce: Uint8Array, callId: string, attempt: n
   header.set(checkedNonce(headerNonce), 8)
   header.set(callIdBytes(callId), 24)
   header.writeUInt32LE(attempt, 40)
+  header.write('\n', 44)
   return header
 }
 

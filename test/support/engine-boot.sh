@@ -16,7 +16,11 @@ mount -t tmpfs -o mode=755 docker /etc/docker
 
 docker-registry serve "$folder/registry.json" >"$folder/registry.log" 2>&1 &
 containerd --config "$folder/containerd.toml" >"$folder/containerd.log" 2>&1 &
-dockerd --config-file "$folder/dockerd.json" >"$folder/dockerd.log" 2>&1 &
+# As a service manager does: one that ends is started again.
+while :; do
+  dockerd --config-file "$folder/dockerd.json" >>"$folder/dockerd.log" 2>&1 || :
+  sleep 0.1
+done &
 until busybox wget -q -O /dev/null "http://127.0.0.1:$port/v2/"; do
   sleep 0.05
 done 2>/dev/null

@@ -6,8 +6,9 @@
  * States: starting → answering → stopped; `startTestEngine` resolves at answering.
  */
 
+import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -37,6 +38,8 @@ export type TestEngine = {
   readonly dockerHost: string
   /** The registry as the engine reaches it; it cannot be reached from outside. */
   readonly registryUrl: string
+  /** Ends dockerd alone, which is then started again. Resolves once it has ended. */
+  readonly endDaemon: (signal: NodeJS.Signals) => Promise<void>
   /** Removes everything; throws if anything is left. Can be called again. */
   readonly stop: () => Promise<void>
 }
@@ -48,15 +51,17 @@ export const startTestEngine = async (deps: {
   readonly runtimes?: ExtraRuntimes
   /** Where its images and containers lie; in `dir` unless told otherwise. */
   readonly dataRoot?: string
+  /** Containers outlive dockerd. */
+  readonly liveRestore?: boolean
 }): Promise<TestEngine> => {
-  const { dir, registryPort = REGISTRY_PORT_DEFAULT, runtimes = {} } = deps
+  const { dir, registryPort = REGISTRY_PORT_DEFAULT, runtimes = {}, liveRestore = false } = deps
   const { dataRoot = join(dir, 'data') } = deps
   if (dir.length > DIR_CHARS_MAX) throw new Error(`too long for unix sockets: ${dir}`)
   const cgroup = `hyper-test-${randomBytes(6).toString('hex')}`
   const registryUrl = `http://127.0.0.1:${registryPort}`
   await mkdir(dir, { mode: 0o711 })
   await writeRegistryConfig({ dir, port: registryPort })
-  await writeEngineConfig({ dir, cgroup, registryUrl, runtimes, dataRoot })
+  await writeEngineConfig({ dir, cgroup, registryUrl, runtimes, dataRoot, liveRestore })
 
   const boot = fileURLToPath(new URL('engine-boot.sh', import.meta.url))
   const guard = await startGuard({
@@ -85,7 +90,23 @@ export const startTestEngine = async (deps: {
     await stop()
     throw new Error(`the test engine did not start\n${tails}`, { cause: error })
   }
-  return { socketPath, dockerHost: `unix://${socketPath}`, registryUrl, stop }
+  const endDaemon = async (signal: NodeJS.Signals): Promise<void> => {
+    const pid = await daemonOf(dir)
+    assert.ok(pid !== null, 'dockerd does not run')
+    process.kill(pid, signal)
+    await eventually(async () => (await daemonOf(dir)) !== pid, START_MS)
+  }
+  return { socketPath, dockerHost: `unix://${socketPath}`, registryUrl, endDaemon, stop }
+}
+
+/** The process of its dockerd, by the file that only that one is told. */
+const daemonOf = async (dir: string): Promise<number | null> => {
+  for (const name of await readdir('/proc')) {
+    if (!/^\d+$/.test(name)) continue
+    const command = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')
+    if (command === `dockerd\0--config-file\0${join(dir, 'dockerd.json')}\0`) return Number(name)
+  }
+  return null
 }
 
 /** Everything is said in files of ours: the machine's /etc/docker and /etc/containerd are not read. */
@@ -95,8 +116,9 @@ const writeEngineConfig = async (deps: {
   readonly registryUrl: string
   readonly runtimes: ExtraRuntimes
   readonly dataRoot: string
+  readonly liveRestore: boolean
 }): Promise<void> => {
-  const { dir, cgroup, registryUrl, runtimes, dataRoot } = deps
+  const { dir, cgroup, registryUrl, runtimes, dataRoot, liveRestore } = deps
   const containerdSocket = join(dir, 'containerd.sock')
   const containerd = [
     'version = 2',
@@ -117,6 +139,7 @@ const writeEngineConfig = async (deps: {
     'exec-opts': ['native.cgroupdriver=cgroupfs'],
     'registry-mirrors': [registryUrl],
     runtimes,
+    'live-restore': liveRestore,
   }
   await writeFile(join(dir, 'containerd.toml'), `${containerd.join('\n')}\n`)
   await writeFile(join(dir, 'dockerd.json'), JSON.stringify(dockerd))
