@@ -40,14 +40,14 @@ const startOwnEngine = async (t: TestContext, liveRestore: boolean) => {
   closing.defer(bench.close)
   await bench.open()
   await bench.connect()
-  return { engine, bench, image: await bench.pin('restart/busybox') }
+  return { engine, docker, bench, image: await bench.pin('restart/busybox') }
 }
 
 /** Whole lines: an engine's log has no other until their end. */
-const LINES = 'cat; echo begun >&2; sleep 20; echo end'
+const LINES = 'cat; echo begun; echo begun >&2; sleep 20; echo end'
 const PAYLOAD = 'x\n'.repeat(5000)
 /** Half a line, of which the engine had passed on what it had not yet written to its log. */
-const HALF_LINE = 'echo 1; echo 1 >&2; printf ha; sleep 20; echo lf'
+const HALF_LINE = 'echo begun; printf ha; echo begun >&2; sleep 20; echo lf'
 
 const slow = (image: ImagePin, script: string) => ({
   ...{ image, cmd: ['sh', '-c', script], timeoutMs: 60_000, payload: Buffer.from(PAYLOAD) },
@@ -69,6 +69,18 @@ const isServed = async (bench: AgentBench, image: ImagePin): Promise<void> => {
   assert.deepEqual([code, Buffer.from(stdout).toString()], ['FINISHED', 'on\n'], message)
 }
 
+/** Whether one of the containers has this in its log, on both streams. */
+const hasLogged = async (
+  { bench, docker }: Awaited<ReturnType<typeof startOwnEngine>>,
+  line: string,
+): Promise<boolean> => {
+  for (const id of await bench.containers()) {
+    const log = await docker.getContainer(id).logs({ stdout: true, stderr: true })
+    if (log.toString('latin1').split(line).length > 2) return true
+  }
+  return false
+}
+
 /** Of a call during which dockerd ends, and then of the next one. */
 const resultAcross = async (
   own: Awaited<ReturnType<typeof startOwnEngine>>,
@@ -78,6 +90,7 @@ const resultAcross = async (
   const { bench, image } = own
   const key = bench.assign(slow(image, script))
   await bench.message('started', key)
+  await eventually(() => hasLogged(own, 'begun'), BACK_MS)
   await restart(own, signal)
   const result = await bench.result(key)
   bench.acknowledge(key)
@@ -91,7 +104,7 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     const own = await startOwnEngine(t, true)
     const { code, message, stdout } = await resultAcross(own, LINES, signal)
     assert.equal(code, 'FINISHED', message)
-    assert.equal(Buffer.from(stdout).toString(), `${PAYLOAD}end\n`)
+    assert.equal(Buffer.from(stdout).toString(), `${PAYLOAD}begun\nend\n`)
   })
 }
 
