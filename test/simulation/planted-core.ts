@@ -79,7 +79,7 @@ export const PLANTED_IN_CORE: readonly PlantedBug[] = [
   ),
   bug(
     'a removal that a crash broke off is not gone on with',
-    'all',
+    'crash',
     ['functions that leave'],
     edit('coordinator/wiring.ts', '  books.funcs.finishRemovals().catch(deps.onFault)\n', ''),
   ),

@@ -45,7 +45,8 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
   ),
   bug(
     'a call that was cancelled while it waited is started',
-    'churn',
+    // Not with functions that leave: with this fault their removal never ends.
+    'network',
     ['cancelled calls', 'assertion', 'invariant'],
     edit(
       'coordinator/ledger/ending.ts',
@@ -81,7 +82,7 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
   ),
   bug(
     'an at-most-once call is given back when its lease is lost',
-    'sleep',
+    'all',
     ['invariant 4'],
     edit('coordinator/ledger/lost.ts', 'if (!lease.terms.atMostOnce) {', 'if (lease.terms) {'),
     edit(
