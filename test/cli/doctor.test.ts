@@ -61,7 +61,7 @@ test('a machine where all is well ends with 0, and says of what it has', async (
   const { code, of, found } = await doctor(await startCoordinator(t, VERSION, true))
   assert.equal(code, 0, JSON.stringify(found))
   assert.match(of('engine')?.message ?? '', /^Docker 20\.10, API 1\.41, linux\/amd64/)
-  assert.match(of('coordinator')?.message ?? '', /1 agents connected/)
+  assert.match(of('coordinator')?.message ?? '', /1 agent connected/)
   for (const check of ['engine', 'runtimes', 'hyper-init', 'disk', 'coordinator', 'mesh']) {
     assert.equal(of(check)?.state, 'good', check)
   }
