@@ -8,8 +8,9 @@
  *   it is gone                            forgotten
  *
  * It is off the list, on disk where that takes it, before it is removed: else one that its owner
- * pulled again could be taken for ours after a crash. (An owner who pulls, by the very tag, what we have pulled before, leaves
- * no trace of it: that image counts as ours.) A round that fails ends; the next one comes by itself.
+ * pulled again could be taken for ours after a crash. (An owner who pulls, by the very tag, what we
+ * have pulled before, leaves no trace of it: that image counts as ours.) A round that fails ends; the
+ * next one comes by itself.
  */
 
 import type { Log } from '../daemon/log.ts'

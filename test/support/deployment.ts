@@ -138,10 +138,14 @@ export const startDeployment = async (args: readonly string[] = []): Promise<Dep
   const { child, output } = startHyper(['up', ...ports, ...args], home)
   let context: Context | null = null
   const stop = async (): Promise<void> => {
-    const agents = context === null ? [] : await agentsOf(context)
-    child.kill('SIGTERM')
-    await ended(child)
-    await rm(home, { recursive: true, force: true })
+    let agents: readonly string[] = []
+    try {
+      if (context !== null) agents = await agentsOf(context)
+    } finally {
+      child.kill('SIGTERM')
+      await ended(child)
+      await rm(home, { recursive: true, force: true })
+    }
     assert.deepEqual(await containersOf(agents), [], `containers are left:\n${output()}`)
   }
   try {
