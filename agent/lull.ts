@@ -1,8 +1,9 @@
 /**
  * When there is time for what can wait. Starting and removing a container costs more CPU than a call
- * in a ready one, and would slow the calls beside it: both wait until no call is on its way into its
- * container, and none has begun, got there or ended for a moment; but not for ever, so that what waits
- * stays bounded under load without a pause. What a function does once it runs is waited for by nobody.
+ * in a ready one, and would slow the calls beside it: both wait until no call is between getting its
+ * container and running in it, and none has begun, got there or ended for a moment; but not for ever,
+ * so that what waits stays bounded under load without a pause. What a function does once it runs is
+ * waited for by nobody, and neither is a call that has no container yet: that one needs a start.
  */
 
 import { limits } from '../protocol/limits.ts'
@@ -11,7 +12,7 @@ import type { Clock } from './clock.ts'
 export interface Lull {
   /** A call begins or ends. */
   touch(): void
-  /** A call is on its way into a container, until what is given back is called, at least once. */
+  /** A call goes into its container, until what is given back is called, at least once. */
   enter(): () => void
   /** How long what has waited since then has still to wait; 0: it may go. */
   leftMs(sinceMs: number): number
@@ -55,8 +56,11 @@ export const createLull = (clock: Clock): Lull => {
       for (let left = leftMs(sinceMs); left > 0 && !signal.aborted; left = leftMs(sinceMs)) {
         const { promise, resolve } = Promise.withResolvers<void>()
         const cancel = clock.after(left, resolve)
-        signal.addEventListener('abort', () => resolve(), { once: true })
+        const onAbort = (): void => resolve()
+        signal.addEventListener('abort', onAbort, { once: true })
         await promise
+        // The signal lives as long as the agent.
+        signal.removeEventListener('abort', onAbort)
         cancel()
       }
     },

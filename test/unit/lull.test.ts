@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { getEventListeners } from 'node:events'
 import { test } from 'node:test'
 import { createLull } from '../../agent/lull.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -30,4 +31,18 @@ test('what waits for a lull does not wait for ever', async () => {
   assert.equal(lull.leftMs(sinceMs), 1)
   await pass(1)
   assert.equal(lull.leftMs(sinceMs), 0)
+})
+
+test('who waited leaves nothing on the signal, which lives as long as the agent', async () => {
+  const { clock, pass } = createTestClock()
+  const lull = createLull(clock)
+  const { signal } = new AbortController()
+  const isIn = lull.enter()
+  const waiting = lull.wait(signal)
+  await pass(limits.lullMs * 3)
+  assert.equal(getEventListeners(signal, 'abort').length, 1)
+  isIn()
+  await pass(limits.lullMs * 2)
+  await waiting
+  assert.equal(getEventListeners(signal, 'abort').length, 0)
 })
