@@ -13,8 +13,8 @@
  *             acknowledgement of a result. An assign that names it again is not obeyed
  *
  * A container is removed only after its result is in the outbox, but for one that filled the disk: a
- * full disk takes no result. A slot is free once the container
- * ended. Orders of another session or of a lower epoch than any seen are ignored. Nothing ends
+ * full disk takes no result. A slot is free once the result is told: what is left of the container is
+ * hyper-init, which leaves when told, or after 2 s, and what the call put into files in memory. Orders of another session or of a lower epoch than any seen are ignored. Nothing ends
  * because the coordinator is away: the next welcome says what to keep, cancel, drop or commit. Its
  * order to drain holds for the session: one that is taken back while we are away is not told us.
  */

@@ -25,9 +25,9 @@ import { untilUp } from './engine.ts'
 import { insist } from './insist.ts'
 import type { Kept } from './outbox.ts'
 import type { Pool } from './pool.ts'
-import { sweep } from './recovery.ts'
 import type { OwnContainer } from './runner/runner.ts'
 import type { Room } from './slots.ts'
+import { sweep } from './sweep.ts'
 
 export interface AttemptsDeps extends CallRunDeps {
   readonly room: Room
@@ -112,7 +112,7 @@ export const createAttempts = (deps: AttemptsDeps): Attempts => {
   const isNeeded = (container: OwnContainer): boolean =>
     effects.holds(container.id) || deps.pool.owns(container)
   const sweepPast = async (): Promise<void> => {
-    const removed = await sweep(deps, isNeeded, acts.signal)
+    const removed = await sweep(deps.runner, isNeeded, acts.signal)
     if (removed > 0) log.info({ removed }, 'containers of the past removed')
   }
   let isSweeping = false

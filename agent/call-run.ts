@@ -62,8 +62,12 @@ const runNoted = async (
   const { assignment, stop } = run
   const startedAt = performance.now()
   let supplied: Supplied | null = null
+  let isIn = (): void => undefined
   try {
-    supplied = await deps.supply.take(assignment, stop, run.onContainer)
+    supplied = await deps.supply.take(assignment, stop, (taken) => {
+      isIn = deps.lull.enter()
+      run.onContainer(taken)
+    })
     const { container, command, image } = supplied
     const note = noteOf(assignment, supplied)
     await deps.outbox.putNote(note, assignment.atMostOnce)
@@ -71,15 +75,20 @@ const runNoted = async (
     const result = await runCall({
       ...{ container, command, assignment, stop, startMs },
       runner: deps.runner,
-      onRunning: run.onRunning,
+      onRunning() {
+        isIn()
+        run.onRunning()
+      },
       nonces: deps.nonces(container.id),
       imagePlatform: image.platform,
       enginePlatform: deps.engine.facts()?.platform ?? '',
     })
-    return result !== null && !('code' in result) ? { note, cut: result } : result
+    return result !== null && 'ending' in result ? { note, cut: result } : result
   } catch (error) {
     supplied?.container.detach()
     return unstarted(error, stop, performance.now() - startedAt)
+  } finally {
+    isIn()
   }
 }
 

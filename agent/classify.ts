@@ -172,6 +172,12 @@ export const resultOf = (ended: EndedAttempt): AttemptResult => {
 }
 
 /** The account of an attempt whose process was never started. */
+/** Of an attempt that may have run, and whose result is lost. `message`: how. */
+export const lostResult = (message: string): AttemptResult => ({
+  ...notStarted('AGENT_LOST', message, 0),
+  started: true,
+})
+
 export const notStarted = (code: ErrorCode, message: string, startMs: number): AttemptResult => ({
   code,
   started: false,

@@ -63,7 +63,7 @@ const frameOf = ({ assignment, command, nonces }: Stay): Uint8Array[] =>
     payload: assignment.payload,
   })
 
-/** Reads both streams to one of the endings. The connection is then of no use any more. */
+/** Reads both streams to one of the endings. The connection is kept only of one that is whole. */
 const hear = async (stay: Stay): Promise<Heard> => {
   const { container, assignment, stop } = stay
   const { promise: ended, resolve: end } = Promise.withResolvers<Ending>()
@@ -103,10 +103,9 @@ const hear = async (stay: Stay): Promise<Heard> => {
   const ending = await Promise.race([ended, container.ended.then(() => 'cut' as const)])
   timer.cancel()
   stop.removeEventListener('abort', onStop)
-  stdout.end()
-  stderr.end()
   const isResult = ending === 'whole' && isWhole(stdout, stderr)
-  if (!isResult) container.detach()
+  if (isResult) container.ignore()
+  else container.detach()
   // Trailers of streams that did not begin as ours do prove nothing.
   return { stdout, stderr, ending: ending === 'whole' && !isResult ? 'cut' : ending }
 }
@@ -118,9 +117,17 @@ const endedBy = (ending: Ending, stop: AbortSignal): EndedAttempt['endedBy'] => 
 
 /** The streams were cut; what had come of them until then, without header and trailer. */
 export interface Cut {
-  readonly stdout: Uint8Array
-  readonly stderr: Uint8Array
+  readonly ending: 'cut'
+  readonly stdout: Seen
+  readonly stderr: Seen
 }
+
+export type Seen = { readonly body: Uint8Array; readonly isMidLine: boolean }
+
+const seenOf = (stream: StreamParser): Seen => ({
+  body: stream.body(),
+  isMidLine: stream.isMidLine,
+})
 
 /**
  * Runs the call to its end. Null: it was cancelled before it had a result. Throws only before
@@ -130,7 +137,10 @@ export const runCall = async (stay: Stay): Promise<AttemptResult | Cut | null> =
   const { assignment, stop } = stay
   const startedAt = performance.now()
   const { stdout, stderr, ending } = await hear(stay)
-  if (ending === 'cut') return { stdout: stdout.body(), stderr: stderr.body() }
+  // Before `end`: what may be the start of a trailer is no part of the body.
+  if (ending === 'cut') return { ending, stdout: seenOf(stdout), stderr: seenOf(stderr) }
+  stdout.end()
+  stderr.end()
   const hasResult = isWhole(stdout, stderr)
   if (ending === 'stopped' && stop.reason === 'cancel' && !hasResult) return null
   const needsLook = ending === 'whole' && mayBeOutOfMemory(stdout.trailer)

@@ -12,7 +12,7 @@ import type { AgentMessage, Assignment, Preparation } from '../protocol/messages
 import type { Acts } from './acts.ts'
 import type { AgentEffect, AgentEvent } from './agent-events.ts'
 import { type CallRunDeps, performCall } from './call-run.ts'
-import { notStarted } from './classify.ts'
+import { lostResult } from './classify.ts'
 import { untilUp } from './engine.ts'
 import { insist } from './insist.ts'
 import type { Note } from './outbox.ts'
@@ -45,12 +45,13 @@ export interface Effects {
   abandon(): void
 }
 
+/** Of one that an earlier process started only the id is known. */
+type Held = Pick<RunningContainer, 'id'> & Partial<RunningContainer>
+
 interface Live {
   readonly stop: AbortController
   /** Until it is removed. */
-  container: string | null
-  /** The same, where this process started it. */
-  attached: RunningContainer | null
+  container: Held | null
   /** Kept only until it is written. */
   result: AttemptResult | null
 }
@@ -84,12 +85,7 @@ export const createEffects = (
     const name = attemptName(key)
     const present = live.get(name)
     if (present !== undefined) return present
-    const made: Live = {
-      stop: new AbortController(),
-      container: null,
-      attached: null,
-      result: null,
-    }
+    const made: Live = { stop: new AbortController(), container: null, result: null }
     live.set(name, made)
     return made
   }
@@ -106,27 +102,21 @@ export const createEffects = (
   const run = async (assignment: Assignment): Promise<void> => {
     const { key, func, payload } = assignment
     const attempt = liveOf(key)
-    const isIn = lull.enter()
     const result = await performCall(deps, {
       assignment,
       stop: attempt.stop.signal,
       closing: signal,
       onContainer: (container) => {
-        attempt.container = container.id
-        attempt.attached = container
+        attempt.container = container
       },
-      onRunning: () => {
-        isIn()
-        dispatch({ type: 'started', key })
-      },
+      onRunning: () => dispatch({ type: 'started', key }),
     })
-    isIn()
     ended(key, result, { func: func.name, bytesIn: payload.byteLength })
   }
 
   const resume = async (note: Note): Promise<void> => {
     const attempt = liveOf(note.key)
-    if (note.container !== '') attempt.container = note.container
+    if (note.container !== '') attempt.container = { id: note.container }
     const result = await adopt(deps, note, { stop: attempt.stop.signal, closing: signal })
     ended(note.key, result, { isRecovered: true })
   }
@@ -142,19 +132,18 @@ export const createEffects = (
 
   const remove = async (key: AttemptKey, isBusy: boolean): Promise<void> => {
     const attempt = liveOf(key)
-    const { container, attached } = attempt
+    const { container } = attempt
     if (container !== null) {
       if (!isBusy) await lull.wait(signal)
       const what = 'container could not be removed'
       const ready = (): Promise<void> => untilUp(engine, signal)
       await insist({ what, log, signal, ready }, () =>
         removals.run(signal, async () => {
-          await attached?.release()
-          await runner.remove(container, signal)
+          await container.release?.()
+          await runner.remove(container.id, signal)
         }),
       )
       attempt.container = null
-      attempt.attached = null
     }
     dispatch({ type: 'removed', key })
   }
@@ -175,8 +164,7 @@ export const createEffects = (
     } catch (error) {
       if (toHyperError(error).code !== 'STATE_DAMAGED') throw error
       log.error({ err: error, call: key.call }, 'stored result is damaged')
-      const lost = notStarted('AGENT_LOST', 'its result was damaged on the agent’s disk', 0)
-      return { ...lost, started: true }
+      return lostResult('its result was damaged on the agent’s disk')
     }
   }
 
@@ -247,15 +235,15 @@ export const createEffects = (
     setSession: (to) => {
       session = to
     },
-    containerOf: (key) => live.get(attemptName(key))?.container ?? null,
-    holds: (container) => [...live.values()].some((attempt) => attempt.container === container),
+    containerOf: (key) => live.get(attemptName(key))?.container?.id ?? null,
+    holds: (container) => [...live.values()].some((attempt) => attempt.container?.id === container),
     forget: (isOver) => {
       for (const name of live.keys()) if (isOver(name)) live.delete(name)
     },
     abandon: () => {
-      for (const { stop, attached } of live.values()) {
+      for (const { stop, container } of live.values()) {
         stop.abort('leaving')
-        attached?.detach()
+        container?.detach?.()
       }
     },
   }

@@ -48,7 +48,7 @@ interface EquipmentDeps {
   readonly engine: Engine
   readonly outbox: Outbox
   readonly nonces: DeriveNonces
-  readonly dir: string
+  readonly mountDir: string
   readonly log: Log
   readonly host: FirewallHost
   readonly deadMan: DeadMan
@@ -73,8 +73,9 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
     ...{ engine, initDir: config.initDir, pulled: deps.pulled, trouble: deps.disk.trouble },
   })
   const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
-  const runner = createDockerRunner(engine, identity)
   const cpus = (): number => sizeOfHost(engine).cpus
+  const host = { cpus, mountDir: deps.mountDir }
+  const runner = createDockerRunner(engine, identity, host)
   const lull = createLull(machineClock)
   const poolOf = (by: Runner, room: PoolDeps['room'], onChange: () => void): Pool =>
     createPool({
@@ -83,8 +84,12 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
       isDiskFull: () => deps.disk.trouble() !== '',
     })
   const supplyOf = (pool: Pool, runtimes: Pick<Runtimes, 'check'>) =>
-    createSupply({ images, pool, bridge, runtimes, cpus, initDir: deps.dir })
-  const prober = createDockerRunner(engine, { ...identity, agentId: `${identity.agentId}.probe` })
+    createSupply({ images, pool, bridge, runtimes })
+  const prober = createDockerRunner(
+    engine,
+    { ...identity, agentId: `${identity.agentId}.probe` },
+    host,
+  )
   const none = { containers: 0, bytes: 0 }
   const silent = (): void => undefined
   /** For the containers of probes, of which none is kept. */

@@ -11,8 +11,10 @@ import { messageOf } from '../protocol/errors.ts'
 import { hasNetworkUnder } from '../protocol/func.ts'
 import { limits } from '../protocol/limits.ts'
 import { examineNetwork } from './bridge.ts'
+import { floorOf, type Space } from './disk-marks.ts'
 import { type Engine, type EngineFacts, startEngine } from './engine.ts'
 import { examineRules, type FirewallHost } from './firewall.ts'
+import { machineOf, ownMachine } from './init/programs.ts'
 import { mountOptionsOf } from './init-mount.ts'
 import { callableNames } from './runtimes.ts'
 
@@ -90,6 +92,12 @@ const initOf = async ({ initDir, home }: ExaminationConfig): Promise<Finding> =>
     () => false,
   )
   if (!isBuilt) return finding('hyper-init', 'bad', `${path} is not built`, 'Run `npm run build`.')
+  const machine = await machineOf(path)
+  if (machine !== ownMachine()) {
+    const message = `${path} was made for another kind of machine; the agent compiles it at its start`
+    const next = 'It needs a C compiler: `apt-get install gcc libc6-dev`.'
+    return finding('hyper-init', 'warning', message, next)
+  }
   const mounts = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')
   if (mountOptionsOf(mounts, home).includes('noexec')) {
     const message = `${home} is on a file system mounted noexec`
@@ -98,30 +106,41 @@ const initOf = async ({ initDir, home }: ExaminationConfig): Promise<Finding> =>
   return finding('hyper-init', 'good', path)
 }
 
-/** The folder itself, or the nearest one above it that is there. */
-const freeBytesAt = async (path: string): Promise<number> => {
+/** Of the folder itself, or of the nearest one above it that is there. */
+const spaceAt = async (path: string): Promise<Space> => {
   try {
-    const { bavail, bsize } = await statfs(path)
-    return bavail * bsize
+    const { bavail, blocks, bsize } = await statfs(path)
+    return { freeBytes: bavail * bsize, allBytes: blocks * bsize }
   } catch (error) {
     if (path === dirname(path)) throw error
-    return freeBytesAt(dirname(path))
+    return spaceAt(dirname(path))
   }
 }
 
-const diskOf = async (what: string, path: string, bytesMin: number): Promise<Finding> => {
-  const free = await freeBytesAt(path)
-  const said = `${(free / GiB).toFixed(1)} GB free for ${what} at ${path}`
-  const next = `Free some: under ${(bytesMin / GiB).toFixed(2)} GB it will not do for long.`
-  return free < bytesMin ? finding('disk', 'bad', said, next) : finding('disk', 'good', said)
+/** By the floors at which the daemons themselves take nothing more. */
+const diskOf = async (
+  check: 'state disk' | 'engine disk',
+  path: string,
+  floor: (space: Space) => number,
+): Promise<Finding> => {
+  const space = await spaceAt(path)
+  const bytesMin = floor(space)
+  const said = `${(space.freeBytes / GiB).toFixed(1)} GB free at ${path}`
+  const next = `Free some: under ${(bytesMin / GiB).toFixed(2)} GB no calls are taken.`
+  return space.freeBytes < bytesMin
+    ? finding(check, 'bad', said, next)
+    : finding(check, 'good', said)
 }
+
+const stateFloorOf = ({ allBytes }: Space): number =>
+  Math.min(limits.diskFreeBytesMin, allBytes * limits.diskFreeShareMin)
 
 export const examine = async (
   config: ExaminationConfig,
   host: FirewallHost,
 ): Promise<readonly Finding[]> => {
   const { dockerHost, home } = config
-  const found = [await initOf(config), await diskOf('state', home, limits.diskFreeBytesMin)]
+  const found = [await initOf(config), await diskOf('state disk', home, stateFloorOf)]
   let engine: Engine
   try {
     engine = startEngine(dockerHost)
@@ -144,7 +163,7 @@ export const examine = async (
       runtimesOf(facts),
       ...(await networkOf(engine, host)),
       ...found,
-      await diskOf('images and containers', facts.rootDir, limits.engineFreeBytesMin),
+      await diskOf('engine disk', facts.rootDir, floorOf),
     ]
   } finally {
     engine.close()

@@ -44,17 +44,17 @@ const profileFields = (profile: Fence['profile']): HostConfig => {
   return { ...fenced, ReadonlyRootfs: true, Tmpfs: { '/tmp': STRICT_TMP } }
 }
 
-export const hostConfigOf = (
-  fence: Fence,
-  host: {
-    readonly cpus: number
-    readonly initDir: string
-    /** The network of those that ask for one: its name or id at the engine. */
-    readonly bridge: string
-  },
-): HostConfig => {
+export interface RunnerHost {
+  /** CPUs of the engine's host. */
+  readonly cpus: () => number
+  /** With hyper-init; mounted into every container. */
+  readonly mountDir: string
+}
+
+/** `network`: of those that ask for one, its name or id at the engine. */
+export const hostConfigOf = (fence: Fence, network: string, host: RunnerHost): HostConfig => {
   const isStrict = fence.profile === 'strict'
-  const cpus = Math.min(fence.cpus, host.cpus)
+  const cpus = Math.min(fence.cpus, host.cpus())
   return {
     ...profileFields(fence.profile),
     Memory: fence.memoryBytes,
@@ -66,9 +66,9 @@ export const hostConfigOf = (
       { Name: 'core', Soft: 0, Hard: 0 },
     ],
     IpcMode: isStrict ? 'none' : 'private',
-    NetworkMode: isNetworked(fence) ? host.bridge : 'none',
+    NetworkMode: isNetworked(fence) ? network : 'none',
     ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),
-    Mounts: [{ Type: 'bind', Source: host.initDir, Target: INIT_MOUNT, ReadOnly: true }],
+    Mounts: [{ Type: 'bind', Source: host.mountDir, Target: INIT_MOUNT, ReadOnly: true }],
     LogConfig: LOG_CONFIG,
     RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
   }

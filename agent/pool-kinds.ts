@@ -65,8 +65,8 @@ const FIRST_START_MS = 400
 const SMOOTHING = 0.2
 const RATE_SHARE = 0.75
 
-const bytesOf = ({ hostConfig }: KindSpec): number =>
-  'Runtime' in hostConfig ? limits.readySandboxBytes : limits.readyBytes
+const bytesOf = ({ fence }: KindSpec): number =>
+  fence.runtime !== '' ? limits.readySandboxBytes : limits.readyBytes
 
 export const createKinds = (): Kinds => {
   const kinds = new Map<string, Kind>()

@@ -185,8 +185,10 @@ export const createPool = (deps: PoolDeps): Pool => {
       })
       return undefined
     }
-    refillSinceMs = null
-    return kinds.nextRefill(nowMs, deps.room(), deps.memoryFreeBytes())
+    const kind = kinds.nextRefill(nowMs, deps.room(), deps.memoryFreeBytes())
+    // Once patience is at its end, all goes that is wanted: not one, and then patience again.
+    if (kind === undefined) refillSinceMs = null
+    return kind
   }
 
   const pump = (): void => {

@@ -138,7 +138,7 @@ const open = async ({
   const { images, runner, bridge, runtimes, lull, pool, probePool, supply, trial } = equip(
     { ...config, initDir },
     {
-      ...{ engine, outbox, nonces, dir: initMount.dir, log, host, deadMan, room },
+      ...{ engine, outbox, nonces, mountDir: initMount.dir, log, host, deadMan, room },
       ...{ disk, pulled },
       memoryFreeBytes: () => (attempts === null ? 0 : attempts.free().memoryBytes),
       onChange: changed,

@@ -69,8 +69,7 @@ const probe = async (deps: ProbeDeps, runtime: string): Promise<void> => {
       onRunning: () => undefined,
     }).finally(() => runner.remove(container.id, AbortSignal.timeout(limits.startMsMax)))
     if (result === null) throw new Error('a first one took too long')
-    if (result !== null && !('code' in result))
-      throw new Error('a first one ended before it had begun')
+    if ('ending' in result) throw new Error('a first one ended before it had begun')
     if (result.code === 'CALL_EXITED') {
       throw new Error('in a first one the dead man’s switch was not seen to move')
     }

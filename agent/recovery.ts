@@ -1,22 +1,22 @@
 /**
- * After a restart of the agent: its containers by label. One that an earlier process wrote a note
- * of is waited for, and its result read from its log, where header and trailer on both streams
- * prove it whole. Those that nobody knows, or needs any more, are removed. Streams are not attached
- * again: what was written before would be missing.
+ * A call whose streams were cut, or that an earlier process of the agent left: its note names the
+ * container, which is waited for, and its result is read from its log, where header and trailer on
+ * both streams prove it whole. Streams are not attached again: what was written before would be
+ * missing.
  */
 
 import type { Log } from '../daemon/log.ts'
 import { type AttemptResult, isPlatformFailure } from '../protocol/call.ts'
 import { limits } from '../protocol/limits.ts'
-import { type EndedAttempt, notStarted, resultOf } from './classify.ts'
-import { type Cut, overdueMs } from './container.ts'
+import { type EndedAttempt, isWhole, lostResult, resultOf } from './classify.ts'
+import { type Cut, overdueMs, type Seen } from './container.ts'
 import { type Engine, untilUp } from './engine.ts'
 import { createStreamParser } from './init/frame.ts'
 import { insist } from './insist.ts'
 import { startLongTimer } from './long-timer.ts'
 import type { DeriveNonces } from './nonces.ts'
 import type { Note } from './outbox.ts'
-import type { ContainerState, OwnContainer, Runner } from './runner/runner.ts'
+import type { ContainerState, Runner } from './runner/runner.ts'
 
 export interface RecoveryDeps {
   readonly engine: Pick<Engine, 'facts' | 'isUp' | 'onChange'>
@@ -53,11 +53,16 @@ const createAccount = (deps: RecoveryDeps, note: Note) => {
     })
 }
 
-/** An engine that is killed takes along what it had passed on and not yet written to its log. */
-const hasAll = (seen: Uint8Array, body: Uint8Array): boolean =>
-  Buffer.compare(seen, body.subarray(0, seen.byteLength)) === 0
+/**
+ * An engine that ends takes along what it had passed on and not yet written to its log: lines that
+ * were not ended, as it logs whole ones. What comes after them may look the same, so that to find in
+ * the log what was seen proves nothing of those.
+ */
+const hasAll = (seen: Seen, body: Uint8Array): boolean =>
+  !seen.isMidLine && Buffer.compare(seen.body, body.subarray(0, seen.body.byteLength)) === 0
 
-const NOTHING_CAME: Cut = { stdout: new Uint8Array(0), stderr: new Uint8Array(0) }
+const NONE: Seen = { body: new Uint8Array(0), isMidLine: false }
+const NOTHING_CAME: Cut = { ending: 'cut', stdout: NONE, stderr: NONE }
 const GAP = 'the engine lost a part of what it wrote'
 
 /** Reads a container that has ended back from the engine. */
@@ -83,9 +88,8 @@ const createReader = (
     }
     stdout.end()
     stderr.end()
-    if (!hasAll(cut.stdout, stdout.body()) || !hasAll(cut.stderr, stderr.body())) {
-      return { ...notStarted('AGENT_LOST', GAP, 0), started: true }
-    }
+    const hasGap = !hasAll(cut.stdout, stdout.body()) || !hasAll(cut.stderr, stderr.body())
+    if (hasGap && isWhole(stdout, stderr)) return lostResult(GAP)
     return account({ stdout, stderr, container, endedBy: null })
   }
 }
@@ -136,16 +140,4 @@ export const adopt = async (
   } finally {
     timer.cancel()
   }
-}
-
-/** Removes every container of this agent that nobody needs. Returns how many. */
-export const sweep = async (
-  deps: RecoveryDeps,
-  isNeeded: (container: OwnContainer) => boolean,
-  signal: AbortSignal,
-): Promise<number> => {
-  const own = await deps.runner.list(signal)
-  const left = own.filter((container) => !isNeeded(container))
-  for (const container of left) await deps.runner.remove(container.id, signal)
-  return left.length
 }

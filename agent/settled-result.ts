@@ -6,7 +6,7 @@
 import { Compile } from 'typebox/schema'
 import { type AttemptResult, AttemptResultSchema } from '../protocol/call.ts'
 import { limits } from '../protocol/limits.ts'
-import { notStarted } from './classify.ts'
+import { lostResult } from './classify.ts'
 
 const schema = Compile(AttemptResultSchema)
 
@@ -24,12 +24,5 @@ export const settledResult = (result: AttemptResult): AttemptResult => {
   if (schema.Check(settled)) return settled
   const [, [first]] = schema.Errors(settled)
   const why = `${first?.instancePath.slice(1)} ${first?.message}`
-  return {
-    ...notStarted(
-      'AGENT_LOST',
-      clipped(`its agent made no account of it that can be read: ${why}`),
-      0,
-    ),
-    started: true,
-  }
+  return lostResult(clipped(`its agent made no account of it that can be read: ${why}`))
 }

@@ -10,7 +10,6 @@ import type { Assignment, Preparation } from '../protocol/messages.ts'
 import { readyKey } from '../protocol/ready-key.ts'
 import type { Bridge } from './bridge.ts'
 import { type Command, commandOf } from './command.ts'
-import { hostConfigOf } from './host-config.ts'
 import type { Images } from './images.ts'
 import type { Pool } from './pool.ts'
 import type { KindSpec } from './pool-kinds.ts'
@@ -42,10 +41,6 @@ export const createSupply = (deps: {
   readonly pool: Pick<Pool, 'take' | 'prepare'>
   readonly bridge: Pick<Bridge, 'id' | 'hasChanged'>
   readonly runtimes: Pick<Runtimes, 'check'>
-  /** CPUs of the engine's host. */
-  readonly cpus: () => number
-  /** To be mounted into every container. */
-  readonly initDir: string
 }): Supply => {
   const { images, pool, bridge } = deps
 
@@ -58,8 +53,9 @@ export const createSupply = (deps: {
     { user, workingDir }: Command,
     network: string,
   ): KindSpec => {
-    const host = { cpus: deps.cpus(), initDir: deps.initDir, bridge: network }
-    return { image: id, user, workingDir, hostConfig: hostConfigOf(needs, host) }
+    const { memoryBytes, cpus, runtime, profile } = needs
+    const fence = { memoryBytes, cpus, network: needs.network, runtime, profile }
+    return { image: id, user, workingDir, fence, network }
   }
 
   const takeOnce = async (

@@ -35,7 +35,8 @@ export const createRawEngine = (docker: Docker, initDir: string): RawEngine => {
       Healthcheck: { Test: ['NONE'] },
       HostConfig: hostConfigOf(
         { ...SIZES.s4, network: 'bridge', runtime: '', profile: 'default' },
-        { cpus: cpus().length, initDir, bridge: 'bridge' },
+        'bridge',
+        { cpus: () => cpus().length, mountDir: initDir },
       ),
     })
     const streams = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true }

@@ -351,9 +351,6 @@ export const limits = {
   /** How often the disk's free space is looked at. */
   diskLookMs: second,
 
-  /** Free space of the engine’s disk under which `hyper doctor` calls it bad: one image has as much. */
-  engineFreeBytesMin: GiB,
-
   // ── Backups ────────────────────────────────────────────────────────────────────────────────
   /** One frame: a page of rows, or one body with its key. */
   backupFrameBytesMax: 32 * MiB,

@@ -20,7 +20,7 @@ type BuiltInit = { initPath: string; helloPath: string }
 
 const FLAGS = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-std=gnu11', '-s']
 const SOURCES = {
-  'hyper-init': ['hyper-init.c', 'watch.c', 'child.c', 'frame.c'],
+  'hyper-init': ['hyper-init.c', 'watch.c', 'child.c', 'frame.c', 'leave.c'],
   hello: ['hello.c'],
 } as const
 const COMPILE_MS_MAX = 120_000

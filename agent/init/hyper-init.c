@@ -7,7 +7,7 @@
  *   running    header written, process started      ─► its end, by itself or by us
  *   ended      everything left is killed and reaped
  *   reporting  trailers on both streams             ─► leaving; exit 1 when nobody took them
- *   leaving    until the agent closes STDIN         ─► exit 0
+ *   leaving    until the agent closes STDIN         ─► exit 0 (leave.c)
  *
  * All waiting is done in ppoll() with the signals open only there, so that none is ever missed and
  * nothing else is interrupted. Descriptors 0 to 2 are shared with the function's process, so they
@@ -36,9 +36,6 @@
 /* Overridden by tests, at compile time only: what runs in a container must not choose it. */
 #ifndef HYPER_STOP_GRACE_MS
 #define HYPER_STOP_GRACE_MS 10000
-#endif
-#ifndef HYPER_LEAVE_MS
-#define HYPER_LEAVE_MS 2000
 #endif
 #define REAP_MS 1000
 
@@ -264,25 +261,6 @@ static bool write_trailers(const struct run *run, const struct frame *frame) {
   return written[0] == sizeof trailer || written[1] == sizeof trailer;
 }
 
-/* ---- leaving ---- */
-
-/*
- * What the engine does about our end takes more of the host than a short call did. The agent closes
- * STDIN when there is time for that: by then the answer is with its caller. One that never does is
- * waited for only so long.
- */
-static void await_leave(void) {
-  int64_t until_ms = clock_ms() + HYPER_LEAVE_MS;
-  fcntl(STDIN_FILENO, F_SETFL, fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
-  while (!stop_requested() && !agent_is_gone() && clock_ms() < until_ms) {
-    uint8_t stray[256];
-    ssize_t got = read(STDIN_FILENO, stray, sizeof stray);
-    if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR)) return;
-    struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
-    wait_until(&input, 1, until_ms);
-  }
-}
-
 /* ---- the life ---- */
 
 /* What a runtime may have left open is none of the function's business. */
@@ -319,6 +297,6 @@ int main(void) {
   run_to_its_end(&run, &frame);
   end_all(&run);
   if (!write_trailers(&run, &frame)) return 1;
-  await_leave();
+  leave(first_process);
   return 0;
 }

@@ -1,7 +1,8 @@
 /*
  * What the parts of hyper-init share: the frame (frame.c), the function's process (child.c),
- * what can end a wait (watch.c), and the life of PID 1 around them (hyper-init.c). The byte layout of everything that crosses a
- * stream is described once, at the top of frame.ts.
+ * what can end a wait (watch.c), the time after all is told (leave.c), and the life of PID 1 around
+ * them (hyper-init.c). The byte layout of everything that crosses a stream is described once, at the
+ * top of frame.ts.
  */
 #ifndef HYPER_INIT_H
 #define HYPER_INIT_H
@@ -72,5 +73,8 @@ bool stop_requested(void);
 
 /* Whether the agent's counter has not moved for so long that there is no agent any more. */
 bool agent_is_gone(void);
+
+/* To be called once all is told, last: returns when we may end. */
+void leave(bool first_process);
 
 #endif

@@ -24,8 +24,12 @@ type ProgramsRequest = {
   readonly cc?: string
 }
 
+/** ELF's number of this machine; null where none is known. */
+export const ownMachine = (arch: NodeJS.Architecture = process.arch): number | null =>
+  MACHINES[arch] ?? null
+
 /** Null where there is no such program. */
-const machineOf = async (path: string): Promise<number | null> => {
+export const machineOf = async (path: string): Promise<number | null> => {
   const file = await open(path).catch(() => null)
   if (file === null) return null
   try {
@@ -43,9 +47,9 @@ const machineOf = async (path: string): Promise<number | null> => {
 export const findPrograms = async (request: ProgramsRequest): Promise<string> => {
   const { initDir, home, progress, arch = process.arch, cc = 'cc' } = request
   const found = await machineOf(join(initDir, 'hyper-init'))
-  const own = MACHINES[arch]
+  const own = ownMachine(arch)
   // One that is missing is named by who needs it.
-  if (found === null || own === undefined || found === own) return initDir
+  if (found === null || own === null || found === own) return initDir
   progress(`This package was made on another kind of machine: compiling hyper-init for ${arch}.`)
   const outDir = join(home, 'programs')
   try {

@@ -20,6 +20,8 @@ import {
   TRAILER_BYTES,
 } from './marks.ts'
 
+const NEWLINE = 0x0a
+
 type StreamParserOptions = {
   headerNonce: Uint8Array
   trailerNonce: Uint8Array
@@ -41,6 +43,8 @@ export type StreamParser = {
   readonly overflowed: boolean
   /** All bytes of the body, also those that were not kept. */
   readonly bodyBytes: number
+  /** The last byte of the body came, and was no newline; nothing ended the body. */
+  readonly isMidLine: boolean
   /** What was kept of the body. Final once `state` is `ended`, or after `end()`. */
   body(): Uint8Array
   readonly trailer: InitTrailer | null
@@ -51,10 +55,12 @@ function createKeep(bytesMax: number, onOverflow: () => void) {
   let buffer = Buffer.alloc(0)
   let kept = 0
   let total = 0
+  let last = NEWLINE
   return {
     add(bytes: Uint8Array): void {
       const overflowedBefore = total > bytesMax
       total += bytes.length
+      last = bytes.at(-1) ?? last
       const taken = bytes.subarray(0, bytesMax - kept)
       if (kept + taken.length > buffer.length) {
         const size = Math.min(bytesMax, Math.max(kept + taken.length, buffer.length * 2))
@@ -67,6 +73,7 @@ function createKeep(bytesMax: number, onOverflow: () => void) {
       if (!overflowedBefore && total > bytesMax) onOverflow()
     },
     total: (): number => total,
+    isMidLine: (): boolean => last !== NEWLINE,
     bytes: (): Uint8Array => buffer.subarray(0, kept),
   }
 }
@@ -155,6 +162,9 @@ export function createStreamParser(options: StreamParserOptions): StreamParser {
     },
     get bodyBytes() {
       return keep.total()
+    },
+    get isMidLine() {
+      return trailer === null && keep.isMidLine()
     },
     body: keep.bytes,
     get trailer() {

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as pause } from 'node:timers/promises'
 import { limits } from '../../protocol/limits.ts'
 import type { EngineAddress } from '../engine-client.ts'
-import { createDemuxer } from '../init/demux.ts'
+import { createDemuxer } from './demux.ts'
 import type { RunningContainer, Sinks } from './runner.ts'
 
 /** Resolves when the engine switched protocols: then both streams of `id` come to this socket. */
@@ -70,6 +70,9 @@ export const createAttached = (id: string, socket: Socket): RunningContainer => 
       resolve(failure ?? cut)
     })
   })
+  const ignore = (): void => {
+    push = () => undefined
+  }
   return {
     id,
     ended,
@@ -82,15 +85,17 @@ export const createAttached = (id: string, socket: Socket): RunningContainer => 
     pause: () => {
       socket.pause()
     },
-    resume: () => {
-      socket.resume()
-    },
+    ignore,
     async release() {
       socket.end()
-      await Promise.race([ended, pause(limits.releaseMsMax, null, { ref: false })])
+      const left = new AbortController()
+      const late = pause(limits.releaseMsMax, null, { ref: false, signal: left.signal })
+      await Promise.race([ended, late.catch(() => null)])
+      left.abort()
       socket.destroy()
     },
     detach: () => {
+      ignore()
       socket.destroy()
     },
   }

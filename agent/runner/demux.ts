@@ -1,22 +1,19 @@
 /**
- * Takes apart what the engine's attach and logs requests send: frames of STDOUT and STDERR, each
+ * Takes apart what the engine's attach sends: frames of STDOUT and STDERR, each
  * with a head of 8 bytes (stream, three zeros, length as a big-endian u32). Parts of a frame are
  * passed on as they come, as views of the chunk: only an unfinished head is ever kept. A head that
  * the engine cannot have sent throws, and so does every push after it.
  */
 
-type DemuxerTargets = {
-  onStdout(chunk: Uint8Array): void
-  onStderr(chunk: Uint8Array): void
-}
+import type { Sinks } from './runner.ts'
 
 export type Demuxer = { push(chunk: Uint8Array): void }
 
-const HEAD_BYTES = 8
-const STDOUT = 1
-const STDERR = 2
+export const HEAD_BYTES = 8
+export const STDOUT = 1
+export const STDERR = 2
 
-export function createDemuxer(targets: DemuxerTargets): Demuxer {
+export function createDemuxer(targets: Sinks): Demuxer {
   const head = Buffer.alloc(HEAD_BYTES)
   let headBytes = 0
   let left = 0

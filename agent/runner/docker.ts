@@ -1,7 +1,7 @@
 /**
  * The runner that goes through the Docker engine. One container: create, attach, start, in this
  * order, because an attach after the end would hang for ever. A start that fails removes what it
- * made. Removal is forced and takes the anonymous volumes along; a container that is gone already,
+ * made; what the engine makes after it was no longer waited for goes with the next sweep. Removal is forced and takes the anonymous volumes along; a container that is gone already,
  * or on its way out, counts as removed.
  */
 
@@ -16,7 +16,7 @@ import {
   startError,
   statusOfRefusal,
 } from '../engine-answers.ts'
-import { INIT_MOUNT } from '../host-config.ts'
+import { hostConfigOf, INIT_MOUNT, type RunnerHost } from '../host-config.ts'
 import { attach, createAttached } from './attach.ts'
 import { readEngineLog } from './engine-log.ts'
 import type { ContainerSpec, Runner, RunningContainer } from './runner.ts'
@@ -32,7 +32,7 @@ export interface RunnerIdentity {
   readonly storeId: string
 }
 
-const createBody = (spec: ContainerSpec, identity: RunnerIdentity) => ({
+const createBody = (spec: ContainerSpec, identity: RunnerIdentity, host: RunnerHost) => ({
   Image: spec.image,
   Entrypoint: [`${INIT_MOUNT}/hyper-init`],
   Cmd: [],
@@ -51,13 +51,37 @@ const createBody = (spec: ContainerSpec, identity: RunnerIdentity) => ({
     'hyper.agent': identity.agentId,
     'hyper.store': identity.storeId,
   },
-  HostConfig: spec.hostConfig,
+  HostConfig: hostConfigOf(spec.fence, spec.network, host),
 })
 
 const within = (signal: AbortSignal, timeoutMs: number): AbortSignal =>
   AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
 
-export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Runner => {
+/** What must not be cut when `signal` is aborted, but then has only so long as an answer takes. */
+const outlasting = async <T>(
+  signal: AbortSignal,
+  act: (late: AbortSignal) => Promise<T>,
+): Promise<T> => {
+  const late = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const onAbort = (): void => {
+    timer = setTimeout(() => late.abort(), limits.engineAnswerMs)
+  }
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await act(late.signal)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    clearTimeout(timer)
+  }
+}
+
+export const createDockerRunner = (
+  engine: Engine,
+  identity: RunnerIdentity,
+  host: RunnerHost,
+): Runner => {
   const { docker } = engine
   const filters = JSON.stringify({ label: [`hyper.agent=${identity.agentId}`] })
 
@@ -89,7 +113,7 @@ export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Ru
     spec: ContainerSpec,
     abortSignal: AbortSignal,
   ): Promise<string> => {
-    const body = createBody(spec, identity)
+    const body = createBody(spec, identity, host)
     // dockerode repeats the whole body in the query unless the two are told apart.
     const options = { _query: { name }, _body: body, abortSignal }
     const container = await docker.createContainer(options)
@@ -114,16 +138,17 @@ export const createDockerRunner = (engine: Engine, identity: RunnerIdentity): Ru
       const name = newName()
       let id: string | null = null
       try {
-        // Not aborted by the caller: the engine would make it all the same, after we removed it.
-        id = await create(name, spec, AbortSignal.timeout(limits.startMsMax))
+        // Not cut by the caller: the engine would make it all the same, after we removed it.
+        id = await outlasting(bounded, (late) => create(name, spec, late))
         bounded.throwIfAborted()
         return await startCreated(id, bounded)
       } catch (error) {
         const isRefused = statusOfRefusal(error) !== null
         if (!isRefused) engine.suspect()
-        // What it leaves behind when the engine is gone, too, is swept at its return.
+        // What an engine without an answer leaves, or makes yet, is for the sweep.
+        const forMs = signal.aborted ? limits.engineAnswerMs : limits.startMsMax
         if (id !== null || !isRefused)
-          await remove(id ?? name, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
+          await remove(id ?? name, AbortSignal.timeout(forMs)).catch(() => undefined)
         if (signal.aborted)
           throw new HyperError('CALL_CANCELLED', 'cancelled before it was started')
         throw startError(error)

@@ -10,11 +10,9 @@
  * here, because an empty piece (of a line of just 16 KiB) would be left out without one.
  */
 
+import { HEAD_BYTES, STDERR, STDOUT } from './demux.ts'
 import type { Sinks } from './runner.ts'
 
-const HEAD_BYTES = 8
-const STDOUT = 1
-const STDERR = 2
 const NEWLINE = 0x0a
 const SPACE = 0x20
 const LINE_BUFFER_BYTES = 16 * 1024

@@ -7,14 +7,16 @@
  * Everything a runner starts carries labels: of this agent, of one store. It touches nothing else.
  */
 
-import type { HostConfig } from '../host-config.ts'
+import type { Fence } from '../host-config.ts'
 
 export interface ContainerSpec {
   /** The engine's id of the image. */
   readonly image: string
   readonly user: string
   readonly workingDir: string
-  readonly hostConfig: HostConfig
+  readonly fence: Fence
+  /** The engine's id of the network; '' where there is none. */
+  readonly network: string
   /** Beside those of the agent, which the runner adds. */
   readonly labels: Readonly<Record<string, string>>
 }
@@ -32,13 +34,14 @@ export interface ContainerState {
 
 export interface RunningContainer {
   readonly id: string
-  /** Both streams from here on. To be called once, before anything is written to the container. */
+  /** Both streams from here on, until `ignore`. To be called once, before anything is written to it. */
   read(sinks: Sinks): void
   /** Writes to STDIN. Never fails: a container that is gone shows in `ended`. */
   write(chunks: readonly Uint8Array[]): void
   /** Stops reading: the container's writes then wait for us, and nothing is buffered. */
   pause(): void
-  resume(): void
+  /** What still comes is dropped, and the sinks are let go of. */
+  ignore(): void
   /** Both streams ended (null), or the connection to them broke: also while nobody reads them. */
   readonly ended: Promise<Error | null>
   /**
@@ -46,7 +49,7 @@ export interface RunningContainer {
    * Resolves when it is gone, or was given up.
    */
   release(): Promise<void>
-  /** Lets go of the streams without ending the container. */
+  /** Lets go of the streams; a process that runs goes on. hyper-init without a call, or with its call told, ends. */
   detach(): void
 }
 

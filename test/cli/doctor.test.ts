@@ -18,6 +18,12 @@ interface Found {
   readonly next: string
 }
 
+const elfHeadOf = (machine: number): Uint8Array => {
+  const head = Buffer.alloc(20)
+  head.writeUInt16LE(machine, 18)
+  return head
+}
+
 const prepare = async (t: TestContext, of: Parameters<typeof startFakeEngine>[0] = {}) => {
   const home = await mkdtemp(join(tmpdir(), 'doctor-'))
   const engine = await startFakeEngine(of)
@@ -25,7 +31,8 @@ const prepare = async (t: TestContext, of: Parameters<typeof startFakeEngine>[0]
     await engine.close()
     await rm(home, { recursive: true, force: true })
   })
-  await writeFile(join(home, 'hyper-init'), '')
+  // Nobody runs it: its head alone tells for which kind of machine it is.
+  await writeFile(join(home, 'hyper-init'), elfHeadOf(process.arch === 'arm64' ? 183 : 62))
   await chmod(join(home, 'hyper-init'), 0o755)
   const env = {
     ...{ HYPER_INIT_DIR: home, DOCKER_HOST: engine.dockerHost },
@@ -62,7 +69,15 @@ test('a machine where all is well ends with 0, and says of what it has', async (
   assert.equal(code, 0, JSON.stringify(found))
   assert.match(of('engine')?.message ?? '', /^Docker 20\.10, API 1\.41, linux\/amd64/)
   assert.match(of('coordinator')?.message ?? '', /1 agent connected/)
-  for (const check of ['engine', 'runtimes', 'hyper-init', 'disk', 'coordinator', 'mesh']) {
+  for (const check of [
+    'engine',
+    'runtimes',
+    'hyper-init',
+    'state disk',
+    'engine disk',
+    'coordinator',
+    'mesh',
+  ]) {
     assert.equal(of(check)?.state, 'good', check)
   }
 })

@@ -10,7 +10,8 @@ import { connectDocker, pullImage } from '../support/docker.ts'
 
 const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
 const engine = startEngine(process.env.HYPER_TEST_DOCKER_HOST ?? '')
-const runner = createDockerRunner(engine, { agentId: 'log-test', storeId: 'log-test' })
+const host = { cpus: () => 1, mountDir: '/' }
+const runner = createDockerRunner(engine, { agentId: 'log-test', storeId: 'log-test' }, host)
 
 before(async () => {
   await engine.check()
@@ -29,8 +30,7 @@ const line = (bytes: number): string => `${'x'.repeat(bytes)}\n`
 /** Writes `content` to both streams in a container logged as functions are; gives its log. */
 const logOf = async (content: Buffer): Promise<{ stdout: Buffer; stderr: Buffer }> => {
   const fence = { memoryBytes: 64 * KiB * KiB, cpus: 1, network: 'none', runtime: '' } as const
-  const host = { cpus: 1, initDir: '/', bridge: 'bridge' }
-  const { LogConfig } = hostConfigOf({ ...fence, profile: 'default' }, host)
+  const { LogConfig } = hostConfigOf({ ...fence, profile: 'default' }, '', host)
   const container = await docker.createContainer({
     Image: 'ubuntu',
     Cmd: ['tee', '/dev/stderr'],

@@ -46,8 +46,11 @@ const startOwnEngine = async (t: TestContext, liveRestore: boolean) => {
 /** Whole lines: an engine's log has no other until their end. */
 const LINES = 'cat; echo begun; echo begun >&2; sleep 20; echo end'
 const PAYLOAD = 'x\n'.repeat(5000)
-/** Half a line, of which the engine had passed on what it had not yet written to its log. */
-const HALF_LINE = 'echo begun; printf ha; echo begun >&2; sleep 20; echo lf'
+/**
+ * Half a line, of which the engine had passed on what it had not yet written to its log; what comes
+ * after it looks the same.
+ */
+const HALF_LINE = 'echo begun; printf ha; echo begun >&2; sleep 20; echo ha'
 
 const slow = (image: ImagePin, script: string) => ({
   ...{ image, cmd: ['sh', '-c', script], timeoutMs: 60_000, payload: Buffer.from(PAYLOAD) },

@@ -4,14 +4,17 @@ import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import { startEngine } from '../../agent/engine.ts'
-import { hostConfigOf } from '../../agent/host-config.ts'
 import { createDockerRunner } from '../../agent/runner/docker.ts'
 import type { RunningContainer } from '../../agent/runner/runner.ts'
 import { connectDocker, pullImage } from '../support/docker.ts'
 
 const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
 const engine = startEngine(process.env.HYPER_TEST_DOCKER_HOST ?? '')
-const runner = createDockerRunner(engine, { agentId: 'runner-test', storeId: 'runner-test' })
+const runner = createDockerRunner(
+  engine,
+  { agentId: 'runner-test', storeId: 'runner-test' },
+  { cpus: () => 1, mountDir: process.env.HYPER_TEST_INIT_DIR ?? '' },
+)
 let image = ''
 
 before(async () => {
@@ -25,11 +28,15 @@ after(() => {
   close()
 })
 
-const fence = { memoryBytes: 64 * 1024 * 1024, cpus: 1, network: 'none', runtime: '' } as const
-const host = { cpus: 1, initDir: process.env.HYPER_TEST_INIT_DIR ?? '', bridge: 'bridge' }
-const hostConfig = hostConfigOf({ ...fence, profile: 'default' }, host)
+const fence = {
+  memoryBytes: 64 * 1024 * 1024,
+  cpus: 1,
+  network: 'none',
+  runtime: '',
+  profile: 'default',
+} as const
 const start = (signal: AbortSignal): Promise<RunningContainer> =>
-  runner.start({ image, user: '', workingDir: '', hostConfig, labels: {} }, signal)
+  runner.start({ image, user: '', workingDir: '', fence, network: '', labels: {} }, signal)
 const list = () => runner.list(AbortSignal.timeout(10_000))
 
 test('a start that is given up at any moment leaves no container', async () => {

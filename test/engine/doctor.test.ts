@@ -36,7 +36,7 @@ test('on the engine’s own host nothing is wrong, and nothing is changed by loo
   const found = await look(network.firewall)
   assert.deepEqual(
     found.map(({ check, state }) => `${check} ${state}`),
-    ['engine', 'runtimes', 'firewall', 'hyper-init', 'disk', 'disk'].map(
+    ['engine', 'runtimes', 'firewall', 'hyper-init', 'state disk', 'engine disk'].map(
       (check) => `${check} good`,
     ),
     JSON.stringify(found),

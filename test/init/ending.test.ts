@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { before, describe, test } from 'node:test'
+import { promisify } from 'node:util'
 import { type InitFrame, NEVER_STARTED_STATUS } from '../../agent/init/frame.ts'
 import { eventually } from '../support/eventually.ts'
 import { builtInit, builtProgram, isEmulated } from '../support/init-builds.ts'
@@ -195,6 +196,31 @@ describe('hyper-init as PID 1', { skip: isRoot ? false : 'needs root', concurren
       '(sh -c "exec sleep 0.02" &); sleep 0.2; ls -d /proc/[0-9]* | wc -l; ls -d /proc/1'
     const { text } = await shell(script, {}, { within })
     assert.match(text, /^\s*[34]\n/, 'PID 1, the shell, ls and perhaps wc')
+  })
+
+  test('takes away the shared memory that the process left, and no other', {
+    skip: isEmulated && 'the emulator keeps System V memory to itself',
+  }, async () => {
+    const before = 'ipcmk -M 4096 >/dev/null; exec unshare --pid --fork --mount-proc "$0"'
+    let left: Promise<number> | undefined
+    const segmentsOf = async (unshare: ChildProcess): Promise<number> => {
+      const args = ['--target', `${unshare.pid}`, '--ipc', 'cat', '/proc/sysvipc/shm']
+      const { stdout } = await promisify(execFile)('nsenter', args)
+      return stdout.trim().split('\n').length - 1
+    }
+    const { text } = await shell(
+      'ipcmk -M 4096 >/dev/null; ipcmk -M 8192 >/dev/null; wc -l </proc/sysvipc/shm',
+      {},
+      {
+        within: ['unshare', '--ipc', 'sh', '-c', before],
+        onTold(unshare) {
+          left = eventually(async () => ((await segmentsOf(unshare)) === 1 ? 1 : undefined))
+          left.finally(() => unshare.stdin?.end()).catch(() => undefined)
+        },
+      },
+    )
+    assert.equal(text.trim(), '4', 'a head, the one from outside, and two of its own')
+    assert.equal(await left, 1)
   })
 
   test('ignores a stop from inside and obeys one from outside', async () => {

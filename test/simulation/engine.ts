@@ -128,8 +128,8 @@ export const createEngine = (deps: EngineDeps): SimulatedEngine => {
         pause: () => {
           container.isPaused = true
         },
-        resume: () => {
-          container.isPaused = false
+        ignore: () => {
+          container.sinks = null
         },
         async release() {
           host.after(random.below(20), () => life.release(container))

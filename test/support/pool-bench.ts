@@ -14,7 +14,8 @@ import { limits } from '../../protocol/limits.ts'
 const log = pino({ level: 'silent' })
 
 export const specOf = (image: string): KindSpec => ({
-  ...{ image, user: '', workingDir: '', hostConfig: {} },
+  ...{ image, user: '', workingDir: '', network: '' },
+  fence: { memoryBytes: 1, cpus: 1, network: 'none', runtime: '', profile: 'default' },
 })
 
 /** A clock that goes on when the test says so. */
@@ -75,7 +76,7 @@ export const createPoolBench = (options: Partial<PoolDeps> = {}) => {
         const ended = Promise.withResolvers<Error | null>()
         ends.set(id, () => ended.resolve(null))
         const nothing = (): void => undefined
-        const streams = { read: nothing, write: nothing, pause: nothing, resume: nothing }
+        const streams = { read: nothing, write: nothing, pause: nothing, ignore: nothing }
         const release = async (): Promise<void> => undefined
         await done(() =>
           resolve({ id, ended: ended.promise, detach: nothing, release, ...streams }),

@@ -5,7 +5,9 @@ import { type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { createActs } from '../../agent/acts.ts'
 import { machineClock } from '../../agent/clock.ts'
+import type { Seen } from '../../agent/container.ts'
 import { createEffects } from '../../agent/effects.ts'
+import { encodeHeader } from '../../agent/init/marks.ts'
 import { createLull } from '../../agent/lull.ts'
 import type { Note, Outbox } from '../../agent/outbox.ts'
 import { adopt, type RecoveryDeps } from '../../agent/recovery.ts'
@@ -132,6 +134,45 @@ test('one that was left and fills the disk ends as that, one that is left again 
     const result = await adopt({ ...recovery, runner: waiting }, note, ends)
     assert.deepEqual([result?.code, result?.started], [code, true])
   }
+})
+
+/** What hyper-init writes of this body, to a process that exited with 0. */
+const streamOf = (body: string): Uint8Array => {
+  const nonce = Buffer.alloc(16)
+  const header = encodeHeader(nonce, key.call, key.attempt)
+  return Buffer.concat([header, Buffer.from(body), nonce, Uint8Array.of(1, 0, 0, 0)])
+}
+
+test('what was seen before a cut must be in the log, and its last line whole', async () => {
+  const note: Note = {
+    ...{ key, container: 'c1', memoryBytes: 1, timeoutMs: 0 },
+    ...{ command: 'true', imagePlatform: 'linux/amd64' },
+  }
+  const seen = (body: string): Seen => ({
+    body: Buffer.from(body),
+    isMidLine: body !== '' && !body.endsWith('\n'),
+  })
+  const ends = { stop: new AbortController().signal, closing: new AbortController().signal }
+  const after = async (before: string, logged: Uint8Array) => {
+    const keeping: Runner = {
+      ...runner,
+      waitForEnd: async () => undefined,
+      state: async () => ({ isRunning: false, exitCode: 137, oomKilled: true }),
+      readLog: async (_id, sinks) => {
+        sinks.onStdout(logged)
+        sinks.onStderr(streamOf(''))
+      },
+    }
+    const cut = { ending: 'cut', stdout: seen(before), stderr: seen('') } as const
+    return (await adopt({ ...recovery, runner: keeping }, note, ends, cut))?.code
+  }
+  assert.equal(await after('', streamOf('a\nb')), 'FINISHED')
+  assert.equal(await after('a\n', streamOf('a\nb')), 'FINISHED')
+  assert.equal(await after('a\nb\n', streamOf('a\n')), 'AGENT_LOST')
+  // The second half of it looks like the first one, which the engine took along.
+  assert.equal(await after('..', streamOf('..')), 'AGENT_LOST')
+  // Where nothing claims to be whole, how it ended is told, as ever.
+  assert.equal(await after('..', Buffer.from('..')), 'CALL_OUT_OF_MEMORY')
 })
 
 test('a cancelled attempt gives up its container, and the result of one that had ended', async () => {

@@ -86,8 +86,9 @@ test('signals have numbers and names', () => {
 
 test('a host config fences in by profile', () => {
   const fence = { memoryBytes: 64, cpus: 4, network: 'bridge', runtime: '' } as const
-  const host = { cpus: 2, initDir: '/init', bridge: 'ours' }
-  const of = (profile: 'default' | 'strict' | 'compat') => hostConfigOf({ ...fence, profile }, host)
+  const host = { cpus: () => 2, mountDir: '/init' }
+  const of = (profile: 'default' | 'strict' | 'compat') =>
+    hostConfigOf({ ...fence, profile }, 'ours', host)
   for (const profile of ['default', 'strict', 'compat'] as const) {
     const { Memory, MemorySwap, NanoCpus, Mounts, LogConfig } = of(profile)
     assert.deepEqual([Memory, MemorySwap, NanoCpus], [64, 64, 2e9])
@@ -100,7 +101,7 @@ test('a host config fences in by profile', () => {
   assert.deepEqual([of('strict').NetworkMode, of('strict').ReadonlyRootfs], ['none', true])
   assert.deepEqual([of('compat').CapDrop, of('compat').SecurityOpt], [['NET_RAW'], undefined])
   assert.equal(
-    hostConfigOf({ ...fence, profile: 'strict', runtime: 'runsc' }, host).Runtime,
+    hostConfigOf({ ...fence, profile: 'strict', runtime: 'runsc' }, 'ours', host).Runtime,
     'runsc',
   )
 })

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import fc from 'fast-check'
-import { createDemuxer } from '../../agent/init/demux.ts'
 import { createStreamParser } from '../../agent/init/frame.ts'
 import { decodeTrailer, encodeHeader } from '../../agent/init/marks.ts'
+import { createDemuxer } from '../../agent/runner/demux.ts'
 
 const callId = '0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d'
 const headerNonce = Buffer.from('hhhhhhhhhhhhhhhh')

@@ -239,6 +239,24 @@ describe('the pool', () => {
     assert.ok(passedMs <= limits.lullPatienceMs + 2 * stepMs, `after ${passedMs} ms`)
   })
 
+  test('patience at its end, all that is wanted is started, not one a second', async () => {
+    const bench = createPoolBench()
+    for (let times = 0; times < 40; times += 1) bench.call('a')
+    await bench.fill()
+    const stock = bench.stock('a')
+    assert.ok(stock > 4)
+    const stepMs = limits.lullMs - 10
+    for (let passedMs = 0; passedMs < limits.lullPatienceMs; passedMs += stepMs) {
+      bench.call('a')
+      await bench.pass(stepMs)
+    }
+    for (let times = 0; times < 4; times += 1) {
+      bench.call('a')
+      assert.equal(bench.starts.length, 2, 'as many as may be under way')
+      await bench.starts[0]?.succeed()
+    }
+  })
+
   test('when it closes, nothing is left and who waits is told', async () => {
     const bench = createPoolBench()
     bench.call('a')
