@@ -1,7 +1,8 @@
 /**
  * `hyper func call` and `hyper func get`. With an output to print they are like `docker run`: the
- * function's own exit code is passed on, what is not its own is 125, and stdout has the function's
- * bytes and nothing else.
+ * function's own exit code is passed on, and stdout has the function's bytes and nothing else. A call
+ * that ended in another way has the exit code of its row in protocol/errors.ts; what kept it from
+ * being asked for, or answered, is 125.
  */
 
 import { type CallAnswer, exitCodeOf, isOwnExit } from '../../client/calls.ts'
