@@ -25,6 +25,7 @@ import {
   wordsOfRefusal,
 } from './engine-answers.ts'
 import { bridgeNameOf, type FirewallHost, isBridgeName, setRules, sweepRules } from './firewall.ts'
+import { addressOf, engineRangeOf, type Link, ownRangeOf } from './runner/oci/link.ts'
 
 const NAME = 'hyper'
 const LABEL = 'network'
@@ -36,6 +37,8 @@ const BRIDGE_BYTES = 4
 export interface Bridge {
   /** The network's id at the engine. START_FAILED: there is none, and why. */
   id(): Promise<string>
+  /** How containers that the engine does not start get onto it; null where they cannot. */
+  link(id: string): Link | null
   /** Looks for it again; whether that may help who could not start on it. Rejects as `id` does. */
   hasChanged(id: string): Promise<boolean>
   /** Finds or makes it and sets its rules. What is wrong is logged, once. */
@@ -46,13 +49,26 @@ export interface Bridge {
 interface Network {
   readonly id: string
   readonly bridge: string
+  /** Null where the engine gives out all of its addresses. */
+  readonly link: Link | null
+}
+
+/** Whether and where containers that the engine does not start can be connected to it. Pure. */
+const linkOf = (bridge: string, { IPAM }: NetworkRow): Link | null => {
+  const { Subnet, Gateway, IPRange } = IPAM?.Config?.[0] ?? {}
+  const range = ownRangeOf(Subnet ?? '')
+  if (range === null || IPRange !== engineRangeOf(Subnet ?? '')) return null
+  return { bridge, gateway: Gateway || addressOf(range.first - range.count), range }
 }
 
 /** The network as ours; null where somebody else made it. Pure. */
-const oursOf = ({ Id, Driver, Labels, Options }: NetworkRow): Network | null => {
+const oursOf = (row: NetworkRow): Network | null => {
+  const { Id, Driver, Labels, Options } = row
   const bridge = Options?.[BRIDGE_NAME] ?? ''
   const isOurs = Driver === 'bridge' && Labels?.hyper === LABEL && isBridgeName(bridge)
-  return isOurs && Options?.[BRIDGE_ICC] === 'false' ? { id: Id, bridge } : null
+  return isOurs && Options?.[BRIDGE_ICC] === 'false'
+    ? { id: Id, bridge, link: linkOf(bridge, row) }
+    : null
 }
 
 const within = (): { abortSignal: AbortSignal } => ({
@@ -121,18 +137,42 @@ export const createBridge = (deps: {
     )
   }
 
-  const make = async (): Promise<void> => {
+  const create = async (bridge: string, IPAM: object): Promise<void> => {
     const Options = {
-      [BRIDGE_NAME]: bridgeNameOf(randomBytes(BRIDGE_BYTES).toString('hex')),
+      [BRIDGE_NAME]: bridge,
       [BRIDGE_ICC]: 'false',
     }
     const body = { Name: NAME, Driver: 'bridge', CheckDuplicate: true, EnableIPv6: false }
     const Labels = { hyper: LABEL }
     try {
-      await docker.createNetwork({ _query: {}, _body: { ...body, Options, Labels }, ...within() })
+      await docker.createNetwork({
+        _query: {},
+        _body: { ...body, IPAM, Options, Labels },
+        ...within(),
+      })
     } catch (error) {
       if (statusOfRefusal(error) !== CONFLICT) throw error
     }
+  }
+
+  /** The engine chooses the subnet; then it is told to leave half of it to us. */
+  const make = async (): Promise<void> => {
+    const bridge = bridgeNameOf(randomBytes(BRIDGE_BYTES).toString('hex'))
+    await create(bridge, {})
+    const made = (await list()).find(({ Options }) => Options?.[BRIDGE_NAME] === bridge)
+    const { Subnet, Gateway } = made?.IPAM?.Config?.[0] ?? {}
+    const IPRange = engineRangeOf(Subnet ?? '')
+    if (made === undefined || IPRange === null) return
+    // Another agent that has put a container on it meanwhile keeps it as it is.
+    const isRemoved = await docker
+      .getNetwork(made.Id)
+      .remove(within())
+      .then(
+        () => true,
+        () => false,
+      )
+    if (isRemoved)
+      await create(bridge, { Config: [{ Subnet, IPRange, ...(Gateway ? { Gateway } : {}) }] })
   }
 
   const tell = (words: string): void => {
@@ -184,6 +224,7 @@ export const createBridge = (deps: {
 
   return {
     id: async () => (known ?? (await lookOnce())).id,
+    link: (id) => (known?.id === id && told === '' ? known.link : null),
     async hasChanged(id) {
       const before = spares
       return (await lookOnce()).id !== id || spares > before

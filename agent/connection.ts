@@ -75,8 +75,9 @@ interface Current {
   readonly told: HostFacts
 }
 
-const hostOf = ({ slots, memoryBytes, platform, runtimes }: Hello): HostFacts => ({
+const hostOf = ({ slots, memoryBytes, platform, runtimes, runner }: Hello): HostFacts => ({
   ...{ slots, memoryBytes, platform, runtimes },
+  ...(runner === undefined ? {} : { runner }),
 })
 
 export const startConnection = (deps: ConnectionDeps): Connection => {

@@ -91,6 +91,21 @@ export const parseContainerInspect = createParser(
   'answer of the engine about a container',
 )
 
+export const parsePinList = createParser(
+  Type.Array(Type.Object({ Id: Type.String(), ImageID: Type.String() })),
+  CODE,
+  'list of containers of the engine that pin images',
+)
+
+export const parsePinInspect = createParser(
+  Type.Object({
+    Config: Type.Object({ Env: Words }),
+    GraphDriver: Type.Object({ Name: Type.String(), Data: Labels }),
+  }),
+  CODE,
+  'answer of the engine about a container that pins an image',
+)
+
 export const parseContainerSize = createParser(
   Type.Object({ SizeRw: maybe(Type.Integer()) }),
   CODE,
@@ -109,6 +124,19 @@ const NetworkRow = Type.Object({
   Driver: Type.String(),
   Labels,
   Options: Labels,
+  IPAM: maybe(
+    Type.Object({
+      Config: maybe(
+        Type.Array(
+          Type.Object({
+            Subnet: maybe(Type.String()),
+            Gateway: maybe(Type.String()),
+            IPRange: maybe(Type.String()),
+          }),
+        ),
+      ),
+    }),
+  ),
 })
 export type NetworkRow = Static<typeof NetworkRow>
 export const parseNetworkList = createParser(

@@ -23,6 +23,7 @@ interface ContainerHandle {
     options: Aborted & { follow: false; stdout: true; stderr: true; timestamps: true },
   ): Promise<Buffer>
   remove(options: Aborted & { force: true; v: true }): Promise<unknown>
+  getArchive(options: Aborted & { path: string }): Promise<Readable>
 }
 
 export interface EngineClient {
@@ -33,7 +34,7 @@ export interface EngineClient {
   info(options: Aborted): Promise<unknown>
   /** Query and body are told apart, or dockerode would repeat the whole body in the query. */
   createContainer(
-    options: Aborted & { _query: { name: string }; _body: object },
+    options: Aborted & { _query: { name?: string }; _body: object },
   ): Promise<{ readonly id: string }>
   getContainer(id: string): ContainerHandle
   listContainers(options: Aborted & { all: true; filters: string }): Promise<unknown>

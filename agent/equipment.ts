@@ -20,10 +20,11 @@ import { createLull } from './lull.ts'
 import type { DeriveNonces } from './nonces.ts'
 import type { Outbox } from './outbox.ts'
 import { createPool, type Pool, type PoolDeps } from './pool.ts'
-import { probeEngine, probeRuntime } from './probe.ts'
+import { probeEngine, probeRunner } from './probe.ts'
 import type { PulledImages } from './pulled-images.ts'
-import { createDockerRunner } from './runner/docker.ts'
+import type { Cgroups } from './runner/oci/cgroups.ts'
 import type { Runner } from './runner/runner.ts'
+import { createRunners } from './runner/runners.ts'
 import { createRuntimes, type Runtimes } from './runtimes.ts'
 import type { Room } from './slots.ts'
 import { createSupply } from './supply.ts'
@@ -39,7 +40,7 @@ const refuseUnknown = (engine: Engine): void => {
 export const sizeOfHost = (engine: Engine) =>
   engine.facts() ?? { cpus: availableParallelism(), memoryBytes: totalmem() }
 
-interface EquipmentConfig extends Pick<AgentConfig, 'initDir' | 'ready'> {
+interface EquipmentConfig extends Pick<AgentConfig, 'home' | 'initDir' | 'ready' | 'runner'> {
   /** On every container. */
   readonly agentId: string
 }
@@ -53,6 +54,7 @@ interface EquipmentDeps {
   readonly host: FirewallHost
   readonly deadMan: DeadMan
   readonly disk: Disk
+  readonly cgroups: Cgroups
   readonly pulled: PulledImages
   readonly room: () => Room
   readonly memoryFreeBytes: () => number
@@ -75,7 +77,13 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
   const identity = { agentId: config.agentId, storeId: deps.outbox.storeId }
   const cpus = (): number => sizeOfHost(engine).cpus
   const host = { cpus, mountDir: deps.mountDir }
-  const runner = createDockerRunner(engine, identity, host)
+  const runners = createRunners({
+    ...{ engine, identity, host, log, cgroups: deps.cgroups, images, signal },
+    ...{ home: config.home, initDir: config.initDir, wanted: config.runner },
+    ...{ linkOf: bridge.link, netHost: deps.host },
+    probeOci: () => probeRunner(probingOci),
+  })
+  const { runner } = runners
   const lull = createLull(machineClock)
   const poolOf = (by: Runner, room: PoolDeps['room'], onChange: () => void): Pool =>
     createPool({
@@ -85,27 +93,42 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
     })
   const supplyOf = (pool: Pool, runtimes: Pick<Runtimes, 'check'>) =>
     createSupply({ images, pool, bridge, runtimes })
-  const prober = createDockerRunner(
-    engine,
-    { ...identity, agentId: `${identity.agentId}.probe` },
-    host,
-  )
   const none = { containers: 0, bytes: 0 }
   const silent = (): void => undefined
   /** For the containers of probes, of which none is kept. */
-  const probePool = poolOf(prober, () => none, silent)
-  const probing = {
-    ...{ runner: prober, nonces, signal, turnSwitch: deps.deadMan.turn },
-    supply: supplyOf(probePool, { check: silent }),
+  const probingBy = (by: Runner) => {
+    const pool = poolOf(by, () => none, silent)
+    return {
+      ...{ runner: by, nonces, signal, turnSwitch: deps.deadMan.turn, pool },
+      supply: supplyOf(pool, { check: silent }),
+    }
   }
+  const probing = probingBy(runners.prober)
+  const probingOci = probingBy(runners.ociProber)
   const tryEngine = async (): Promise<void> => {
     refuseUnknown(engine)
     await probeEngine(probing)
+    await runner.settle()
   }
   const trial = createTrial({ engine, probe: tryEngine, log })
-  const probe = (runtime: string): Promise<void> => probeRuntime(probing, runtime)
+  const probe = (runtime: string): Promise<void> => probeRunner(probing, runtime)
   const runtimes = createRuntimes({ engine, probe, log, onChange: deps.onChange })
   const pool = poolOf(runner, () => readyRoom(config, deps.room()), deps.onChange)
   const supply = supplyOf(pool, runtimes)
-  return { images, runner, bridge, runtimes, lull, pool, probePool, supply, trial }
+  const close = async (): Promise<void> => {
+    for (const each of [pool, probing.pool, probingOci.pool]) await each.close()
+    await runners.close()
+  }
+  return {
+    images,
+    runner,
+    unpin: runners.unpin,
+    bridge,
+    runtimes,
+    lull,
+    pool,
+    supply,
+    trial,
+    close,
+  }
 }

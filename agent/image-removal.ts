@@ -13,7 +13,11 @@ const within = (signal: AbortSignal, timeoutMs: number): { abortSignal: AbortSig
   abortSignal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
 })
 
-export const createImageRemoval = ({ docker }: Pick<Engine, 'docker'>): ImageRemoval => ({
+/** `unpin` lets go of an image, where no container of ours needs it. */
+export const createImageRemoval = (
+  { docker }: Pick<Engine, 'docker'>,
+  unpin: (id: string) => Promise<void>,
+): ImageRemoval => ({
   async tags(id, signal) {
     try {
       const answer = await docker.getImage(id).inspect(within(signal, limits.engineAnswerMs))
@@ -25,6 +29,7 @@ export const createImageRemoval = ({ docker }: Pick<Engine, 'docker'>): ImageRem
   },
   async remove(id, signal) {
     try {
+      await unpin(id)
       const how = { force: false, noprune: true } as const
       await docker.getImage(id).remove({ ...how, ...within(signal, limits.startMsMax) })
       return true
@@ -35,7 +40,7 @@ export const createImageRemoval = ({ docker }: Pick<Engine, 'docker'>): ImageRem
     }
   },
   async isUsedByCalls(id, signal) {
-    const filters = JSON.stringify({ label: ['hyper=call'], ancestor: [id] })
+    const filters = JSON.stringify({ label: ['hyper'], ancestor: [id] })
     const options = { all: true, filters, ...within(signal, limits.engineAnswerMs) } as const
     return parseContainerList(await docker.listContainers(options)).length > 0
   },

@@ -27,10 +27,17 @@ import { createNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
 import type { Pool } from './pool.ts'
 import { openPulledImages } from './pulled-images.ts'
+import { openCgroups } from './runner/oci/cgroups.ts'
 import { type Room, roomOf } from './slots.ts'
 
+/** Of its id, in names that must be short. */
+const AGENT_CHARS = 8
+
 export interface PremisesConfig
-  extends Pick<AgentConfig, 'home' | 'initDir' | 'slots' | 'memoryBytes' | 'ready' | 'dockerHost'> {
+  extends Pick<
+    AgentConfig,
+    'home' | 'initDir' | 'slots' | 'memoryBytes' | 'ready' | 'runner' | 'dockerHost'
+  > {
   /** On every container: outlives a lost store, so that nothing is left of it either. */
   readonly agentId: string
   /** How free space is told; the system's own unless told otherwise. */
@@ -38,7 +45,7 @@ export interface PremisesConfig
 }
 
 /** What a hello tells of this host. */
-export type HostFacts = Pick<Hello, 'slots' | 'memoryBytes' | 'platform' | 'runtimes'>
+export type HostFacts = Pick<Hello, 'slots' | 'memoryBytes' | 'platform' | 'runtimes' | 'runner'>
 
 export interface Premises {
   readonly engine: Engine
@@ -124,6 +131,7 @@ const open = async ({
     log.error({ err: error }, 'the dead man’s switch could not be turned'),
   )
   closers.add(deadMan.close)
+  const cgroups = await openCgroups(`hyper-${config.agentId.slice(-AGENT_CHARS)}`)
   const acts = createActs()
   closers.add(acts.close)
   const room = (): Room => roomOf(sizeOfHost(engine), config)
@@ -135,19 +143,19 @@ const open = async ({
     ...{ statfs: config.statfs ?? statfs, log, onChange: changed },
     paths: () => [engine.facts()?.rootDir ?? '', home].filter((path) => path !== ''),
   })
-  const { images, runner, bridge, runtimes, lull, pool, probePool, supply, trial } = equip(
+  const equipment = equip(
     { ...config, initDir },
     {
       ...{ engine, outbox, nonces, mountDir: initMount.dir, log, host, deadMan, room },
-      ...{ disk, pulled },
+      ...{ disk, pulled, cgroups },
       memoryFreeBytes: () => (attempts === null ? 0 : attempts.free().memoryBytes),
       onChange: changed,
     },
     acts.signal,
   )
+  const { images, runner, bridge, runtimes, lull, pool, supply, trial } = equipment
   closers.add(bridge.close)
-  closers.add(probePool.close)
-  closers.add(pool.close)
+  closers.add(equipment.close)
   if (await engine.check()) {
     tellOther(engine, log)
     await trial.run()
@@ -189,7 +197,7 @@ const open = async ({
   }, limits.sweepMs)
   closers.add(async () => clearInterval(sweeping))
   const evict = createEviction({
-    ...{ disk, pulled, removal: createImageRemoval(engine), nowMs: Date.now, log },
+    ...{ disk, pulled, removal: createImageRemoval(engine, equipment.unpin), nowMs: Date.now, log },
     onEvicted(id) {
       images.evicted(id)
       onChange()
@@ -217,7 +225,10 @@ const open = async ({
       const isFit = trial.unfit() === ''
       const platform = (isFit && engine.facts()?.platform) || ''
       const { slots, memoryBytes } = opened.room()
-      return { slots, memoryBytes, platform, runtimes: isFit ? [...runtimes.offered()] : [] }
+      return {
+        ...{ slots, memoryBytes, platform, runner: runner.chosen() },
+        runtimes: isFit ? [...runtimes.offered()] : [],
+      }
     },
     setOnChange: (listener) => {
       onChange = listener

@@ -27,7 +27,6 @@ interface ProbeDeps {
   readonly turnSwitch: () => Promise<void>
 }
 
-/** `runtime` is '' for the engine's default one. */
 const probeCall = (runtime: string): Assignment => ({
   key: { call: randomUUID(), attempt: 1, epoch: 0 },
   func: { id: 'probe', name: 'probe', revision: 1 },
@@ -48,10 +47,10 @@ const probeCall = (runtime: string): Assignment => ({
 })
 
 /**
- * Runs one container. Throws what is wrong. The runner is one of its own, so that no sweep takes the
- * container.
+ * Runs one container of this runner. Throws what is wrong. The runner is one of its own, so that no sweep takes the
+ * container. `runtime` is '' for the engine's default one.
  */
-const probe = async (deps: ProbeDeps, runtime: string): Promise<void> => {
+export const probeRunner = async (deps: ProbeDeps, runtime = ''): Promise<void> => {
   const { runner, supply, nonces } = deps
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(limits.startMsMax)])
   const assignment = probeCall(runtime)
@@ -82,7 +81,7 @@ const probe = async (deps: ProbeDeps, runtime: string): Promise<void> => {
 /** Throws ENGINE_UNSUITABLE. */
 export const probeEngine = async (deps: ProbeDeps): Promise<void> => {
   try {
-    await probe(deps, '')
+    await probeRunner(deps)
   } catch (cause) {
     throw new HyperError(
       'ENGINE_UNSUITABLE',
@@ -91,6 +90,3 @@ export const probeEngine = async (deps: ProbeDeps): Promise<void> => {
     )
   }
 }
-
-/** Throws what keeps containers from running under this runtime. */
-export const probeRuntime = probe

@@ -45,3 +45,17 @@ export const encodeTar = (entries: readonly TarEntry[]): Buffer =>
     ]),
     Buffer.alloc(2 * BLOCK_BYTES),
   ])
+
+const FILE = '0'
+const SIZE_AT = 124
+const SIZE_CHARS = 12
+const TYPE_AT = 156
+
+/** The content of an archive's first entry, where that is a file. */
+export const firstFileOf = (archive: Buffer): Buffer | null => {
+  if (archive.byteLength < BLOCK_BYTES) return null
+  const type = archive.toString('latin1', TYPE_AT, TYPE_AT + 1)
+  const size = Number.parseInt(archive.toString('latin1', SIZE_AT, SIZE_AT + SIZE_CHARS), 8)
+  if (type !== FILE || archive.byteLength < BLOCK_BYTES + size) return null
+  return archive.subarray(BLOCK_BYTES, BLOCK_BYTES + size)
+}

@@ -34,6 +34,10 @@ const AGENT: readonly OptionSpec[] = [
     description: 'Containers kept ready at the most (default: what 5 % of the memory holds)',
   },
   { flags: '--label <k=v>', description: 'Label that functions can ask for; can be repeated' },
+  {
+    flags: '--runner <name>',
+    description: 'Who starts containers: docker (default), oci, or auto (oci where it can be)',
+  },
 ]
 
 const NUMBER: OptionSpec = {

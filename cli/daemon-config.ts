@@ -93,6 +93,18 @@ const readyOf = (flags: Flags): number | null => {
   return text === undefined ? null : parseCount(text, '--ready', { min: 0, max: limits.readyMax })
 }
 
+const RUNNERS = ['auto', 'docker', 'oci'] as const
+
+const runnerOf = (flags: Flags): AgentConfig['runner'] => {
+  const text = flags.text('runner') ?? 'docker'
+  const known = RUNNERS.find((name) => name === text)
+  if (known !== undefined) return known
+  throw new HyperError(
+    'BAD_PARAMETER',
+    `--runner: ${JSON.stringify(text)} is none of ${RUNNERS.join(', ')}`,
+  )
+}
+
 const memoryOf = (flags: Flags, agents: number): number | null => {
   const text = flags.text('memory')
   if (text !== undefined) return parseBytes(text, '--memory')
@@ -125,6 +137,7 @@ export const agentConfigOf = (
   memoryBytes: memoryOf(flags, agent.agents),
   ready: readyOf(flags),
   labels: parsePairs(flags.texts('label'), '--label'),
+  runner: runnerOf(flags),
   dockerHost: environment.dockerHost ?? DEFAULT_DOCKER,
   drainMs: drainMsOf(flags),
   logFormat: logFormat(),

@@ -58,6 +58,11 @@ const agentShape = {
     images: count,
     version: text,
     platform: text,
+    runner: {
+      type: ['object', 'null'],
+      required: ['name', 'reason'],
+      properties: { name: text, reason: text },
+    },
     labels: { type: 'object', additionalProperties: text },
     seen: { type: ['string', 'null'] },
   },

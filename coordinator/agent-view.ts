@@ -48,6 +48,7 @@ const viewOf = (
     images: agent?.images.size ?? 0,
     version: facts?.version ?? '',
     platform: facts?.platform ?? '',
+    runner: facts?.runner ?? null,
     labels: facts?.labels ?? {},
     seen: roster.seen(member.peerId),
   }

@@ -185,6 +185,8 @@ export interface AgentView {
   readonly images: number
   readonly version: string
   readonly platform: string
+  /** Who starts its containers, and why it is not the OCI runtime itself. */
+  readonly runner: { readonly name: string; readonly reason: string } | null
   readonly labels: Readonly<Record<string, string>>
   readonly seen: string | null
 }

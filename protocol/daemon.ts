@@ -57,6 +57,8 @@ const AgentConfigSchema = Type.Object({
   /** Containers kept ready at the most. Null: as many as 5 % of the memory holds. */
   ready: Type.Union([Type.Integer({ minimum: 0, maximum: limits.readyMax }), Type.Null()]),
   labels: Type.Record(Type.String(), Type.String()),
+  /** Who starts containers: the engine, or the OCI runtime itself, where it can be. */
+  runner: Type.Union([Type.Literal('auto'), Type.Literal('docker'), Type.Literal('oci')]),
   /** As DOCKER_HOST: `unix:///var/run/docker.sock`, `tcp://…`. */
   dockerHost: Type.String(),
   drainMs: Milliseconds,

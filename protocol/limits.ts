@@ -282,6 +282,8 @@ export const limits = {
   advertPauseMs: 500,
   /** … and as a heartbeat this often. */
   advertMs: 15 * second,
+  /** Why an agent’s containers are started as they are: a line of `hyper agents --json`. */
+  runnerReasonCharsMax: 200,
   /** Versions, ids and platforms that agent and coordinator tell each other. */
   agentWordCharsMax: 64,
   /** A host's name: the longest that DNS allows. */

@@ -74,6 +74,13 @@ const HelloSchema = Type.Object({
   memoryBytes: Count,
   platform: Type.String({ maxLength: limits.agentWordCharsMax }),
   runtimes: Words,
+  /** Who starts containers there, and why it is not the OCI runtime itself. */
+  runner: Type.Optional(
+    Type.Object({
+      name: Type.Union([Type.Literal('docker'), Type.Literal('oci')]),
+      reason: Type.String({ maxLength: limits.runnerReasonCharsMax }),
+    }),
+  ),
   labels: Labels,
   draining: Type.Boolean(),
   /** Attempts it holds: being prepared or running. */

@@ -79,9 +79,13 @@ const runSuites = async (
         say(`test engine, registry and images: ready in ${secondsSince(start)}`)
       }
       if (area.name === 'init') await ensurePackages([...COMPILER_NEEDS, ...CROSS_NEEDS], say)
-      const hasDisks = area.name === 'faults' || area.name === 'engine'
+      const hasDisks = ['faults', 'engine', 'oci'].includes(area.name)
       if (hasDisks && canMount) await ensurePackages(DISK_NEEDS, say)
-      const env = { ...makeEnvironment(dir), ...(area.hasEngine ? workbench?.environment : {}) }
+      const env = {
+        ...makeEnvironment(dir),
+        ...(area.hasEngine ? workbench?.environment : {}),
+        ...area.environment,
+      }
       const start = performance.now()
       const counts = await runSuite({ area, files, env, signal })
       passed += counts.passed

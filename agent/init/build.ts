@@ -1,6 +1,6 @@
 /**
- * Compiles the two static programs that are written in C: hyper-init, and the program of the
- * `hello` image. They are made under another name and then renamed, so that whoever finds one
+ * Compiles the static programs that are written in C: hyper-init, hyper-keeper, and the program of
+ * the `hello` image. They are made under another name and then renamed, so that whoever finds one
  * finds a whole one.
  */
 
@@ -16,18 +16,19 @@ type CompileOptions = {
   args?: readonly string[]
 }
 
-type BuiltInit = { initPath: string; helloPath: string }
+type BuiltInit = { initPath: string; helloPath: string; keeperPath: string }
 
 const FLAGS = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-std=gnu11', '-s']
 const SOURCES = {
   'hyper-init': ['hyper-init.c', 'watch.c', 'child.c', 'frame.c', 'leave.c'],
+  'hyper-keeper': ['hyper-keeper.c'],
   hello: ['hello.c'],
 } as const
 const COMPILE_MS_MAX = 120_000
 
 const run = promisify(execFile)
 
-/** Both programs, as `hyper-init` and `hello` in `outDir`. What is there already is replaced. */
+/** All programs, as `hyper-init`, `hyper-keeper` and `hello` in `outDir`. What is there already is replaced. */
 export async function buildInit({
   outDir,
   cc = 'cc',
@@ -37,12 +38,14 @@ export async function buildInit({
 }): Promise<BuiltInit> {
   const initPath = join(outDir, 'hyper-init')
   const helloPath = join(outDir, 'hello')
+  const keeperPath = join(outDir, 'hyper-keeper')
   await mkdir(outDir, { recursive: true })
   await Promise.all([
     compileProgram('hyper-init', initPath, { cc }),
     compileProgram('hello', helloPath, { cc }),
+    compileProgram('hyper-keeper', keeperPath, { cc }),
   ])
-  return { initPath, helloPath }
+  return { initPath, helloPath, keeperPath }
 }
 
 export async function compileProgram(

@@ -1,5 +1,5 @@
 /**
- * `npm run build`: TypeScript → dist/, and the two static C programs (hyper-init, hello) beside the
+ * `npm run build`: TypeScript → dist/, and the static C programs (hyper-init, hyper-keeper, hello) beside the
  * agent's compiled code. The programs are built aside and moved into place, since a container of a
  * running agent may be executing the ones that are there.
  */
@@ -30,9 +30,10 @@ const buildPrograms = async (): Promise<void> => {
   await mkdir(initDir, { recursive: true })
   const aside = await mkdtemp(join(initDir, '.build-'))
   try {
-    const { initPath, helloPath } = await buildInit({ outDir: aside })
+    const { initPath, keeperPath, helloPath } = await buildInit({ outDir: aside })
     for (const [built, name] of [
       [initPath, 'hyper-init'],
+      [keeperPath, 'hyper-keeper'],
       [helloPath, 'hello'],
     ] as const) {
       await chmod(built, 0o555)

@@ -48,7 +48,7 @@ const restart = async ({ key }: Assignment): Promise<void> => {
 const untilEnded = (): Promise<unknown> =>
   eventually(async () => {
     const [id = ''] = await bench.containers()
-    return !(await docker.getContainer(id).inspect()).State.Running
+    return !(await bench.outside.isRunning(id))
   })
 
 test('a call that outlives its agent is waited for and read back whole', async () => {
@@ -96,7 +96,7 @@ test('a recovered call can be cancelled', async () => {
 test('a container that is gone meanwhile is a lost attempt', async () => {
   const assignment = await killDuring({ cmd: ['sleep', '60'] })
   const [id = ''] = await bench.containers()
-  await docker.getContainer(id).remove({ force: true })
+  await bench.outside.remove(id)
   await restart(assignment)
   assert.equal((await bench.result(assignment.key)).code, 'AGENT_LOST')
   bench.acknowledge(assignment.key)

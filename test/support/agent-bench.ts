@@ -17,6 +17,7 @@ import type { ImagePin } from '../../protocol/image.ts'
 import type { AgentMessage, Assignment, CoordinatorOrder } from '../../protocol/messages.ts'
 import { connectDocker } from './docker.ts'
 import { eventually } from './eventually.ts'
+import { createOutside } from './outside.ts'
 
 const MiB = 1024 * 1024
 const ANSWER_MS = 30_000
@@ -48,7 +49,9 @@ export interface AgentBench {
   /** Assigns, waits for the result, acknowledges it, waits until the container is gone. */
   run(part: Partial<Assignment> & { image: ImagePin }): Promise<AttemptResult>
   quiet(): Promise<void>
-  /** Ids of this agent's containers at the engine. */
+  /** The host's view of them. */
+  readonly outside: ReturnType<typeof createOutside>
+  /** Ids of this agent's containers. */
   containers(): Promise<readonly string[]>
   /** Lets go of the premises as a process that ends does. */
   abandon(): Promise<void>
@@ -77,6 +80,8 @@ export const createAgentBench = async (
     /** Containers kept ready; none unless told otherwise. */
     readonly ready?: number | null
     readonly dockerHost?: string
+    /** The engine, unless told otherwise. */
+    readonly runner?: PremisesConfig['runner']
     /** Where the agent finds the engine's bridge, and sets rules; else on this machine. */
     readonly firewall?: FirewallHost
     /** Of that engine, for what the bench asks of it itself. */
@@ -90,6 +95,7 @@ export const createAgentBench = async (
   const config: PremisesConfig = {
     ...{ home, agentId, slots: options.slots ?? 8, memoryBytes: 2048 * MiB },
     ready: options.ready ?? 0,
+    runner: options.runner ?? (process.env.HYPER_TEST_RUNNER === 'oci' ? 'oci' : 'docker'),
     initDir: required('HYPER_TEST_INIT_DIR'),
     dockerHost: options.dockerHost ?? required('HYPER_TEST_DOCKER_HOST'),
   }
@@ -136,11 +142,9 @@ export const createAgentBench = async (
       },
     )
   }
-  const containers: AgentBench['containers'] = async () => {
-    const filters = JSON.stringify({ label: [`hyper.agent=${agentId}`] })
-    const rows = await docker.listContainers({ all: true, filters })
-    return rows.map((row) => row.Id)
-  }
+  const outside = createOutside(docker, { home, agentId })
+  const containers: AgentBench['containers'] = async () =>
+    (await outside.list()).map(({ id }) => id)
   const quiet = (): Promise<void> =>
     premises().attempts.until(
       () => premises().attempts.isQuiet() && premises().attempts.unacknowledged() === 0,
@@ -159,7 +163,19 @@ export const createAgentBench = async (
   }
 
   return {
-    ...{ home, agentId, config, premises, messages, connect, message, containers, quiet, assign },
+    ...{
+      home,
+      agentId,
+      config,
+      outside,
+      premises,
+      messages,
+      connect,
+      message,
+      containers,
+      quiet,
+      assign,
+    },
     ...{ acknowledge, result, abandon },
     async open() {
       opened = await openPremises(config, log, () => undefined, options.firewall)

@@ -79,6 +79,7 @@ export const prepareAgent = async (t: TestContext): Promise<Setting> => {
       slots: 4,
       memoryBytes: 2 ** 30,
       ready: 0,
+      runner: 'docker',
       labels: { zone: 'a' },
     },
     dockerHost: process.env.HYPER_TEST_DOCKER_HOST ?? '',

@@ -7,7 +7,6 @@
 import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
-import type { OwnContainer } from '../../agent/runner/runner.ts'
 import type { AttemptResult } from '../../protocol/call.ts'
 import type { ImagePin } from '../../protocol/image.ts'
 import type { Assignment } from '../../protocol/messages.ts'
@@ -121,16 +120,8 @@ export const openHostileBench = async (
 
   /** Ids of containers that serve a call, or did. */
   const ofCalls = async (): Promise<readonly string[]> => {
-    const filters = JSON.stringify({ label: [`hyper.agent=${bench.agentId}`] })
-    const rows = await client.docker.listContainers({ all: true, filters })
-    return rows
-      .map(
-        ({ Id, Labels, State }): OwnContainer => ({
-          ...{ id: Id, labels: Labels, isRunning: State === 'running' },
-        }),
-      )
-      .filter((container) => !bench.premises().pool.owns(container))
-      .map(({ id }) => id)
+    const all = await bench.outside.list()
+    return all.filter((container) => !bench.premises().pool.owns(container)).map(({ id }) => id)
   }
 
   const attack: HostileBench['attack'] = async (call, bounds = {}) => {

@@ -17,6 +17,10 @@ export type Area = {
   /** Files side by side. */
   readonly concurrency: number
   readonly timeoutMs: number
+  /** Where its files are, if not in a folder of its name, and which of them are its own. */
+  readonly of?: { readonly folder: string; readonly files: RegExp }
+  /** Beside what all areas are handed. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 export type Counts = { readonly passed: number; readonly failed: number }
@@ -50,6 +54,15 @@ export const AREAS: readonly Area[] = [
   // Disks of its own, one test at a time: their faults are timed against a writer that runs.
   { ...withoutEngine('faults', 5 * minute), concurrency: 1 },
   withEngine('engine', 20 * minute),
+  // What a function sees and does, once more where the OCI runtime is started directly.
+  {
+    ...withEngine('oci', 15 * minute),
+    of: {
+      folder: 'engine',
+      files: /^(agent-calls|agent-recovery|fences|hostile-(?!reuse).*)\.test\.ts$/,
+    },
+    environment: { HYPER_TEST_RUNNER: 'oci' },
+  },
   withEngine('e2e', 18 * minute),
 ]
 
@@ -58,12 +71,13 @@ export const SOAK: Area = withEngine('soak', 120 * minute)
 
 /** The area's test files; none where its folder does not exist. */
 export const findTestFiles = async (area: Area): Promise<readonly string[]> => {
-  const folder = fileURLToPath(new URL(`../${area.name}`, import.meta.url))
+  const { folder: name, files } = area.of ?? { folder: area.name, files: /./ }
+  const folder = fileURLToPath(new URL(`../${name}`, import.meta.url))
   const names = await readdir(folder).catch(() => [])
   return names
-    .filter((name) => name.endsWith('.test.ts'))
+    .filter((file) => file.endsWith('.test.ts') && files.test(file))
     .sort()
-    .map((name) => join(folder, name))
+    .map((file) => join(folder, file))
 }
 
 /** Runs an area's files, prints every test, and resolves with the counts. */

@@ -139,7 +139,7 @@ const openOn = async (t: TestContext, version: FakeVersion) => {
   const opened = openPremises(
     {
       ...{ home, initDir: home, dockerHost: fake.dockerHost },
-      ...{ slots: 1, memoryBytes: null, ready: 0, agentId: 'test' },
+      ...{ slots: 1, memoryBytes: null, runner: 'docker', ready: 0, agentId: 'test' },
     },
     log,
   )

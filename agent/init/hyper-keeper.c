@@ -1,0 +1,345 @@
+/*
+ * hyper-keeper: starts one container by the OCI runtime on the layers of its image, and stays beside
+ * it until its end, also when the agent is gone. Its folder is all that there is of the container:
+ *
+ *   config.json  the runtime's configuration: by the agent, as are the folder and its labels
+ *   state/, pid, runtime.log   the runtime's own
+ *   stdout, stderr             what the container wrote, byte for byte, as far as the bound
+ *   kill         FIFO: a byte in it ends the container
+ *   alive        FIFO that is open for writing for as long as the keeper lives
+ *   end          exit status and whether memory ran out, once the container has ended
+ *
+ *   mounting   a mount namespace of our own: the image's layers, and over them a file system in memory
+ *   starting   the runtime makes the container with our pipes; a kill ends it      ─► exit 2
+ *   keeping    what it writes goes to the files first and then to the agent, if there is one: the
+ *              files have all that the agent ever saw. Nobody reads: nothing more is read
+ *   ended      PID 1 was reaped, both pipes ended: cgroups removed, `end` written  ─► exit 0
+ *
+ * The mounts live in the namespace, so they go with us, whatever ends us. Descriptors: 0 becomes the
+ * container's STDIN, 1 and 2 go to the agent, 3 takes one line when the container runs.
+ *
+ *   hyper-keeper FOLDER LAYERS LOWER ROOT_BYTES LOG_BYTES ID CGROUP… -- RUNTIME [OPTION…]
+ *
+ * LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
+ */
+#define _GNU_SOURCE
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define REPORT_FD 3
+#define CHUNK_BYTES 65536
+/* A cgroup is busy for moments after its last process. */
+#define CGROUP_TRIES 100
+#define TRY_NS 10000000
+/* The agent has this long to take what was written, once the container ended. */
+#define FLUSH_MS 10000
+#define ARGUMENTS_MAX 32
+
+struct stream {
+  const char *name;
+  int from;   /* -1: it ended. */
+  int to;     /* -1: nobody takes it. */
+  int log;    /* -1: no more of it is kept. */
+  size_t log_left;
+  size_t at, end; /* What was read and not yet passed on. */
+  uint8_t bytes[CHUNK_BYTES];
+};
+
+static struct stream streams[2] = {{.name = "stdout", .to = STDOUT_FILENO},
+                                   {.name = "stderr", .to = STDERR_FILENO}};
+static char **cgroups; /* Ends with NULL. */
+static int kill_fd, signal_fd;
+
+static _Noreturn void fail(const char *what) {
+  dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
+  _exit(1);
+}
+
+/* ---- mounting ---- */
+
+static void mount_root(const char *folder, const char *layers, const char *lower,
+                       const char *root_bytes) {
+  char options[4096];
+  if (unshare(CLONE_NEWNS) < 0) fail("no mount namespace");
+  /* Slave, so that what the host unmounts is not held by us. */
+  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0) fail("mounts stay shared");
+  if (mkdir("t", 0700) < 0 || mkdir("rootfs", 0755) < 0) fail("no folders for the root");
+  snprintf(options, sizeof options, "size=%s,mode=0755", root_bytes);
+  if (mount("hyper", "t", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0) fail("no file system");
+  if (mkdir("t/upper", 0755) < 0 || mkdir("t/work", 0755) < 0) fail("no layer to write to");
+  int length = snprintf(options, sizeof options,
+                        "index=off,lowerdir=%s,upperdir=%s/t/upper,workdir=%s/t/work", lower,
+                        folder, folder);
+  if (length >= (int)sizeof options) {
+    errno = E2BIG;
+    fail("too many layers");
+  }
+  char root[4096];
+  snprintf(root, sizeof root, "%s/rootfs", folder);
+  if (chdir(layers) < 0) fail("no layers");
+  if (mount("overlay", root, "overlay", 0, options) < 0) fail("layers could not be mounted");
+  if (chdir(folder) < 0) fail("no folder");
+}
+
+/* ---- cgroups ---- */
+
+static FILE *open_in(const char *cgroup, const char *name) {
+  char path[4096];
+  snprintf(path, sizeof path, "%s/%s", cgroup, name);
+  return fopen(path, "re");
+}
+
+static void kill_all(void) {
+  for (char **cgroup = cgroups; *cgroup != NULL; cgroup++) {
+    FILE *list = open_in(*cgroup, "cgroup.procs");
+    if (list == NULL) continue;
+    for (int pid; fscanf(list, "%d", &pid) == 1;) {
+      if (pid > 1) kill(pid, SIGKILL);
+    }
+    fclose(list);
+  }
+}
+
+static bool memory_ran_out(void) {
+  static const char *const NAMES[] = {"memory.events", "memory.oom_control"};
+  bool ran_out = false;
+  for (char **cgroup = cgroups; *cgroup != NULL; cgroup++) {
+    for (int i = 0; i < 2; i++) {
+      FILE *events = open_in(*cgroup, NAMES[i]);
+      if (events == NULL) continue;
+      char word[64];
+      long count;
+      while (fscanf(events, "%63s %ld", word, &count) == 2) {
+        if (strcmp(word, "oom_kill") == 0 && count > 0) ran_out = true;
+      }
+      fclose(events);
+    }
+  }
+  return ran_out;
+}
+
+static void remove_cgroups(void) {
+  for (char **cgroup = cgroups; *cgroup != NULL; cgroup++) {
+    for (int tries = 0; rmdir(*cgroup) < 0 && errno == EBUSY && tries < CGROUP_TRIES; tries++) {
+      kill_all();
+      nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
+    }
+  }
+}
+
+/* ---- starting ---- */
+
+static _Noreturn void become_runtime(char **runtime, const int writes[2]) {
+  sigset_t none;
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  signal(SIGPIPE, SIG_DFL);
+  dup2(writes[0], STDOUT_FILENO);
+  dup2(writes[1], STDERR_FILENO);
+  execv(runtime[0], runtime);
+  _exit(127);
+}
+
+/* The runtime's last words are in its log. */
+static _Noreturn void give_up(pid_t runtime) {
+  kill(runtime, SIGKILL);
+  kill_all();
+  remove_cgroups();
+  _exit(2);
+}
+
+/* PID 1 of the container. */
+static pid_t start(char **runtime) {
+  int writes[2];
+  for (int i = 0; i < 2; i++) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) < 0) fail("no pipe");
+    streams[i].from = ends[0];
+    writes[i] = ends[1];
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+  }
+  pid_t child = fork();
+  if (child < 0) fail("no process");
+  if (child == 0) become_runtime(runtime, writes);
+  close(writes[0]);
+  close(writes[1]);
+  close(STDIN_FILENO);
+  int status;
+  while (waitpid(child, &status, WNOHANG) == 0) {
+    struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = kill_fd, .events = POLLIN}};
+    poll(fds, 2, -1);
+    struct signalfd_siginfo info;
+    while (read(signal_fd, &info, sizeof info) > 0) continue;
+    if (fds[1].revents != 0) give_up(child);
+  }
+  FILE *file = status == 0 ? fopen("pid", "re") : NULL;
+  int pid;
+  if (file == NULL || fscanf(file, "%d", &pid) != 1) give_up(child);
+  fclose(file);
+  return pid;
+}
+
+/* ---- keeping ---- */
+
+static void drop(struct stream *stream) {
+  stream->to = -1;
+  stream->at = stream->end = 0;
+}
+
+static void keep(struct stream *stream) {
+  size_t kept = 0;
+  size_t count = stream->end < stream->log_left ? stream->end : stream->log_left;
+  while (stream->log >= 0 && kept < count) {
+    ssize_t took = write(stream->log, stream->bytes + kept, count - kept);
+    if (took < 0 && errno == EINTR) continue;
+    if (took < 0) stream->log = -1;
+    else kept += (size_t)took;
+  }
+  stream->log_left -= kept;
+}
+
+static void pull(struct stream *stream) {
+  ssize_t got = read(stream->from, stream->bytes, sizeof stream->bytes);
+  if (got < 0) return;
+  if (got == 0) {
+    close(stream->from);
+    stream->from = -1;
+    return;
+  }
+  stream->at = 0;
+  stream->end = (size_t)got;
+  keep(stream);
+  if (stream->to < 0) drop(stream);
+}
+
+static void push(struct stream *stream) {
+  ssize_t took = write(stream->to, stream->bytes + stream->at, stream->end - stream->at);
+  if (took < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (took < 0) drop(stream);
+  else stream->at += (size_t)took;
+  if (stream->at == stream->end) stream->at = stream->end = 0;
+}
+
+/* One turn: false when there was nothing to do for so long. */
+static bool turn(int timeout_ms, bool *is_killed) {
+  struct pollfd fds[6];
+  int count = 0;
+  fds[count++] = (struct pollfd){.fd = signal_fd, .events = POLLIN};
+  fds[count++] = (struct pollfd){.fd = *is_killed ? -1 : kill_fd, .events = POLLIN};
+  for (int i = 0; i < 2; i++) {
+    bool is_full = streams[i].end > 0;
+    fds[count++] = (struct pollfd){.fd = is_full ? -1 : streams[i].from, .events = POLLIN};
+    fds[count++] = (struct pollfd){.fd = is_full ? streams[i].to : -1, .events = POLLOUT};
+  }
+  if (poll(fds, (nfds_t)count, timeout_ms) == 0) return false;
+  struct signalfd_siginfo info;
+  while (read(signal_fd, &info, sizeof info) > 0) continue;
+  if (fds[1].revents != 0) *is_killed = true;
+  for (int i = 0; i < 2; i++) {
+    if (fds[2 + 2 * i].revents != 0) pull(&streams[i]);
+    if (streams[i].end > 0) push(&streams[i]);
+  }
+  return true;
+}
+
+static bool is_reaped(pid_t first, int *status) {
+  for (;;) {
+    int how;
+    pid_t pid = waitpid(-1, &how, WNOHANG);
+    if (pid <= 0) return pid < 0;
+    if (pid == first) *status = how;
+  }
+}
+
+static void write_end(int status) {
+  int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  FILE *file = fopen("end.new", "we");
+  if (file == NULL) return;
+  fprintf(file, "%d %d\n", code, memory_ran_out() ? 1 : 0);
+  fclose(file);
+  rename("end.new", "end");
+}
+
+static void run(pid_t first) {
+  int status = 0;
+  bool is_killed = false, was_killed = false, is_over = is_reaped(first, &status);
+  while (!is_over || streams[0].from >= 0 || streams[1].from >= 0) {
+    turn(-1, &is_killed);
+    if (is_killed && !was_killed) {
+      was_killed = true;
+      kill(first, SIGKILL);
+      for (int i = 0; i < 2; i++) drop(&streams[i]);
+    }
+    is_over = is_over || is_reaped(first, &status);
+  }
+  write_end(status);
+  remove_cgroups();
+  while (streams[0].end > 0 || streams[1].end > 0) {
+    if (!turn(FLUSH_MS, &is_killed) || is_killed) return;
+  }
+}
+
+/* ---- the life ---- */
+
+static void open_all(size_t log_bytes) {
+  if (mkfifo("kill", 0600) < 0 || mkfifo("alive", 0600) < 0) fail("no FIFO");
+  kill_fd = open("kill", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (kill_fd < 0 || open("alive", O_RDWR | O_CLOEXEC) < 0) fail("no FIFO");
+  for (int i = 0; i < 2; i++) {
+    streams[i].log = open(streams[i].name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (streams[i].log < 0) fail("no file for what it writes");
+    streams[i].log_left = log_bytes;
+    fcntl(streams[i].to, F_SETFL, fcntl(streams[i].to, F_GETFL) | O_NONBLOCK);
+  }
+  sigset_t child;
+  sigemptyset(&child);
+  sigaddset(&child, SIGCHLD);
+  sigprocmask(SIG_BLOCK, &child, NULL);
+  signal_fd = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
+  if (signal_fd < 0) fail("no signals");
+}
+
+int main(int argc, char **argv) {
+  if (argc < 9) return 64;
+  const char *folder = argv[1], *id = argv[6];
+  cgroups = argv + 7;
+  char **own = cgroups;
+  while (*own != NULL && strcmp(*own, "--") != 0) own++;
+  if (*own == NULL || own[1] == NULL) return 64;
+  *own++ = NULL;
+
+  char *runtime[ARGUMENTS_MAX];
+  int count = 0;
+  while (*own != NULL && count < ARGUMENTS_MAX - 8) runtime[count++] = *own++;
+  const char *const last[] = {"run", "--detach", "--bundle", folder, "--pid-file", "pid", id, NULL};
+  for (int i = 0; i < 8; i++) runtime[count++] = (char *)last[i];
+
+  setsid();
+  umask(0);
+  signal(SIGPIPE, SIG_IGN);
+  fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
+  if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || chdir(folder) < 0) fail(folder);
+  open_all((size_t)strtoull(argv[5], NULL, 10));
+  mount_root(folder, argv[2], argv[3], argv[4]);
+  pid_t first = start(runtime);
+  dprintf(REPORT_FD, "started\n");
+  close(REPORT_FD);
+  run(first);
+  return 0;
+}

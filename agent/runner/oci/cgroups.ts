@@ -1,0 +1,83 @@
+/** Where the cgroups of our containers are: a parent of our own in every hierarchy of the host. */
+
+import { readdir, readFile, rmdir } from 'node:fs/promises'
+import { join } from 'node:path'
+import { isMissing, messageOf } from '../../../protocol/errors.ts'
+
+export interface Cgroups {
+  /** Why none can be had; '' where they can. */
+  readonly trouble: string
+  /** What the runtime is told. */
+  pathOf(id: string): string
+  /** The folders of that cgroup. */
+  foldersOf(id: string): readonly string[]
+  /** Ends every process in it. */
+  kill(id: string): Promise<void>
+  /** Removes those of `id`, as far as they are empty. */
+  remove(id: string): Promise<void>
+  /** Removes the parents, where nothing is in them. */
+  close(): Promise<void>
+}
+
+/** Mount points of all hierarchies. Throws where what we see is only a part of the host's. Pure. */
+export const hierarchiesOf = (mountInfo: string): readonly string[] => {
+  const found: string[] = []
+  for (const line of mountInfo.split('\n')) {
+    const [before = '', after = ''] = line.split(' - ')
+    const [, , , root, point] = before.split(' ')
+    if (!/^cgroup2? /.test(after) || point === undefined) continue
+    if (root !== '/') throw new Error('the agent is in a cgroup namespace')
+    found.push(point)
+  }
+  if (found.length === 0) throw new Error('no cgroups are mounted')
+  return found
+}
+
+const findHierarchies = async () => {
+  try {
+    const found = hierarchiesOf(await readFile('/proc/self/mountinfo', 'utf8'))
+    return { hierarchies: found, trouble: '' }
+  } catch (error) {
+    return { hierarchies: [], trouble: messageOf(error) }
+  }
+}
+
+/** `name` of the parent. */
+export const openCgroups = async (name: string): Promise<Cgroups> => {
+  const { hierarchies, trouble } = await findHierarchies()
+  const parents = hierarchies.map((point) => join(point, name))
+  const foldersOf = (id: string): readonly string[] => parents.map((parent) => join(parent, id))
+  const removeAll = async (folders: readonly string[]): Promise<void> => {
+    for (const folder of folders) await rmdir(folder).catch(() => undefined)
+  }
+  return {
+    trouble,
+    pathOf: (id) => `/${name}/${id}`,
+    foldersOf,
+    async kill(id) {
+      for (const folder of foldersOf(id)) {
+        const pids = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '')
+        for (const pid of pids.split('\n').filter((text) => Number(text) > 1)) {
+          try {
+            process.kill(Number(pid), 'SIGKILL')
+          } catch {
+            // It has ended.
+          }
+        }
+      }
+    },
+    remove: (id) => removeAll(foldersOf(id)),
+    async close() {
+      for (const parent of parents) {
+        const rows = await readdir(parent, { withFileTypes: true }).catch((error: unknown) => {
+          if (isMissing(error)) return []
+          throw error
+        })
+        await removeAll(
+          rows.filter((row) => row.isDirectory()).map((row) => join(parent, row.name)),
+        )
+      }
+      await removeAll(parents)
+    },
+  }
+}

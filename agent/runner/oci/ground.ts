@@ -1,0 +1,38 @@
+/** What the OCI runner stands on: root on the engine's own host, and the runtime that the engine uses. */
+
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
+import { join } from 'node:path'
+import type { EngineFacts } from '../../engine.ts'
+import type { Cgroups } from './cgroups.ts'
+
+const FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+/** Those whose containers were compared with the engine's. */
+const RUNTIMES = ['runc', 'crun']
+
+const isExecutable = (path: string): Promise<boolean> =>
+  access(path, constants.X_OK).then(
+    () => true,
+    () => false,
+  )
+
+/** The program of the engine's default runtime. Throws what is missing. */
+export const checkGround = async (of: {
+  readonly facts: EngineFacts | null
+  readonly keeper: string
+  readonly cgroups: Pick<Cgroups, 'trouble'>
+}): Promise<string> => {
+  if (process.getuid?.() !== 0) throw new Error('the agent is not root')
+  if (of.cgroups.trouble !== '') throw new Error(of.cgroups.trouble)
+  if (!(await isExecutable(of.keeper))) throw new Error(`${of.keeper} is not built`)
+  const { product = '', defaultRuntime = '' } = of.facts ?? {}
+  if (product !== 'Docker') throw new Error(`the engine is ${product}, not Docker`)
+  if (!RUNTIMES.includes(defaultRuntime)) {
+    throw new Error(`the engine’s default runtime is ${defaultRuntime}`)
+  }
+  for (const folder of FOLDERS) {
+    const path = join(folder, defaultRuntime)
+    if (await isExecutable(path)) return path
+  }
+  throw new Error(`${defaultRuntime} is not on this host`)
+}

@@ -1,0 +1,145 @@
+/**
+ * The root file system of an image as the engine keeps it: layers for an overlay, the image's users,
+ * its environment. A container that is created and never started pins the image, so that nobody
+ * removes its layers while we use them; its own first layer has the places that Docker mounts on.
+ *
+ *   unknown ─► pinned     once at a time for each image
+ *   pinned  ─► unknown    the image goes, or we close: not while a container of ours has its layers
+ */
+
+import { readFile } from 'node:fs/promises'
+import { basename, dirname } from 'node:path'
+import { limits } from '../../../protocol/limits.ts'
+import type { Engine } from '../../engine.ts'
+import { parsePinInspect, parsePinList, statusOfRefusal } from '../../engine-answers.ts'
+import { firstFileOf } from '../../tar.ts'
+import type { UserFiles } from './users.ts'
+
+const NOT_FOUND = 404
+const PIN = 'hyper.pin'
+
+interface ImageRoot {
+  /** The folder that the names in `lower` are relative to. */
+  readonly layers: string
+  /** As overlay takes it: the uppermost first, with colons between. */
+  readonly lower: string
+  readonly users: UserFiles
+  readonly environment: readonly string[]
+}
+
+export interface ImageRoots {
+  /** Takes over what an earlier process of this agent pinned. */
+  adopt(): Promise<void>
+  /** Throws what the engine said, or why its layers cannot be used. */
+  of(image: string): Promise<ImageRoot>
+  /** The image may go, unless a container of it is there. */
+  forget(image: string): Promise<void>
+  close(): Promise<void>
+}
+
+interface Pin {
+  readonly id: string
+  readonly root: ImageRoot
+}
+
+/** Where the layers of a container of the engine's lie. */
+const layersOf = async (driver: string, upper: string) => {
+  if (driver !== 'overlay2')
+    throw new Error(`the engine’s storage driver is ${driver}, not overlay2`)
+  const top = dirname(upper)
+  const lower = (await readFile(`${top}/lower`, 'utf8')).trim()
+  if (!/^l\/[A-Z0-9]+(:l\/[A-Z0-9]+)*$/.test(lower)) {
+    throw new Error(`the engine’s layers are not as expected under ${basename(top)}`)
+  }
+  return { layers: dirname(top), lower }
+}
+
+export const createImageRoots = (
+  { docker }: Pick<Engine, 'docker'>,
+  agentId: string,
+  isUsed: (image: string) => Promise<boolean>,
+): ImageRoots => {
+  const pins = new Map<string, Promise<Pin>>()
+  const within = () => ({ abortSignal: AbortSignal.timeout(limits.engineAnswerMs) })
+
+  const remove = async (id: string): Promise<void> => {
+    await docker
+      .getContainer(id)
+      .remove({ force: true, v: true, ...within() })
+      .catch((error: unknown) => {
+        if (statusOfRefusal(error) !== NOT_FOUND) throw error
+      })
+  }
+
+  const readText = async (id: string, path: string): Promise<string> => {
+    try {
+      const archive = await docker.getContainer(id).getArchive({ path, ...within() })
+      const chunks: Buffer[] = []
+      for await (const chunk of archive) chunks.push(Buffer.from(chunk))
+      const content = firstFileOf(Buffer.concat(chunks))
+      if (content === null) throw new Error(`${path} of the image is no file`)
+      return content.toString()
+    } catch (error) {
+      if (statusOfRefusal(error) === NOT_FOUND) return ''
+      throw error
+    }
+  }
+
+  const describe = async (id: string): Promise<Pin> => {
+    const answer = await docker.getContainer(id).inspect(within())
+    const { GraphDriver, Config } = parsePinInspect(answer)
+    const { layers, lower } = await layersOf(GraphDriver.Name, GraphDriver.Data?.UpperDir ?? '')
+    const users = {
+      passwd: await readText(id, '/etc/passwd'),
+      group: await readText(id, '/etc/group'),
+    }
+    return { id, root: { layers, lower, users, environment: Config.Env ?? [] } }
+  }
+
+  const pin = async (image: string): Promise<Pin> => {
+    const Labels = { hyper: 'pin', [PIN]: agentId }
+    const body = { Image: image, Entrypoint: ['/'], Cmd: [], Labels }
+    const HostConfig = { NetworkMode: 'none' }
+    const { id } = await docker.createContainer({
+      ...{ _query: {}, _body: { ...body, HostConfig } },
+      ...within(),
+    })
+    try {
+      return await describe(id)
+    } catch (error) {
+      await remove(id).catch(() => undefined)
+      throw error
+    }
+  }
+
+  const forget = async (image: string): Promise<void> => {
+    if (await isUsed(image)) return
+    const pinned = await pins.get(image)?.catch(() => null)
+    pins.delete(image)
+    if (pinned) await remove(pinned.id)
+  }
+
+  return {
+    async adopt() {
+      const filters = JSON.stringify({ label: [`${PIN}=${agentId}`] })
+      const options = { all: true, filters, ...within() } as const
+      for (const { Id, ImageID } of parsePinList(await docker.listContainers(options))) {
+        if (pins.has(ImageID)) await remove(Id)
+        else pins.set(ImageID, describe(Id))
+        await pins.get(ImageID)
+      }
+    },
+    async of(image) {
+      const present = pins.get(image)
+      if (present !== undefined) return (await present).root
+      const made = pin(image)
+      pins.set(image, made)
+      made.catch(() => pins.delete(image))
+      return (await made).root
+    },
+    forget,
+    async close() {
+      await Promise.all([...pins.keys()].map((image) => forget(image).catch(() => undefined)))
+    },
+  }
+}

@@ -1,0 +1,243 @@
+/**
+ * One container under its keeper (init/hyper-keeper.c), from its start to the last word of its
+ * streams, and by its folder alone: of a keeper that another process of the agent started, only that
+ * is there.
+ */
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { close, constants, open, read, write } from 'node:fs'
+import { readFile } from 'node:fs/promises'
+import { Socket } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
+import { promisify } from 'node:util'
+import { raceAbort } from '../../../protocol/abort.ts'
+import { HyperError, isMissing } from '../../../protocol/errors.ts'
+import { limits } from '../../../protocol/limits.ts'
+import type { ContainerState, RunningContainer, Sinks } from '../runner.ts'
+
+export interface KeeperTask {
+  readonly id: string
+  readonly folder: string
+  readonly layers: string
+  readonly lower: string
+  /** Bound of the writable layer, which is in memory. */
+  readonly rootBytes: number
+  readonly cgroups: readonly string[]
+  /** The OCI runtime's program and its options. */
+  readonly runtime: readonly string[]
+}
+
+const REPORT = 3
+const NO_READER = 'ENXIO'
+
+const argumentsOf = (task: KeeperTask): string[] => [
+  ...[task.folder, task.layers, task.lower, `${task.rootBytes}`],
+  ...[`${limits.containerLogBytesMax}`, task.id, ...task.cgroups, '--', ...task.runtime],
+]
+
+/** Why the runtime did not start it, by its own log; else what the keeper said. */
+const reasonOf = async (folder: string, said: string): Promise<string> => {
+  const log = await readFile(join(folder, 'runtime.log'), 'utf8').catch(() => '')
+  const rows = log.split('\n').filter((row) => row.includes('"level":"error"'))
+  const last: unknown = JSON.parse(rows.at(-1) ?? '{}')
+  const words = typeof last === 'object' && last !== null && 'msg' in last ? String(last.msg) : ''
+  return (words || said.trim() || 'it ended without a word').slice(0, limits.engineQuoteCharsMax)
+}
+
+const streamOf = (child: ChildProcess, at: number): Socket => {
+  const stream = child.stdio[at]
+  if (!(stream instanceof Socket)) throw new Error('a keeper without its streams')
+  return stream
+}
+
+/** Resolves once the container runs. Throws why it does not; then nothing of it runs. */
+export const startKeeper = async (
+  program: string,
+  task: KeeperTask,
+  signal: AbortSignal,
+): Promise<RunningContainer> => {
+  const child = spawn(program, argumentsOf(task), {
+    ...{ cwd: '/', env: {}, detached: true },
+    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+  })
+  const failed = new Promise<never>((_resolve, reject) => child.on('error', reject))
+  const exited = new Promise<'exited'>((resolve) => child.on('exit', () => resolve('exited')))
+  const report = streamOf(child, REPORT)
+  const started = new Promise<'started'>((resolve) => report.on('data', () => resolve('started')))
+  const stderr = streamOf(child, 2)
+  let said = ''
+  const listen = (chunk: Buffer): void => {
+    said = (said + chunk.toString()).slice(-limits.engineQuoteCharsMax)
+  }
+  stderr.on('data', listen)
+  try {
+    const how = await raceAbort(Promise.race([started, exited, failed]), signal)
+    if (how === 'exited') throw new Error(await reasonOf(task.folder, said))
+  } catch (error) {
+    if (signal.aborted && child.pid !== undefined) {
+      await endKeeper(task.folder)
+      await exited
+    }
+    for (const stream of child.stdio) stream?.destroy()
+    throw error
+  }
+  report.destroy()
+  stderr.off('data', listen)
+  return createKept(task.id, child, exited)
+}
+
+const createKept = (
+  id: string,
+  child: ChildProcess,
+  exited: Promise<unknown>,
+): RunningContainer => {
+  const [stdin, stdout, stderr] = [0, 1, 2].map((at) => streamOf(child, at))
+  if (stdin === undefined || stdout === undefined || stderr === undefined) {
+    throw new Error('a keeper without its streams')
+  }
+  const streams = [stdin, stdout, stderr]
+  const early = (): void => {
+    throw new Error('the container wrote something before its call')
+  }
+  let sinks: Sinks = { onStdout: early, onStderr: early }
+  let failure: Error | null = null
+  const destroy = (): void => {
+    for (const stream of streams) stream.destroy()
+  }
+  const take = (push: () => void): void => {
+    try {
+      push()
+    } catch (error) {
+      failure ??= error instanceof Error ? error : new Error(String(error))
+      destroy()
+    }
+  }
+  stdout.on('data', (chunk: Buffer) => take(() => sinks.onStdout(chunk)))
+  stderr.on('data', (chunk: Buffer) => take(() => sinks.onStderr(chunk)))
+  // What cannot be written shows in the end of the others.
+  stdin.on('error', () => undefined)
+  const endOf = (stream: Socket): Promise<boolean> =>
+    new Promise((resolve) => {
+      let hasEnded = false
+      stream.on('end', () => {
+        hasEnded = true
+      })
+      stream.on('error', (error) => {
+        failure ??= error
+      })
+      stream.on('close', () => resolve(hasEnded))
+    })
+  const ended = Promise.all([endOf(stdout), endOf(stderr)]).then((all) => {
+    const isCut = all.includes(false)
+    return failure ?? (isCut ? new Error('the connection to the container was closed') : null)
+  })
+  const ignore = (): void => {
+    sinks = { onStdout: () => undefined, onStderr: () => undefined }
+  }
+  return {
+    id,
+    ended,
+    read(into) {
+      sinks = into
+    },
+    write(chunks) {
+      for (const chunk of chunks) if (stdin.writable) stdin.write(chunk)
+    },
+    pause() {
+      stdout.pause()
+      stderr.pause()
+    },
+    ignore,
+    async release() {
+      stdin.end()
+      const left = new AbortController()
+      const late = pause(limits.releaseMsMax, null, { ref: false, signal: left.signal })
+      await Promise.race([exited, late.catch(() => null)])
+      left.abort()
+      destroy()
+    },
+    detach() {
+      ignore()
+      destroy()
+      child.unref()
+    },
+  }
+}
+
+const opened = promisify(open)
+const closed = promisify(close)
+const written = promisify(write)
+const readInto = promisify(read)
+
+/** A descriptor; null where there is none, or nobody at its other end. */
+const openFifo = async (path: string, access: number): Promise<number | null> => {
+  try {
+    return await opened(path, access | constants.O_NONBLOCK)
+  } catch (error) {
+    const isDeserted = error instanceof Error && 'code' in error && error.code === NO_READER
+    if (isMissing(error) || isDeserted) return null
+    throw error
+  }
+}
+
+/** Whether there is a keeper of this folder. */
+export const isKept = async (folder: string): Promise<boolean> => {
+  const fifo = await openFifo(join(folder, 'kill'), constants.O_WRONLY)
+  if (fifo !== null) await closed(fifo)
+  return fifo !== null
+}
+
+/** Tells it to end its container. Done as well where there is none. */
+export const endKeeper = async (folder: string): Promise<void> => {
+  const fifo = await openFifo(join(folder, 'kill'), constants.O_WRONLY)
+  if (fifo === null) return
+  try {
+    await written(fifo, Uint8Array.of(0))
+  } finally {
+    await closed(fifo)
+  }
+}
+
+const isAtEnd = async (fifo: number): Promise<boolean> => {
+  try {
+    return (await readInto(fifo, Buffer.alloc(1), 0, 1, null)).bytesRead === 0
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return false
+    throw error
+  }
+}
+
+/** Resolves once there is no keeper of this folder, or no folder. */
+export const untilUnkept = async (folder: string, signal: AbortSignal): Promise<void> => {
+  signal.throwIfAborted()
+  const fifo = await openFifo(join(folder, 'alive'), constants.O_RDONLY)
+  if (fifo === null) return
+  // Where nobody wrote since it was opened, Linux tells its end to a read and to no poll.
+  if (await isAtEnd(fifo)) return closed(fifo)
+  const socket = new Socket({ fd: fifo, readable: true, writable: false })
+  try {
+    const gone = new Promise<void>((resolve) => {
+      socket.on('close', () => resolve())
+      socket.on('error', () => undefined)
+      socket.resume()
+    })
+    await raceAbort(gone, signal)
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** How it ended, as its keeper wrote it down; null where it did not. */
+export const readEnd = async (folder: string): Promise<ContainerState | null> => {
+  const text = await readFile(join(folder, 'end'), 'utf8').catch((error: unknown) => {
+    if (isMissing(error)) return ''
+    throw error
+  })
+  const [, code, oom] = /^(\d{1,3}) ([01])\n$/.exec(text) ?? []
+  if (code === undefined) return null
+  return { isRunning: false, exitCode: Number(code), oomKilled: oom === '1' }
+}
+
+export const cancelled = (): HyperError =>
+  new HyperError('CALL_CANCELLED', 'cancelled before it was started')

@@ -1,0 +1,203 @@
+/**
+ * The runner that starts the OCI runtime itself, on the layers that the engine keeps of the image:
+ * for root on the engine's own host. A container is a folder with a keeper beside it (keeper.ts).
+ *
+ *   (none)    start ─► kept     folder and configuration written, keeper and runtime started
+ *   kept      the container ends ─► ended, by its keeper, which removes cgroups and mounts
+ *   kept      its keeper was killed ─► orphaned: seen by who asks next; its processes are ended
+ *   ended     remove ─► (none)  the folder goes
+ */
+
+import { randomBytes } from 'node:crypto'
+import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import Type from 'typebox'
+import { isMissing } from '../../../protocol/errors.ts'
+import { limits } from '../../../protocol/limits.ts'
+import { createParser } from '../../../protocol/schema.ts'
+import { startError } from '../../engine-answers.ts'
+import type { FirewallHost } from '../../firewall.ts'
+import type { RunnerHost } from '../../host-config.ts'
+import type { RunnerIdentity } from '../docker.ts'
+import type { ContainerSpec, OwnContainer, Runner } from '../runner.ts'
+import type { Cgroups } from './cgroups.ts'
+import { configOf, hostnameOf } from './config.ts'
+import type { ImageRoots } from './image-root.ts'
+import { cancelled, endKeeper, isKept, readEnd, startKeeper, untilUnkept } from './keeper.ts'
+import { connect, type Link } from './link.ts'
+import { readResolver } from './resolver.ts'
+import type { Template } from './template.ts'
+import { identityOf } from './users.ts'
+
+const IMAGE = 'hyper.image'
+const ID_BYTES = 20
+/** The engine's own ids are hexadecimal. */
+const PREFIX = 'oci-'
+const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n'
+
+/** Whether it is the id of a container of this runner. */
+export const isOciId = (id: string): boolean => id.startsWith(PREFIX)
+
+const parseLabels = createParser(
+  Type.Record(Type.String(), Type.String()),
+  'STATE_DAMAGED',
+  'labels of a container',
+)
+
+export interface OciRunner extends Runner {
+  /** Whether a container of this image is there: its layers must stay. */
+  uses(image: string): Promise<boolean>
+}
+
+export interface OciDeps {
+  readonly identity: RunnerIdentity
+  readonly host: RunnerHost
+  /** Where the containers' folders are. */
+  readonly home: string
+  /** The keeper's program. */
+  readonly keeper: string
+  /** The OCI runtime's program. */
+  readonly runtime: () => string
+  readonly cgroups: Cgroups
+  readonly roots: Pick<ImageRoots, 'of'>
+  /** How a container gets onto this network of the engine's; null where it cannot. */
+  readonly linkOf: (network: string) => Link | null
+  /** Where links are made. */
+  readonly netHost: FirewallHost
+  readonly templateOf: (profile: ContainerSpec['fence']['profile']) => Promise<Template>
+}
+
+export const createOciRunner = (deps: OciDeps): OciRunner => {
+  const { home, cgroups, roots, host, identity } = deps
+  const folderOf = (id: string): string => join(home, id)
+
+  const write = async (folder: string, id: string, spec: ContainerSpec, config: object) => {
+    const labels = {
+      ...spec.labels,
+      hyper: 'call',
+      'hyper.agent': identity.agentId,
+      'hyper.store': identity.storeId,
+      [IMAGE]: spec.image,
+    }
+    const resolver = spec.network === '' ? '' : await readResolver()
+    await mkdir(folder, { mode: 0o700, recursive: true })
+    await Promise.all([
+      writeFile(join(folder, 'labels.json'), JSON.stringify(labels)),
+      writeFile(join(folder, 'config.json'), JSON.stringify(config)),
+      writeFile(join(folder, 'hostname'), `${hostnameOf(id)}\n`, { mode: 0o644 }),
+      writeFile(join(folder, 'hosts'), HOSTS, { mode: 0o644 }),
+      writeFile(join(folder, 'resolv.conf'), resolver, { mode: 0o644 }),
+    ])
+  }
+
+  /** No code of the function has run in it yet. */
+  const connectTo = async (network: string, id: string, folder: string): Promise<void> => {
+    const link = deps.linkOf(network)
+    if (link === null) throw new Error('its network is not to be had from here')
+    const pid = Number(await readFile(join(folder, 'pid'), 'utf8'))
+    const address = await connect(deps.netHost, link, pid)
+    await appendFile(join(folder, 'hosts'), `${address}\t${hostnameOf(id)}\n`)
+  }
+
+  /** A keeper that was killed left its container without one. */
+  const endOrphans = async (id: string): Promise<void> => {
+    if ((await readEnd(folderOf(id))) !== null) return
+    await cgroups.kill(id)
+    await cgroups.remove(id)
+  }
+
+  const waitForEnd: Runner['waitForEnd'] = async (id, signal) => {
+    await untilUnkept(folderOf(id), signal)
+    await endOrphans(id)
+  }
+
+  const remove: Runner['remove'] = async (id, signal) => {
+    const folder = folderOf(id)
+    await endKeeper(folder)
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(limits.startMsMax)])
+    await waitForEnd(id, bounded)
+    await rm(folder, { recursive: true, force: true })
+  }
+
+  const start: Runner['start'] = async (spec, signal) => {
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(limits.startMsMax)])
+    const id = `${PREFIX}${randomBytes(ID_BYTES).toString('hex')}`
+    const folder = folderOf(id)
+    try {
+      const [template, root] = await Promise.all([
+        deps.templateOf(spec.fence.profile),
+        roots.of(spec.image),
+      ])
+      bounded.throwIfAborted()
+      const { environment, layers, lower } = root
+      const process = {
+        identity: identityOf(spec.user, root.users),
+        ...{ workingDir: spec.workingDir, environment },
+      }
+      const place = { id, folder, cgroupsPath: cgroups.pathOf(id) }
+      await write(folder, id, spec, configOf(template, spec.fence, process, place, host.cpus()))
+      const options = ['--root', join(folder, 'state'), '--log', join(folder, 'runtime.log')]
+      const runtime = [deps.runtime(), ...options, '--log-format', 'json']
+      const task = { id, folder, layers, lower, runtime, rootBytes: spec.fence.memoryBytes }
+      const foldersOf = cgroups.foldersOf(id)
+      const started = await startKeeper(deps.keeper, { ...task, cgroups: foldersOf }, bounded)
+      try {
+        if (spec.network !== '') await connectTo(spec.network, id, folder)
+        return started
+      } catch (error) {
+        started.detach()
+        throw error
+      }
+    } catch (error) {
+      await remove(id, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
+      if (signal.aborted) throw cancelled()
+      throw startError(error)
+    }
+  }
+
+  const readLog: Runner['readLog'] = async (id, sinks, signal) => {
+    const read = async (name: string, push: (chunk: Uint8Array) => void): Promise<void> => {
+      try {
+        push(await readFile(join(folderOf(id), name), { signal }))
+      } catch (error) {
+        if (!isMissing(error)) throw error
+      }
+    }
+    await read('stdout', sinks.onStdout)
+    await read('stderr', sinks.onStderr)
+  }
+
+  const describe = async (id: string): Promise<OwnContainer> => {
+    const folder = folderOf(id)
+    const isRunning = await isKept(folder)
+    const text = await readFile(join(folder, 'labels.json'), 'utf8').catch(() => '{}')
+    return { id, isRunning, labels: parseLabels(JSON.parse(text)) }
+  }
+
+  const list = async (): Promise<readonly OwnContainer[]> => {
+    const names = await readdir(home).catch((error: unknown) => {
+      if (isMissing(error)) return []
+      throw error
+    })
+    return Promise.all(names.filter(isOciId).map(describe))
+  }
+
+  return {
+    start,
+    async state(id) {
+      const folder = folderOf(id)
+      const end = await readEnd(folder)
+      if (end !== null) return end
+      if (await isKept(folder)) return { isRunning: true, exitCode: 0, oomKilled: false }
+      const names = await readdir(folder).catch(() => null)
+      return names === null ? null : { isRunning: false, exitCode: 137, oomKilled: false }
+    },
+    // Its root is in memory, and bounded by it: no disk is filled.
+    writtenBytes: async () => 0,
+    waitForEnd,
+    readLog,
+    remove,
+    list,
+    uses: async (image) => (await list()).some(({ labels }) => labels[IMAGE] === image),
+  }
+}

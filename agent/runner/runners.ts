@@ -1,0 +1,76 @@
+/**
+ * The runners of this host: the engine's and the OCI runtime's, the choice between them, and those of
+ * probes, which are under another name, so that no sweep takes what they start.
+ */
+
+import { join } from 'node:path'
+import type { Log } from '../../daemon/log.ts'
+import type { AgentConfig } from '../../protocol/daemon.ts'
+import type { Engine } from '../engine.ts'
+import type { FirewallHost } from '../firewall.ts'
+import type { RunnerHost } from '../host-config.ts'
+import type { Images } from '../images.ts'
+import { chooseRunner } from './choice.ts'
+import { createDockerRunner, type RunnerIdentity } from './docker.ts'
+import type { Cgroups } from './oci/cgroups.ts'
+import { checkGround } from './oci/ground.ts'
+import { createImageRoots } from './oci/image-root.ts'
+import type { Link } from './oci/link.ts'
+import { createOciRunner } from './oci/oci.ts'
+import { createTemplates } from './oci/templates.ts'
+
+export const createRunners = (deps: {
+  readonly engine: Engine
+  readonly identity: RunnerIdentity
+  readonly host: RunnerHost
+  readonly cgroups: Cgroups
+  readonly images: Pick<Images, 'importHello'>
+  readonly linkOf: (network: string) => Link | null
+  readonly netHost: FirewallHost
+  readonly wanted: AgentConfig['runner']
+  /** The agent's own folder. */
+  readonly home: string
+  /** The programs' folder. */
+  readonly initDir: string
+  readonly log: Log
+  readonly signal: AbortSignal
+  /** Runs a container of `ociProber`. */
+  readonly probeOci: () => Promise<void>
+}) => {
+  const { engine, identity, host, cgroups, home } = deps
+  const probeIdentity = { ...identity, agentId: `${identity.agentId}.probe` }
+  const docker = createDockerRunner(engine, identity, host)
+  const prober = createDockerRunner(engine, probeIdentity, host)
+  const keeper = join(deps.initDir, 'hyper-keeper')
+  const roots = createImageRoots(engine, identity.agentId, (image) => oci.uses(image))
+  const templateOf = createTemplates({
+    runner: prober,
+    image: async () => (await deps.images.importHello(deps.signal)).id,
+  })
+  let runtime = ''
+  const { linkOf, netHost } = deps
+  const shared = {
+    ...{ host, cgroups, roots, keeper, templateOf, linkOf, netHost },
+    runtime: () => runtime,
+  }
+  const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })
+  const ociProber = createOciRunner({
+    ...{ ...shared, identity: probeIdentity, home: join(home, 'oci-probe') },
+  })
+  const tryOci = async (): Promise<void> => {
+    runtime = await checkGround({ facts: engine.facts(), keeper, cgroups })
+    await roots.adopt()
+    await deps.probeOci()
+  }
+  const runner = chooseRunner({
+    ...{ wanted: deps.wanted, docker, oci, tryOci, log: deps.log },
+    canLink: (network) => linkOf(network) !== null,
+  })
+  return {
+    ...{ runner, prober, ociProber, unpin: roots.forget },
+    async close() {
+      await roots.close()
+      await cgroups.close()
+    },
+  }
+}

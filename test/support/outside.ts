@@ -1,0 +1,41 @@
+/** What somebody on the host sees of an agent's containers, and does to them, whoever started them. */
+
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { endKeeper, isKept, untilUnkept } from '../../agent/runner/oci/keeper.ts'
+import { isOciId } from '../../agent/runner/oci/oci.ts'
+import type { OwnContainer } from '../../agent/runner/runner.ts'
+import type { DockerClient } from './docker.ts'
+
+const WAIT_MS = 10_000
+
+export const createOutside = (
+  docker: DockerClient['docker'],
+  { home, agentId }: { readonly home: string; readonly agentId: string },
+) => {
+  const folderOf = (id: string): string => join(home, 'oci', id)
+  const isRunning = async (id: string): Promise<boolean> =>
+    isOciId(id) ? isKept(folderOf(id)) : (await docker.getContainer(id).inspect()).State.Running
+  return {
+    async list(): Promise<readonly OwnContainer[]> {
+      const filters = JSON.stringify({ label: [`hyper.agent=${agentId}`] })
+      const rows = await docker.listContainers({ all: true, filters })
+      const byEngine = rows.map(({ Id, Labels, State }) => ({
+        ...{ id: Id, labels: Labels, isRunning: State === 'running' },
+      }))
+      const folders = await readdir(join(home, 'oci')).catch(() => [])
+      const byRuntime = folders.map(async (id) => {
+        const text = await readFile(join(folderOf(id), 'labels.json'), 'utf8').catch(() => '{}')
+        return { id, labels: JSON.parse(text), isRunning: await isRunning(id) }
+      })
+      return [...byEngine, ...(await Promise.all(byRuntime))]
+    },
+    isRunning,
+    async remove(id: string): Promise<void> {
+      if (!isOciId(id)) return void (await docker.getContainer(id).remove({ force: true }))
+      await endKeeper(folderOf(id))
+      await untilUnkept(folderOf(id), AbortSignal.timeout(WAIT_MS))
+      await rm(folderOf(id), { recursive: true, force: true })
+    },
+  }
+}
