@@ -5,7 +5,7 @@
  *   config.json  the runtime's configuration: by the agent, as are the folder and its labels
  *   state/, pid, runtime.log   the runtime's own
  *   stdout, stderr             what the container wrote, byte for byte, as far as the bound
- *   kill         FIFO: a byte in it ends the container
+ *   kill         FIFO: a byte in it ends the container, as does a SIGTERM to the keeper
  *   alive        FIFO that is open for writing for as long as the keeper lives
  *   end          exit status and whether memory ran out, once the container has ended
  *
@@ -143,6 +143,16 @@ static void remove_cgroups(void) {
   }
 }
 
+/* ---- signals ---- */
+
+/* Whether one of those that came tells us to end the container. */
+static bool take_signals(void) {
+  struct signalfd_siginfo info;
+  bool is_told = false;
+  while (read(signal_fd, &info, sizeof info) > 0) is_told |= info.ssi_signo == SIGTERM;
+  return is_told;
+}
+
 /* ---- starting ---- */
 
 static _Noreturn void become_runtime(char **runtime, const int writes[2]) {
@@ -184,9 +194,7 @@ static pid_t start(char **runtime) {
   while (waitpid(child, &status, WNOHANG) == 0) {
     struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = kill_fd, .events = POLLIN}};
     poll(fds, 2, -1);
-    struct signalfd_siginfo info;
-    while (read(signal_fd, &info, sizeof info) > 0) continue;
-    if (fds[1].revents != 0) give_up(child);
+    if (take_signals() || fds[1].revents != 0) give_up(child);
   }
   FILE *file = status == 0 ? fopen("pid", "re") : NULL;
   int pid;
@@ -248,9 +256,7 @@ static bool turn(int timeout_ms, bool *is_killed) {
     fds[count++] = (struct pollfd){.fd = is_full ? streams[i].to : -1, .events = POLLOUT};
   }
   if (poll(fds, (nfds_t)count, timeout_ms) == 0) return false;
-  struct signalfd_siginfo info;
-  while (read(signal_fd, &info, sizeof info) > 0) continue;
-  if (fds[1].revents != 0) *is_killed = true;
+  if (take_signals() || fds[1].revents != 0) *is_killed = true;
   for (int i = 0; i < 2; i++) {
     if (fds[2 + 2 * i].revents != 0) pull(&streams[i]);
     if (streams[i].end > 0) push(&streams[i]);
@@ -307,11 +313,12 @@ static void open_all(size_t log_bytes) {
     streams[i].log_left = log_bytes;
     fcntl(streams[i].to, F_SETFL, fcntl(streams[i].to, F_GETFL) | O_NONBLOCK);
   }
-  sigset_t child;
-  sigemptyset(&child);
-  sigaddset(&child, SIGCHLD);
-  sigprocmask(SIG_BLOCK, &child, NULL);
-  signal_fd = signalfd(-1, &child, SFD_NONBLOCK | SFD_CLOEXEC);
+  sigset_t awaited;
+  sigemptyset(&awaited);
+  sigaddset(&awaited, SIGCHLD);
+  sigaddset(&awaited, SIGTERM);
+  sigprocmask(SIG_BLOCK, &awaited, NULL);
+  signal_fd = signalfd(-1, &awaited, SFD_NONBLOCK | SFD_CLOEXEC);
   if (signal_fd < 0) fail("no signals");
 }
 

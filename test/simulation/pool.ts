@@ -35,7 +35,7 @@ export const runTask = (task: Task, onReport: (report: Report) => void): Promise
     worker.once('exit', () => resolve())
   })
 
-/** Of one thread: what a world leaves in the heap until its longest timer slows the later ones. */
+/** Of one thread. */
 const THREAD_SEEDS = 1000
 
 /** Runs seeds over all processors. */

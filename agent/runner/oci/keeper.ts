@@ -39,9 +39,9 @@ const argumentsOf = (task: KeeperTask): string[] => [
 /** Why the runtime did not start it, by its own log; else what the keeper said. */
 const reasonOf = async (folder: string, said: string): Promise<string> => {
   const log = await readFile(join(folder, 'runtime.log'), 'utf8').catch(() => '')
-  const rows = log.split('\n').filter((row) => row.includes('"level":"error"'))
-  const last: unknown = JSON.parse(rows.at(-1) ?? '{}')
-  const words = typeof last === 'object' && last !== null && 'msg' in last ? String(last.msg) : ''
+  const [, quoted = '""'] =
+    [...log.matchAll(/"level":"error","msg":("(?:[^"\\]|\\.)*")/g)].at(-1) ?? []
+  const words = String(JSON.parse(quoted))
   return (words || said.trim() || 'it ended without a word').slice(0, limits.engineQuoteCharsMax)
 }
 
@@ -75,10 +75,8 @@ export const startKeeper = async (
     const how = await raceAbort(Promise.race([started, exited, failed]), signal)
     if (how === 'exited') throw new Error(await reasonOf(task.folder, said))
   } catch (error) {
-    if (signal.aborted && child.pid !== undefined) {
-      await endKeeper(task.folder)
-      await exited
-    }
+    // Also one that has not come so far as to have a FIFO.
+    if (child.pid !== undefined && child.kill('SIGTERM')) await exited
     for (const stream of child.stdio) stream?.destroy()
     throw error
   }
