@@ -12,6 +12,7 @@ const WARM_UP = 5
 const STEADY_MS = 40_000
 const BURST = 50
 const BURSTS = 3
+const STANDING = 32
 /** Refills come at most this long after the other. */
 const STILL_MS = 3000
 const SAMPLE_MS = 1000
@@ -101,6 +102,17 @@ export const bursts = async (bench: Bench, func: TestFunc) => {
     readyMiB: (before.bytes - (await availableBytes())) / (ready - before.ready) / 2 ** 20,
     readyCpuMs: (await idleCpu()) / ready,
   }
+}
+
+/** MiB of a container of the engine's own that waits for its input. */
+export const engineReadyMiB = async (bench: Bench): Promise<number> => {
+  await untilIdle(bench, STILL_MS)
+  const before = await availableBytes()
+  const remove = await bench.raw.stand(STANDING)
+  await untilIdle(bench, STILL_MS)
+  const after = await availableBytes()
+  await remove()
+  return (before - after) / STANDING / 2 ** 20
 }
 
 export const underSandbox = async (

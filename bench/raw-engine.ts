@@ -20,14 +20,15 @@ export interface RawCall {
 
 export interface RawEngine {
   call(cmd: readonly string[], payload?: Uint8Array): Promise<RawCall>
+  /** Containers that wait for their input, until what is given back is called. */
+  stand(count: number): Promise<() => Promise<void>>
   /** Calls a second through so many callers, each one call after the other. */
   best(cmd: readonly string[], callers: number, forMs: number): Promise<number>
 }
 
 export const createRawEngine = (docker: Docker, initDir: string): RawEngine => {
-  const call: RawEngine['call'] = async (cmd, payload = new Uint8Array(0)) => {
-    const start = performance.now()
-    const container = await docker.createContainer({
+  const create = (cmd: readonly string[]) =>
+    docker.createContainer({
       Image: 'ubuntu',
       Cmd: [...cmd],
       ...{ OpenStdin: true, StdinOnce: true },
@@ -39,8 +40,13 @@ export const createRawEngine = (docker: Docker, initDir: string): RawEngine => {
         { cpus: () => cpus().length, mountDir: initDir },
       ),
     })
-    const streams = { stream: true, stdin: true, stdout: true, stderr: true, hijack: true }
-    const socket = await container.attach(streams)
+  const attach = (container: Docker.Container) =>
+    container.attach({ stream: true, stdin: true, stdout: true, stderr: true, hijack: true })
+
+  const call: RawEngine['call'] = async (cmd, payload = new Uint8Array(0)) => {
+    const start = performance.now()
+    const container = await create(cmd)
+    const socket = await attach(container)
     let outputBytes = 0
     socket.on('data', (chunk: Buffer) => {
       outputBytes += chunk.length
@@ -55,8 +61,22 @@ export const createRawEngine = (docker: Docker, initDir: string): RawEngine => {
     return { wholeMs: performance.now() - start, lastByteMs, outputBytes }
   }
 
+  const waiting = async (): Promise<Docker.Container> => {
+    const container = await create(['cat'])
+    await attach(container)
+    await container.start()
+    return container
+  }
+
   return {
     call,
+    async stand(count) {
+      const containers: Docker.Container[] = []
+      while (containers.length < count) containers.push(await waiting())
+      return async () => {
+        for (const container of containers) await container.remove({ force: true, v: true })
+      }
+    },
     async best(cmd, callers, forMs) {
       const untilMs = performance.now() + forMs
       let calls = 0
