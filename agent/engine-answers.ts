@@ -99,7 +99,7 @@ export const parsePinList = createParser(
 
 export const parsePinInspect = createParser(
   Type.Object({
-    Config: Type.Object({ Env: Words }),
+    Config: Type.Object({ Env: Words, Volumes: maybe(Type.Record(Type.String(), Type.Unknown())) }),
     GraphDriver: Type.Object({ Name: Type.String(), Data: Labels }),
   }),
   CODE,
@@ -170,11 +170,14 @@ export const wordsOfRefusal = (error: unknown): string => {
 
 /** What the engine says of a create or start that it refused, and whose fault that is. */
 const START_REFUSALS: readonly (readonly [RegExp, ErrorCode])[] = [
-  [/unable to find (user|group)|no matching entries in (passwd|group) file/i, 'USER_NOT_FOUND'],
+  [
+    /unable to find (user|group)|no matching entries in (passwd|group) file|[ug]ids must be in range/i,
+    'USER_NOT_FOUND',
+  ],
   [/no such image/i, 'IMAGE_NOT_FOUND'],
   [/exec format error/i, 'PLATFORM_MISMATCH'],
   [
-    /(chdir to cwd|mkdir|working directory|cwd).*(not a directory|permission denied|is not a|invalid)/is,
+    /(chdir to cwd|mkdir|lstat|working directory|cwd).*(not a directory|permission denied|is not a|invalid)/is,
     'WORKING_DIR_INVALID',
   ],
 ]

@@ -161,6 +161,10 @@ export const limits = {
   lullPatienceMs: second,
   /** A container that has told all and was let go is ended by force after this. */
   releaseMsMax: second,
+  /** Processes that were killed are gone within this, and a cgroup is no longer busy … */
+  cgroupGoneMs: 10 * second,
+  /** … which is looked at with pauses of this. */
+  cgroupPauseMs: 10,
   /** Removals side by side: more only make each other, and the calls, wait. */
   removalsMax: 4,
   /** Processes of one function container, hyper-init among them. */

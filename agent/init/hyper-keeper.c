@@ -3,13 +3,16 @@
  * it until its end, also when the agent is gone. Its folder is all that there is of the container:
  *
  *   config.json  the runtime's configuration: by the agent, as are the folder and its labels
+ *   hosts, hostname, resolv.conf   by the agent; the container has copies of them in t/
  *   state/, pid, runtime.log   the runtime's own
  *   stdout, stderr             what the container wrote, byte for byte, as far as the bound
  *   kill         FIFO: a byte in it ends the container, as does a SIGTERM to the keeper
  *   alive        FIFO that is open for writing for as long as the keeper lives
  *   end          exit status and whether memory ran out, once the container has ended
  *
- *   mounting   a mount namespace of our own: the image's layers, and over them a file system in memory
+ *   mounting   a mount namespace of our own: the image's layers, and over them a file system in memory;
+ *              v0, v1 … are those folders of it that are the image's volumes: they stay writable
+ *              where the root does not
  *   starting   the runtime makes the container with our pipes; a kill ends it      ─► exit 2
  *   keeping    what it writes goes to the files first and then to the agent, if there is one: the
  *              files have all that the agent ever saw. Nobody reads: nothing more is read
@@ -18,7 +21,7 @@
  * The mounts live in the namespace, so they go with us, whatever ends us. Descriptors: 0 becomes the
  * container's STDIN, 1 and 2 go to the agent, 3 takes one line when the container runs.
  *
- *   hyper-keeper FOLDER LAYERS LOWER ROOT_BYTES LOG_BYTES ID CGROUP… -- RUNTIME [OPTION…]
+ *   hyper-keeper FOLDER LAYERS LOWER ROOT_BYTES LOG_BYTES ID CGROUP… -- [VOLUME…] -- RUNTIME [OPTION…]
  *
  * LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
  */
@@ -26,6 +29,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -36,8 +40,10 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -50,6 +56,7 @@
 /* The agent has this long to take what was written, once the container ended. */
 #define FLUSH_MS 10000
 #define ARGUMENTS_MAX 32
+#define OWN_FILE_BYTES_MAX 65536
 
 struct stream {
   const char *name;
@@ -73,6 +80,17 @@ static _Noreturn void fail(const char *what) {
 
 /* ---- mounting ---- */
 
+/* The container may write to it: on the host's disk that would be as much as it likes. */
+static void copy_into_memory(const char *name) {
+  char copy[32];
+  snprintf(copy, sizeof copy, "t/%s", name);
+  int from = open(name, O_RDONLY | O_CLOEXEC);
+  int to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (from < 0 || to < 0 || sendfile(to, from, NULL, OWN_FILE_BYTES_MAX) < 0) fail(name);
+  close(from);
+  close(to);
+}
+
 static void mount_root(const char *folder, const char *layers, const char *lower,
                        const char *root_bytes) {
   char options[4096];
@@ -95,6 +113,47 @@ static void mount_root(const char *folder, const char *layers, const char *lower
   if (chdir(layers) < 0) fail("no layers");
   if (mount("overlay", root, "overlay", 0, options) < 0) fail("layers could not be mounted");
   if (chdir(folder) < 0) fail("no folder");
+  copy_into_memory("hostname");
+  copy_into_memory("hosts");
+  copy_into_memory("resolv.conf");
+}
+
+/* A folder of the container's root. The image's links lead to nowhere outside of it. */
+static int open_inside(int root, const char *path) {
+  struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
+  return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
+}
+
+/* The same, made where it is missing. */
+static int make_inside(int root, char *path) {
+  int parent = open_inside(root, "/");
+  for (char *end = path; parent >= 0 && *end != '\0';) {
+    end += 1 + strcspn(end + 1, "/");
+    char after = *end;
+    *end = '\0';
+    int folder = open_inside(root, path);
+    if (folder < 0 && errno == ENOENT && mkdirat(parent, strrchr(path, '/') + 1, 0755) == 0)
+      folder = open_inside(root, path);
+    *end = after;
+    close(parent);
+    parent = folder;
+  }
+  return parent;
+}
+
+static void mount_volumes(char **volumes) {
+  int root = open("rootfs", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (root < 0) fail("no root");
+  for (int i = 0; volumes[i] != NULL; i++) {
+    char name[16], source[32];
+    snprintf(name, sizeof name, "v%d", i);
+    int folder = make_inside(root, volumes[i]);
+    if (folder < 0 || mkdir(name, 0755) < 0) fail(volumes[i]);
+    snprintf(source, sizeof source, "/proc/self/fd/%d", folder);
+    if (mount(source, name, NULL, MS_BIND, NULL) < 0) fail(volumes[i]);
+    close(folder);
+  }
+  close(root);
 }
 
 /* ---- cgroups ---- */
@@ -167,8 +226,7 @@ static _Noreturn void become_runtime(char **runtime, const int writes[2]) {
 }
 
 /* The runtime's last words are in its log. */
-static _Noreturn void give_up(pid_t runtime) {
-  kill(runtime, SIGKILL);
+static _Noreturn void give_up(void) {
   kill_all();
   remove_cgroups();
   _exit(2);
@@ -194,11 +252,14 @@ static pid_t start(char **runtime) {
   while (waitpid(child, &status, WNOHANG) == 0) {
     struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = kill_fd, .events = POLLIN}};
     poll(fds, 2, -1);
-    if (take_signals() || fds[1].revents != 0) give_up(child);
+    if (take_signals() || fds[1].revents != 0) {
+      kill(child, SIGKILL);
+      give_up();
+    }
   }
   FILE *file = status == 0 ? fopen("pid", "re") : NULL;
   int pid;
-  if (file == NULL || fscanf(file, "%d", &pid) != 1) give_up(child);
+  if (file == NULL || fscanf(file, "%d", &pid) != 1) give_up();
   fclose(file);
   return pid;
 }
@@ -273,11 +334,11 @@ static bool is_reaped(pid_t first, int *status) {
   }
 }
 
-static void write_end(int status) {
+static void write_end(int status, bool ran_out) {
   int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   FILE *file = fopen("end.new", "we");
   if (file == NULL) return;
-  fprintf(file, "%d %d\n", code, memory_ran_out() ? 1 : 0);
+  fprintf(file, "%d %d\n", code, ran_out ? 1 : 0);
   fclose(file);
   rename("end.new", "end");
 }
@@ -289,13 +350,15 @@ static void run(pid_t first) {
     turn(-1, &is_killed);
     if (is_killed && !was_killed) {
       was_killed = true;
-      kill(first, SIGKILL);
+      /* Once it was reaped, its number may be another's. */
+      if (!is_over) kill(first, SIGKILL);
       for (int i = 0; i < 2; i++) drop(&streams[i]);
     }
     is_over = is_over || is_reaped(first, &status);
   }
-  write_end(status);
+  bool ran_out = memory_ran_out();
   remove_cgroups();
+  write_end(status, ran_out); /* Who reads it looks for nothing more of us. */
   while (streams[0].end > 0 || streams[1].end > 0) {
     if (!turn(FLUSH_MS, &is_killed) || is_killed) return;
   }
@@ -322,14 +385,21 @@ static void open_all(size_t log_bytes) {
   if (signal_fd < 0) fail("no signals");
 }
 
+/* Ends a list of arguments at its `--`. What comes after it; NULL where there is none. */
+static char **end_list(char **list) {
+  while (*list != NULL && strcmp(*list, "--") != 0) list++;
+  if (*list == NULL) return NULL;
+  *list = NULL;
+  return list + 1;
+}
+
 int main(int argc, char **argv) {
-  if (argc < 9) return 64;
+  if (argc < 10) return 64;
   const char *folder = argv[1], *id = argv[6];
   cgroups = argv + 7;
-  char **own = cgroups;
-  while (*own != NULL && strcmp(*own, "--") != 0) own++;
-  if (*own == NULL || own[1] == NULL) return 64;
-  *own++ = NULL;
+  char **volumes = end_list(cgroups);
+  char **own = volumes == NULL ? NULL : end_list(volumes);
+  if (own == NULL || *own == NULL) return 64;
 
   char *runtime[ARGUMENTS_MAX];
   int count = 0;
@@ -344,6 +414,7 @@ int main(int argc, char **argv) {
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || chdir(folder) < 0) fail(folder);
   open_all((size_t)strtoull(argv[5], NULL, 10));
   mount_root(folder, argv[2], argv[3], argv[4]);
+  mount_volumes(volumes);
   pid_t first = start(runtime);
   dprintf(REPORT_FD, "started\n");
   close(REPORT_FD);

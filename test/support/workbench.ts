@@ -17,7 +17,7 @@ export type Workbench = {
     readonly HYPER_TEST_DOCKER_SOCKET: string
     /** As the engine reaches it: `127.0.0.1:5000`. */
     readonly HYPER_TEST_REGISTRY: string
-    /** Holds hyper-init and hello. */
+    /** Holds hyper-init, hyper-keeper and hello. */
     readonly HYPER_TEST_INIT_DIR: string
   }
   readonly stop: () => Promise<void>

@@ -188,6 +188,8 @@ const refusal = (message: string): Error =>
 test('refusals of the engine are told apart', () => {
   const starts = [
     ['unable to find user bob: no matching entries in passwd file', 'USER_NOT_FOUND'],
+    ['uids and gids must be in range 0-2147483647', 'USER_NOT_FOUND'],
+    ['lstat /var/lib/docker/merged/etc/passwd/a: not a directory', 'WORKING_DIR_INVALID'],
     ['No such image: sha256:00', 'IMAGE_NOT_FOUND'],
     ['exec /.hyper/hyper-init: exec format error', 'PLATFORM_MISMATCH'],
     ['OCI runtime create failed: something', 'START_FAILED'],

@@ -1,8 +1,10 @@
 /** Where the cgroups of our containers are: a parent of our own in every hierarchy of the host. */
 
-import { readdir, readFile, rmdir } from 'node:fs/promises'
+import { access, readdir, readFile, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { isMissing, messageOf } from '../../../protocol/errors.ts'
+import { limits } from '../../../protocol/limits.ts'
 
 export interface Cgroups {
   /** Why none can be had; '' where they can. */
@@ -11,10 +13,8 @@ export interface Cgroups {
   pathOf(id: string): string
   /** The folders of that cgroup. */
   foldersOf(id: string): readonly string[]
-  /** Ends every process in it. */
-  kill(id: string): Promise<void>
-  /** Removes those of `id`, as far as they are empty. */
-  remove(id: string): Promise<void>
+  /** Ends every process in it and removes it. Throws where one does not go. */
+  end(id: string): Promise<void>
   /** Removes the parents, where nothing is in them. */
   close(): Promise<void>
 }
@@ -50,23 +50,40 @@ export const openCgroups = async (name: string): Promise<Cgroups> => {
   const removeAll = async (folders: readonly string[]): Promise<void> => {
     for (const folder of folders) await rmdir(folder).catch(() => undefined)
   }
+  const killAll = async (folders: readonly string[]): Promise<void> => {
+    for (const folder of folders) {
+      const pids = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '')
+      for (const pid of pids.split('\n').filter((text) => Number(text) > 1)) {
+        try {
+          process.kill(Number(pid), 'SIGKILL')
+        } catch {
+          // It has ended.
+        }
+      }
+    }
+  }
+  const isThere = async (folder: string): Promise<boolean> =>
+    access(folder).then(
+      () => true,
+      () => false,
+    )
   return {
     trouble,
     pathOf: (id) => `/${name}/${id}`,
     foldersOf,
-    async kill(id) {
-      for (const folder of foldersOf(id)) {
-        const pids = await readFile(join(folder, 'cgroup.procs'), 'utf8').catch(() => '')
-        for (const pid of pids.split('\n').filter((text) => Number(text) > 1)) {
-          try {
-            process.kill(Number(pid), 'SIGKILL')
-          } catch {
-            // It has ended.
-          }
-        }
+    async end(id) {
+      const folders = foldersOf(id)
+      const until = performance.now() + limits.cgroupGoneMs
+      for (;;) {
+        const there = await Promise.all(folders.map(isThere))
+        if (!there.includes(true)) return
+        if (performance.now() > until) throw new Error(`processes of ${id} do not end`)
+        // Again and again: they may fork while they are listed, and take a moment to go.
+        await killAll(folders)
+        await removeAll(folders)
+        await pause(limits.cgroupPauseMs)
       }
     },
-    remove: (id) => removeAll(foldersOf(id)),
     async close() {
       for (const parent of parents) {
         const rows = await readdir(parent, { withFileTypes: true }).catch((error: unknown) => {

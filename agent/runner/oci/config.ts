@@ -3,7 +3,7 @@
  * with another root, user, size and place. Pure.
  *
  * Hooks go: they connect the container with the engine. Files that the engine keeps for each
- * container (hosts, hostname, resolv.conf) are those of the container's folder.
+ * container (hosts, hostname, resolv.conf) are those of its keeper, in memory.
  */
 
 import { limits } from '../../../protocol/limits.ts'
@@ -27,6 +27,8 @@ export interface Program {
   readonly workingDir: string
   /** The image's, as `NAME=value`. */
   readonly environment: readonly string[]
+  /** The image's: as its keeper is told them. */
+  readonly volumes: readonly string[]
 }
 
 export const hostnameOf = (id: string): string => id.slice(0, HOSTNAME_CHARS)
@@ -42,6 +44,13 @@ const environmentOf = (template: Template, { environment }: Program, id: string)
   ]
 }
 
+/** Of others than root what it may have at the most: exec would leave them no more, and asks nobody. */
+const capabilitiesOf = (template: Template, uid: number): object => {
+  const { bounding } = template.process.capabilities ?? {}
+  if (bounding === undefined) return {}
+  return uid === 0 ? { bounding, effective: bounding, permitted: bounding } : { bounding }
+}
+
 const resourcesOf = (template: Template, fence: Fence, cpus: number) => ({
   ...template.linux.resources,
   memory: { limit: fence.memoryBytes, swap: fence.memoryBytes, disableOOMKiller: false },
@@ -51,6 +60,13 @@ const resourcesOf = (template: Template, fence: Fence, cpus: number) => ({
   },
   pids: { limit: limits.pidsMax },
 })
+
+/** Its keeper makes their sources of its root: writable where the root is not, and in memory as well. */
+const volumesOf = ({ volumes }: Program, { folder }: Place) =>
+  volumes.map((destination, index) => ({
+    ...{ destination, type: 'bind', source: `${folder}/v${index}` },
+    options: ['rbind'],
+  }))
 
 /** `cpus` of the host: nothing gets more. */
 export const configOf = (
@@ -67,15 +83,19 @@ export const configOf = (
     process: {
       ...template.process,
       user: { ...template.process.user, uid, gid, additionalGids },
+      capabilities: capabilitiesOf(template, uid),
       env: environmentOf(template, program, place.id),
       cwd: program.workingDir || '/',
     },
     root: { ...template.root, path: `${place.folder}/rootfs` },
     hostname: hostnameOf(place.id),
-    mounts: template.mounts.map((mount) => {
-      const name = mount.destination.replace(/^\/etc\//, '')
-      return OWN_FILES.includes(name) ? { ...mount, source: `${place.folder}/${name}` } : mount
-    }),
+    mounts: [
+      ...template.mounts.map((mount) => {
+        const name = mount.destination.replace(/^\/etc\//, '')
+        return OWN_FILES.includes(name) ? { ...mount, source: `${place.folder}/t/${name}` } : mount
+      }),
+      ...volumesOf(program, place),
+    ],
     linux: {
       ...template.linux,
       cgroupsPath: place.cgroupsPath,

@@ -8,7 +8,7 @@
  */
 
 import { readFile } from 'node:fs/promises'
-import { basename, dirname } from 'node:path'
+import { basename, dirname, resolve } from 'node:path'
 import { limits } from '../../../protocol/limits.ts'
 import type { Engine } from '../../engine.ts'
 import { parsePinInspect, parsePinList, statusOfRefusal } from '../../engine-answers.ts'
@@ -18,13 +18,15 @@ import type { UserFiles } from './users.ts'
 const NOT_FOUND = 404
 const PIN = 'hyper.pin'
 
-interface ImageRoot {
+export interface ImageRoot {
   /** The folder that the names in `lower` are relative to. */
   readonly layers: string
   /** As overlay takes it: the uppermost first, with colons between. */
   readonly lower: string
   readonly users: UserFiles
   readonly environment: readonly string[]
+  /** Folders that it declares to be volumes, those in others after them. */
+  readonly volumes: readonly string[]
 }
 
 export interface ImageRoots {
@@ -93,7 +95,9 @@ export const createImageRoots = (
       passwd: await readText(id, '/etc/passwd'),
       group: await readText(id, '/etc/group'),
     }
-    return { id, root: { layers, lower, users, environment: Config.Env ?? [] } }
+    const volumes = Object.keys(Config.Volumes ?? {}).map((path) => resolve('/', path))
+    const said = { environment: Config.Env ?? [], volumes: volumes.sort() }
+    return { id, root: { layers, lower, users, ...said } }
   }
 
   const pin = async (image: string): Promise<Pin> => {

@@ -24,6 +24,8 @@ export interface KeeperTask {
   /** Bound of the writable layer, which is in memory. */
   readonly rootBytes: number
   readonly cgroups: readonly string[]
+  /** Absolute, those in others after them: it makes folders v0, v1 … of them. */
+  readonly volumes: readonly string[]
   /** The OCI runtime's program and its options. */
   readonly runtime: readonly string[]
 }
@@ -33,7 +35,8 @@ const NO_READER = 'ENXIO'
 
 const argumentsOf = (task: KeeperTask): string[] => [
   ...[task.folder, task.layers, task.lower, `${task.rootBytes}`],
-  ...[`${limits.containerLogBytesMax}`, task.id, ...task.cgroups, '--', ...task.runtime],
+  ...[`${limits.containerLogBytesMax}`, task.id, ...task.cgroups],
+  ...['--', ...task.volumes, '--', ...task.runtime],
 ]
 
 /** Why the runtime did not start it, by its own log; else what the keeper said. */
@@ -51,12 +54,12 @@ const streamOf = (child: ChildProcess, at: number): Socket => {
   return stream
 }
 
-/** Resolves once the container runs. Throws why it does not; then nothing of it runs. */
+/** Resolves once the container runs, with the keeper's own number. Throws why it does not; then nothing of it runs. */
 export const startKeeper = async (
   program: string,
   task: KeeperTask,
   signal: AbortSignal,
-): Promise<RunningContainer> => {
+): Promise<{ readonly container: RunningContainer; readonly pid: number }> => {
   const child = spawn(program, argumentsOf(task), {
     ...{ cwd: '/', env: {}, detached: true },
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
@@ -82,7 +85,7 @@ export const startKeeper = async (
   }
   report.destroy()
   stderr.off('data', listen)
-  return createKept(task.id, child, exited)
+  return { container: createKept(task.id, child, exited), pid: child.pid ?? 0 }
 }
 
 const createKept = (
@@ -168,13 +171,15 @@ const closed = promisify(close)
 const written = promisify(write)
 const readInto = promisify(read)
 
+const hasCode = (error: unknown, code: string): boolean =>
+  error instanceof Error && 'code' in error && error.code === code
+
 /** A descriptor; null where there is none, or nobody at its other end. */
 const openFifo = async (path: string, access: number): Promise<number | null> => {
   try {
     return await opened(path, access | constants.O_NONBLOCK)
   } catch (error) {
-    const isDeserted = error instanceof Error && 'code' in error && error.code === NO_READER
-    if (isMissing(error) || isDeserted) return null
+    if (isMissing(error) || hasCode(error, NO_READER)) return null
     throw error
   }
 }
@@ -192,6 +197,9 @@ export const endKeeper = async (folder: string): Promise<void> => {
   if (fifo === null) return
   try {
     await written(fifo, Uint8Array.of(0))
+  } catch (error) {
+    // It ended since.
+    if (!hasCode(error, 'EPIPE')) throw error
   } finally {
     await closed(fifo)
   }
@@ -201,7 +209,7 @@ const isAtEnd = async (fifo: number): Promise<boolean> => {
   try {
     return (await readInto(fifo, Buffer.alloc(1), 0, 1, null)).bytesRead === 0
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'EAGAIN') return false
+    if (hasCode(error, 'EAGAIN')) return false
     throw error
   }
 }

@@ -49,6 +49,15 @@ export interface OciRunner extends Runner {
   uses(image: string): Promise<boolean>
 }
 
+/** None where its start was cut before they were written. */
+const labelsOf = async (folder: string): Promise<Readonly<Record<string, string>>> => {
+  try {
+    return parseLabels(JSON.parse(await readFile(join(folder, 'labels.json'), 'utf8')))
+  } catch {
+    return {}
+  }
+}
+
 export interface OciDeps {
   readonly identity: RunnerIdentity
   readonly host: RunnerHost
@@ -91,19 +100,25 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
   }
 
   /** No code of the function has run in it yet. */
-  const connectTo = async (network: string, id: string, folder: string): Promise<void> => {
+  const connectTo = async (
+    network: string,
+    id: string,
+    folder: string,
+    keeper: number,
+  ): Promise<void> => {
     const link = deps.linkOf(network)
     if (link === null) throw new Error('its network is not to be had from here')
     const pid = Number(await readFile(join(folder, 'pid'), 'utf8'))
     const address = await connect(deps.netHost, link, pid)
-    await appendFile(join(folder, 'hosts'), `${address}\t${hostnameOf(id)}\n`)
+    // As its keeper sees it: what the container has is in a file system of the keeper’s alone.
+    const hosts = join(`/proc/${keeper}/root`, folder, 't', 'hosts')
+    await appendFile(hosts, `${address}\t${hostnameOf(id)}\n`)
   }
 
   /** A keeper that was killed left its container without one. */
   const endOrphans = async (id: string): Promise<void> => {
     if ((await readEnd(folderOf(id))) !== null) return
-    await cgroups.kill(id)
-    await cgroups.remove(id)
+    await cgroups.end(id)
   }
 
   const waitForEnd: Runner['waitForEnd'] = async (id, signal) => {
@@ -129,23 +144,25 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
         roots.of(spec.image),
       ])
       bounded.throwIfAborted()
-      const { environment, layers, lower } = root
+      const { environment, volumes, layers, lower } = root
       const process = {
         identity: identityOf(spec.user, root.users),
-        ...{ workingDir: spec.workingDir, environment },
+        ...{ workingDir: spec.workingDir, environment, volumes },
       }
       const place = { id, folder, cgroupsPath: cgroups.pathOf(id) }
       await write(folder, id, spec, configOf(template, spec.fence, process, place, host.cpus()))
       const options = ['--root', join(folder, 'state'), '--log', join(folder, 'runtime.log')]
       const runtime = [deps.runtime(), ...options, '--log-format', 'json']
-      const task = { id, folder, layers, lower, runtime, rootBytes: spec.fence.memoryBytes }
-      const foldersOf = cgroups.foldersOf(id)
-      const started = await startKeeper(deps.keeper, { ...task, cgroups: foldersOf }, bounded)
+      const task = {
+        ...{ id, folder, layers, lower, volumes, runtime, rootBytes: spec.fence.memoryBytes },
+        cgroups: cgroups.foldersOf(id),
+      }
+      const { container, pid } = await startKeeper(deps.keeper, task, bounded)
       try {
-        if (spec.network !== '') await connectTo(spec.network, id, folder)
-        return started
+        if (spec.network !== '') await connectTo(spec.network, id, folder, pid)
+        return container
       } catch (error) {
-        started.detach()
+        container.detach()
         throw error
       }
     } catch (error) {
@@ -170,8 +187,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
   const describe = async (id: string): Promise<OwnContainer> => {
     const folder = folderOf(id)
     const isRunning = await isKept(folder)
-    const text = await readFile(join(folder, 'labels.json'), 'utf8').catch(() => '{}')
-    return { id, isRunning, labels: parseLabels(JSON.parse(text)) }
+    return { id, isRunning, labels: await labelsOf(folder) }
   }
 
   const list = async (): Promise<readonly OwnContainer[]> => {

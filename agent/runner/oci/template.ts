@@ -28,6 +28,7 @@ const TemplateSchema = Type.Object({
     env: Strings,
     cwd: Type.String(),
     user: Type.Object({ uid: Type.Integer(), gid: Type.Integer() }),
+    capabilities: Type.Optional(Type.Object({ bounding: Type.Optional(Strings) })),
     apparmorProfile: Type.Optional(Type.String()),
     selinuxLabel: Type.Optional(Type.String()),
   }),

@@ -3,7 +3,7 @@
  * (libcontainer/user, GetExecUser). Pure.
  *
  *   ''            root, with the groups that name it
- *   NAME, UID     its line in passwd; a number needs none
+ *   NAME, UID     its line in passwd; a number needs none, and is never taken for a name
  *   …:GROUP       that group, and no others
  */
 
@@ -35,6 +35,9 @@ const idOf = (text: string | undefined): number | null => {
   return Number(text)
 }
 
+/** In a line of a file: what is no number counts as 0 there. */
+const idIn = (text: string | undefined): number => idOf(text) ?? 0
+
 const notFound = (what: string, file: string): HyperError =>
   new HyperError(
     'USER_NOT_FOUND',
@@ -53,23 +56,22 @@ const checked = (id: number, what: string): number => {
 export const identityOf = (user: string, { passwd, group }: UserFiles): Identity => {
   const [name = '', groupName = ''] = user.split(':')
   const number = name === '' ? 0 : idOf(name)
-  const row = rowsOf(passwd).find(
-    ([login, , uid]) =>
-      (name !== '' && login === name) || (number !== null && idOf(uid) === number),
+  const row = rowsOf(passwd).find(([login, , uid]) =>
+    number === null ? login === name : idIn(uid) === number,
   )
   if (row === undefined && number === null) throw notFound(`user ${name}`, 'passwd')
   const uid = checked(idOf(row?.[2]) ?? number ?? 0, 'uid')
   const login = row?.[0] ?? ''
   const groups = rowsOf(group)
   if (groupName === '') {
-    const gid = checked(idOf(row?.[3]) ?? 0, 'gid')
+    const gid = checked(idIn(row?.[3]), 'gid')
     const named = groups.filter(([, , , members = '']) => members.split(',').includes(login))
-    const others = login === '' ? [] : named.map(([, , id]) => checked(idOf(id) ?? 0, 'gid'))
+    const others = login === '' ? [] : named.map(([, , id]) => checked(idIn(id), 'gid'))
     return { uid, gid, additionalGids: [gid, ...others] }
   }
   const groupNumber = idOf(groupName)
-  const found = groups.find(
-    ([title, , id]) => title === groupName || (groupNumber !== null && idOf(id) === groupNumber),
+  const found = groups.find(([title, , id]) =>
+    groupNumber === null ? title === groupName : idIn(id) === groupNumber,
   )
   if (found === undefined && groupNumber === null) throw notFound(`group ${groupName}`, 'group')
   const gid = checked(idOf(found?.[2]) ?? groupNumber ?? 0, 'gid')
