@@ -44,7 +44,7 @@ describe('the programs of a package', () => {
     await place.makeForeign()
     const dir = await findPrograms(place)
     assert.match(place.told.join(), /compiling hyper-init/)
-    assert.deepEqual((await readdir(dir)).toSorted(), ['hello', 'hyper-init'])
+    assert.deepEqual((await readdir(dir)).toSorted(), ['hello', 'hyper-init', 'hyper-keeper'])
     const { text, stdout } = await runFrame(join(dir, 'hyper-init'), { argv: [join(dir, 'hello')] })
     assert.deepEqual([text, stdout.trailer], ['Hello from Hyper Func!\n', exited(0)])
   })

@@ -86,10 +86,16 @@ const withinQuota = ({ replay }: Evidence): void =>
 /** No lease is granted beyond an agent's slots and memory, as its hellos told them. */
 const withinRoom = ({ replay, of }: Evidence): void => {
   const hellos = Map.groupBy(of('greets'), ({ agentId }) => agentId)
+  const welcomes = Map.groupBy(of('welcomed'), ({ agentId }) => agentId)
   const mostOf = (agentId: string, batch: Seen<'committed'>) => {
     const all = (hellos.get(agentId) ?? []).filter(({ atMs }) => atMs <= batch.atMs)
-    // One that was on its way for long is heard late: the last few may all be what is known.
-    const last = all.slice(-3)
+    const welcomedMs =
+      welcomes.get(agentId)?.findLast(({ atMs }) => atMs <= batch.atMs)?.atMs ??
+      Number.NEGATIVE_INFINITY
+    // One that was on its way for long is heard late, all of them by a coordinator that stood still:
+    // what is known is the one that was answered last, or any after it.
+    const answered = all.findLastIndex(({ atMs }) => atMs <= welcomedMs)
+    const last = all.slice(Math.min(Math.max(0, answered), Math.max(0, all.length - 3)))
     return {
       slots: Math.max(0, ...last.map(({ slots }) => slots)),
       memoryBytes: Math.max(0, ...last.map(({ memoryBytes }) => memoryBytes)),

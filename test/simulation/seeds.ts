@@ -85,4 +85,9 @@ export const SEEDS: readonly KeptSeed[] = [
     profile: null,
     showed: 'an attempt that ended by itself a moment before it was cancelled was taken for lost',
   },
+  {
+    seed: 1415,
+    profile: null,
+    showed: 'a hello that nobody had heard yet was taken for what is known of an agent’s room',
+  },
 ]
