@@ -19,13 +19,18 @@
  */
 
 import type { Log } from '../daemon/log.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Clock } from './clock.ts'
 import { readyTarget } from './demand.ts'
 import type { Lull } from './lull.ts'
 import { createKinds, type Kind, type KindSpec, type Waiter } from './pool-kinds.ts'
-import type { OwnContainer, Runner, RunningContainer } from './runner/runner.ts'
+import {
+  cancelled,
+  type OwnContainer,
+  type Runner,
+  type RunningContainer,
+} from './runner/runner.ts'
 import { createTurns } from './turns.ts'
 
 export interface Pool {
@@ -221,7 +226,7 @@ export const createPool = (deps: PoolDeps): Pool => {
       const onAbort = (): void => {
         const at = kind.waiters.indexOf(waiter)
         if (at >= 0) kind.waiters.splice(at, 1)
-        reject(new HyperError('CALL_CANCELLED', 'cancelled before it was started'))
+        reject(cancelled())
       }
       const waiter: Waiter = {
         onTaken,
@@ -243,7 +248,7 @@ export const createPool = (deps: PoolDeps): Pool => {
   return {
     async take(key, spec, signal, onTaken) {
       if (signal.aborted || closing.signal.aborted) {
-        throw new HyperError('CALL_CANCELLED', 'cancelled before it was started')
+        throw cancelled()
       }
       lull.touch()
       const kind = kinds.ask(key, spec, clock.nowMs(), refillsPerMs(), 1)

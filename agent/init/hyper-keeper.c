@@ -25,39 +25,27 @@
  *
  * LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
  */
-#define _GNU_SOURCE
+#include "hyper-keeper.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #define REPORT_FD 3
 #define CHUNK_BYTES 65536
-/* A cgroup is busy for moments after its last process. */
-#define CGROUP_TRIES 100
-#define TRY_NS 10000000
 /* The agent has this long to take what was written, once the container ended. */
 #define FLUSH_MS 10000
 #define ARGUMENTS_MAX 32
-#define OWN_FILE_BYTES_MAX 65536
-
 struct stream {
   const char *name;
   int from;   /* -1: it ended. */
@@ -73,133 +61,9 @@ static struct stream streams[2] = {{.name = "stdout", .to = STDOUT_FILENO},
 static char **cgroups; /* Ends with NULL. */
 static int kill_fd, signal_fd;
 
-static _Noreturn void fail(const char *what) {
+_Noreturn void fail(const char *what) {
   dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
   _exit(1);
-}
-
-/* ---- mounting ---- */
-
-/* The container may write to it: on the host's disk that would be as much as it likes. */
-static void copy_into_memory(const char *name) {
-  char copy[32];
-  snprintf(copy, sizeof copy, "t/%s", name);
-  int from = open(name, O_RDONLY | O_CLOEXEC);
-  int to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (from < 0 || to < 0 || sendfile(to, from, NULL, OWN_FILE_BYTES_MAX) < 0) fail(name);
-  close(from);
-  close(to);
-}
-
-static void mount_root(const char *folder, const char *layers, const char *lower,
-                       const char *root_bytes) {
-  char options[4096];
-  if (unshare(CLONE_NEWNS) < 0) fail("no mount namespace");
-  /* Slave, so that what the host unmounts is not held by us. */
-  if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0) fail("mounts stay shared");
-  if (mkdir("t", 0700) < 0 || mkdir("rootfs", 0755) < 0) fail("no folders for the root");
-  snprintf(options, sizeof options, "size=%s,mode=0755", root_bytes);
-  if (mount("hyper", "t", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0) fail("no file system");
-  if (mkdir("t/upper", 0755) < 0 || mkdir("t/work", 0755) < 0) fail("no layer to write to");
-  int length = snprintf(options, sizeof options,
-                        "index=off,lowerdir=%s,upperdir=%s/t/upper,workdir=%s/t/work", lower,
-                        folder, folder);
-  if (length >= (int)sizeof options) {
-    errno = E2BIG;
-    fail("too many layers");
-  }
-  char root[4096];
-  snprintf(root, sizeof root, "%s/rootfs", folder);
-  if (chdir(layers) < 0) fail("no layers");
-  if (mount("overlay", root, "overlay", 0, options) < 0) fail("layers could not be mounted");
-  if (chdir(folder) < 0) fail("no folder");
-  copy_into_memory("hostname");
-  copy_into_memory("hosts");
-  copy_into_memory("resolv.conf");
-}
-
-/* A folder of the container's root. The image's links lead to nowhere outside of it. */
-static int open_inside(int root, const char *path) {
-  struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
-  return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-}
-
-/* The same, made where it is missing. */
-static int make_inside(int root, char *path) {
-  int parent = open_inside(root, "/");
-  for (char *end = path; parent >= 0 && *end != '\0';) {
-    end += 1 + strcspn(end + 1, "/");
-    char after = *end;
-    *end = '\0';
-    int folder = open_inside(root, path);
-    if (folder < 0 && errno == ENOENT && mkdirat(parent, strrchr(path, '/') + 1, 0755) == 0)
-      folder = open_inside(root, path);
-    *end = after;
-    close(parent);
-    parent = folder;
-  }
-  return parent;
-}
-
-static void mount_volumes(char **volumes) {
-  int root = open("rootfs", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (root < 0) fail("no root");
-  for (int i = 0; volumes[i] != NULL; i++) {
-    char name[16], source[32];
-    snprintf(name, sizeof name, "v%d", i);
-    int folder = make_inside(root, volumes[i]);
-    if (folder < 0 || mkdir(name, 0755) < 0) fail(volumes[i]);
-    snprintf(source, sizeof source, "/proc/self/fd/%d", folder);
-    if (mount(source, name, NULL, MS_BIND, NULL) < 0) fail(volumes[i]);
-    close(folder);
-  }
-  close(root);
-}
-
-/* ---- cgroups ---- */
-
-static FILE *open_in(const char *cgroup, const char *name) {
-  char path[4096];
-  snprintf(path, sizeof path, "%s/%s", cgroup, name);
-  return fopen(path, "re");
-}
-
-static void kill_all(void) {
-  for (char **cgroup = cgroups; *cgroup != NULL; cgroup++) {
-    FILE *list = open_in(*cgroup, "cgroup.procs");
-    if (list == NULL) continue;
-    for (int pid; fscanf(list, "%d", &pid) == 1;) {
-      if (pid > 1) kill(pid, SIGKILL);
-    }
-    fclose(list);
-  }
-}
-
-static bool memory_ran_out(void) {
-  static const char *const NAMES[] = {"memory.events", "memory.oom_control"};
-  bool ran_out = false;
-  for (char **cgroup = cgroups; *cgroup != NULL; cgroup++) {
-    for (int i = 0; i < 2; i++) {
-      FILE *events = open_in(*cgroup, NAMES[i]);
-      if (events == NULL) continue;
-      char word[64];
-      long count;
-      while (fscanf(events, "%63s %ld", word, &count) == 2) {
-        if (strcmp(word, "oom_kill") == 0 && count > 0) ran_out = true;
-      }
-      fclose(events);
-    }
-  }
-  return ran_out;
-}
-
-static void remove_cgroups(void) {
-  for (char **cgroup = cgroups; *cgroup != NULL; cgroup++) {
-    for (int tries = 0; rmdir(*cgroup) < 0 && errno == EBUSY && tries < CGROUP_TRIES; tries++) {
-      kill_all();
-      nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
-    }
-  }
 }
 
 /* ---- signals ---- */
@@ -227,8 +91,8 @@ static _Noreturn void become_runtime(char **runtime, const int writes[2]) {
 
 /* The runtime's last words are in its log. */
 static _Noreturn void give_up(void) {
-  kill_all();
-  remove_cgroups();
+  cgroups_kill(cgroups);
+  cgroups_remove(cgroups);
   _exit(2);
 }
 
@@ -356,8 +220,8 @@ static void run(pid_t first) {
     }
     is_over = is_over || is_reaped(first, &status);
   }
-  bool ran_out = memory_ran_out();
-  remove_cgroups();
+  bool ran_out = cgroups_ran_out(cgroups);
+  cgroups_remove(cgroups);
   write_end(status, ran_out); /* Who reads it looks for nothing more of us. */
   while (streams[0].end > 0 || streams[1].end > 0) {
     if (!turn(FLUSH_MS, &is_killed) || is_killed) return;

@@ -5,11 +5,10 @@
 
 import { type IncomingMessage, request } from 'node:http'
 import type { Socket } from 'node:net'
-import { setTimeout as pause } from 'node:timers/promises'
 import { limits } from '../../protocol/limits.ts'
 import type { EngineAddress } from '../engine-client.ts'
 import { createDemuxer } from './demux.ts'
-import type { RunningContainer, Sinks } from './runner.ts'
+import { type RunningContainer, released, type Sinks } from './runner.ts'
 
 /** Resolves when the engine switched protocols: then both streams of `id` come to this socket. */
 export const attach = (
@@ -88,10 +87,7 @@ export const createAttached = (id: string, socket: Socket): RunningContainer => 
     ignore,
     async release() {
       socket.end()
-      const left = new AbortController()
-      const late = pause(limits.releaseMsMax, null, { ref: false, signal: left.signal })
-      await Promise.race([ended, late.catch(() => null)])
-      left.abort()
+      await released(ended)
       socket.destroy()
     },
     detach: () => {

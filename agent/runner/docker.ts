@@ -6,7 +6,6 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { HyperError } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Engine } from '../engine.ts'
 import {
@@ -19,7 +18,7 @@ import {
 import { hostConfigOf, INIT_MOUNT, type RunnerHost } from '../host-config.ts'
 import { attach, createAttached } from './attach.ts'
 import { readEngineLog } from './engine-log.ts'
-import type { ContainerSpec, Runner, RunningContainer } from './runner.ts'
+import { type ContainerSpec, cancelled, type Runner, type RunningContainer } from './runner.ts'
 
 const NOT_FOUND = 404
 /** Removal of it is in progress. */
@@ -149,8 +148,7 @@ export const createDockerRunner = (
         const forMs = signal.aborted ? limits.engineAnswerMs : limits.startMsMax
         if (id !== null || !isRefused)
           await remove(id ?? name, AbortSignal.timeout(forMs)).catch(() => undefined)
-        if (signal.aborted)
-          throw new HyperError('CALL_CANCELLED', 'cancelled before it was started')
+        if (signal.aborted) throw cancelled()
         throw startError(error)
       }
     },

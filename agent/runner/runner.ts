@@ -7,7 +7,22 @@
  * Everything a runner starts carries labels: of this agent, of one store. It touches nothing else.
  */
 
+import { setTimeout as pause } from 'node:timers/promises'
+import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Fence } from '../host-config.ts'
+
+/** For starts whose caller has given up. */
+export const cancelled = (): HyperError =>
+  new HyperError('CALL_CANCELLED', 'cancelled before it was started')
+
+/** Resolves when `gone` does, or when a container that was let go of is not waited for any longer. */
+export const released = async (gone: Promise<unknown>): Promise<void> => {
+  const left = new AbortController()
+  const late = pause(limits.releaseMsMax, null, { ref: false, signal: left.signal })
+  await Promise.race([gone, late.catch(() => null)])
+  left.abort()
+}
 
 export interface ContainerSpec {
   /** The engine's id of the image. */

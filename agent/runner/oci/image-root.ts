@@ -116,6 +116,13 @@ export const createImageRoots = (
     }
   }
 
+  /** What could not be found out is asked again. */
+  const hold = (image: string, made: Promise<Pin>): Promise<Pin> => {
+    pins.set(image, made)
+    made.catch(() => pins.delete(image))
+    return made
+  }
+
   const forget = async (image: string): Promise<void> => {
     if (await isUsed(image)) return
     const pinned = await pins.get(image)?.catch(() => null)
@@ -129,17 +136,12 @@ export const createImageRoots = (
       const options = { all: true, filters, ...within() } as const
       for (const { Id, ImageID } of parsePinList(await docker.listContainers(options))) {
         if (pins.has(ImageID)) await remove(Id)
-        else pins.set(ImageID, describe(Id))
-        await pins.get(ImageID)
+        else await hold(ImageID, describe(Id))
       }
     },
     async of(image) {
-      const present = pins.get(image)
-      if (present !== undefined) return (await present).root
-      const made = pin(image)
-      pins.set(image, made)
-      made.catch(() => pins.delete(image))
-      return (await made).root
+      const pinned = await (pins.get(image) ?? hold(image, pin(image)))
+      return pinned.root
     },
     forget,
     async close() {

@@ -9,12 +9,11 @@ import { close, constants, open, read, write } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
 import { join } from 'node:path'
-import { setTimeout as pause } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { raceAbort } from '../../../protocol/abort.ts'
-import { HyperError, isMissing } from '../../../protocol/errors.ts'
+import { isMissing } from '../../../protocol/errors.ts'
 import { limits } from '../../../protocol/limits.ts'
-import type { ContainerState, RunningContainer, Sinks } from '../runner.ts'
+import { type ContainerState, type RunningContainer, released, type Sinks } from '../runner.ts'
 
 export interface KeeperTask {
   readonly id: string
@@ -54,7 +53,10 @@ const streamOf = (child: ChildProcess, at: number): Socket => {
   return stream
 }
 
-/** Resolves once the container runs, with the keeper's own number. Throws why it does not; then nothing of it runs. */
+/**
+ * Resolves once the container runs, with the keeper's own number. Throws why it does not; then nothing
+ * of it runs.
+ */
 export const startKeeper = async (
   program: string,
   task: KeeperTask,
@@ -152,10 +154,7 @@ const createKept = (
     ignore,
     async release() {
       stdin.end()
-      const left = new AbortController()
-      const late = pause(limits.releaseMsMax, null, { ref: false, signal: left.signal })
-      await Promise.race([exited, late.catch(() => null)])
-      left.abort()
+      await released(exited)
       destroy()
     },
     detach() {
@@ -244,6 +243,3 @@ export const readEnd = async (folder: string): Promise<ContainerState | null> =>
   if (code === undefined) return null
   return { isRunning: false, exitCode: Number(code), oomKilled: oom === '1' }
 }
-
-export const cancelled = (): HyperError =>
-  new HyperError('CALL_CANCELLED', 'cancelled before it was started')
