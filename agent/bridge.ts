@@ -5,7 +5,8 @@
  *
  *   unknown ─► found or made, rules set      at the start, and whenever the engine answers again
  *   known ─► looked for again                a start failed: another agent's stop may have removed it
- *   known twice ─► the lower id              agents made one each at the same moment: the other is removed
+ *   known twice ─► the lower id              agents made one each at the same moment: the other is removed,
+ *                                            or the lower, where only the other is in use
  *   closed                                   removed with its rules, unless a container is on it
  *
  * Rules belong to the bridge and not to an agent, so that no agent's stop opens the fence of
@@ -123,13 +124,21 @@ export const createBridge = (deps: {
 
   /**
    * Agents that made one at the same moment made two, and the engine starts nothing on a name that it
-   * has twice, whichever it is told by its id. All keep the same one.
+   * has twice, whichever it is told by its id. All keep the same one: the lower, unless only the
+   * other has containers on it.
    */
   const find = async (): Promise<Network | null> => {
     const rows = await list()
-    const [ours, ...spare] = rows.flatMap((row) => oursOf(row) ?? [])
-    for (const network of spare) if (await remove(network)) spares += 1
-    if (ours !== undefined) return ours
+    let [kept, ...others] = rows.flatMap((row) => oursOf(row) ?? [])
+    for (const other of others) {
+      const isGone = await remove(other)
+      if (isGone) spares += 1
+      else if (kept !== undefined && (await remove(kept))) {
+        spares += 1
+        kept = other
+      }
+    }
+    if (kept !== undefined) return kept
     if (rows.length === 0) return null
     throw new HyperError(
       'START_FAILED',

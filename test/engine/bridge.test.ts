@@ -152,20 +152,45 @@ test('a network that somebody removed is made again, with its rules', async () =
   assert.deepEqual([(await ours()).length, (await ours())[0]?.Id === before?.Id], [1, false])
 })
 
-test('of two networks, which agents made at one moment, one goes, and calls run', async () => {
+/** One more of ours beside the one that is there, with an id below or above its. */
+const second = async (order: 'lower' | 'higher'): Promise<void> => {
   const [first] = await ours()
   assert.ok(first !== undefined)
   const { Name, Driver, Labels, Options } = first
   const bridge = `${Options?.['com.docker.network.bridge.name'] ?? ''}`.slice(0, -2)
-  await client.docker.createNetwork({
-    ...{ Name, Driver, CheckDuplicate: false },
-    Labels: Labels ?? {},
-    Options: { ...Options, 'com.docker.network.bridge.name': `${bridge}ff` },
-  })
+  for (;;) {
+    const made = await client.docker.createNetwork({
+      ...{ Name, Driver, CheckDuplicate: false },
+      Labels: Labels ?? {},
+      Options: { ...Options, 'com.docker.network.bridge.name': `${bridge}ff` },
+    })
+    if (made.id < first.Id === (order === 'lower')) break
+    await made.remove()
+  }
   assert.equal((await ours()).length, 2)
-  assert.equal(await say('echo hello'), 'hello')
-  await eventually(async () => (await ours()).length === 1, WAIT_MS)
-})
+}
+
+for (const order of ['lower', 'higher'] as const) {
+  test(`of two networks, which agents made at one moment, one goes, and calls run (${order})`, async () => {
+    await second(order)
+    assert.equal(await say('echo hello'), 'hello')
+    await eventually(async () => (await ours()).length === 1, WAIT_MS)
+  })
+
+  test(`of two networks the one that is in use stays (${order})`, async () => {
+    const [first] = await ours()
+    const key = bench.assign(call('exec sleep 60'))
+    await bench.message('started', key)
+    await second(order)
+    assert.equal(await say('echo hello'), 'hello')
+    assert.deepEqual(
+      (await ours()).map(({ Id }) => Id),
+      [first?.Id],
+    )
+    bench.cancel(key)
+    await bench.quiet()
+  })
+}
 
 test('two agents share one network, and it survives the stop of one that it is in use by', async () => {
   const other = await createAgentBench({ firewall: network.firewall })
