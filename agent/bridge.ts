@@ -112,15 +112,25 @@ export const createBridge = (deps: {
     return rows.filter(({ Name }) => Name === NAME).sort((a, b) => (a.Id < b.Id ? -1 : 1))
   }
 
+  /** The engine knows nothing of those that the OCI runner has put on it. */
+  const isInUse = async ({ bridge }: Pick<Network, 'bridge'>): Promise<boolean> => {
+    const shown = await host
+      .run('ip', ['-o', 'link', 'show', 'master', bridge], '')
+      .catch(() => null)
+    return shown?.status === 0 && shown.output.trim() !== ''
+  }
+
   /** One that a container is on stays. */
-  const remove = (network: Network): Promise<boolean> =>
-    docker
+  const remove = async (network: Pick<Network, 'id' | 'bridge'>): Promise<boolean> => {
+    if (await isInUse(network)) return false
+    return docker
       .getNetwork(network.id)
       .remove(within())
       .then(
         () => true,
         () => false,
       )
+  }
 
   /**
    * Agents that made one at the same moment made two, and the engine starts nothing on a name that it
@@ -173,14 +183,7 @@ export const createBridge = (deps: {
     const IPRange = engineRangeOf(Subnet ?? '')
     if (made === undefined || IPRange === null) return
     // Another agent that has put a container on it meanwhile keeps it as it is.
-    const isRemoved = await docker
-      .getNetwork(made.Id)
-      .remove(within())
-      .then(
-        () => true,
-        () => false,
-      )
-    if (isRemoved)
+    if (await remove({ id: made.Id, bridge }))
       await create(bridge, { Config: [{ Subnet, IPRange, ...(Gateway ? { Gateway } : {}) }] })
   }
 

@@ -6,6 +6,7 @@ import { endKeeper, isKept, untilUnkept } from '../../agent/runner/oci/keeper.ts
 import { isOciId } from '../../agent/runner/oci/oci.ts'
 import type { OwnContainer } from '../../agent/runner/runner.ts'
 import type { DockerClient } from './docker.ts'
+import { run } from './program.ts'
 
 const WAIT_MS = 10_000
 
@@ -31,6 +32,16 @@ export const createOutside = (
       return [...byEngine, ...(await Promise.all(byRuntime))]
     },
     isRunning,
+    /** Of one on a network. */
+    async addressOf(id: string): Promise<string> {
+      if (isOciId(id)) {
+        const pid = await readFile(join(folderOf(id), 'pid'), 'utf8')
+        const said = await run('nsenter', [`--net=/proc/${pid}/ns/net`, 'hostname', '-I'])
+        return said.trim()
+      }
+      const { NetworkSettings } = await docker.getContainer(id).inspect()
+      return Object.values(NetworkSettings.Networks)[0]?.IPAddress ?? ''
+    },
     async remove(id: string): Promise<void> {
       if (!isOciId(id)) return void (await docker.getContainer(id).remove({ force: true }))
       await endKeeper(folderOf(id))
