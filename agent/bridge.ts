@@ -51,11 +51,11 @@ interface Network {
   readonly id: string
   readonly bridge: string
   /** Null where the engine gives out all of its addresses. */
-  readonly link: Link | null
+  readonly link: Omit<Link, 'namespace'> | null
 }
 
 /** Whether and where containers that the engine does not start can be connected to it. Pure. */
-const linkOf = (bridge: string, { IPAM }: NetworkRow): Link | null => {
+const linkOf = (bridge: string, { IPAM }: NetworkRow): Network['link'] => {
   const { Subnet, Gateway, IPRange } = IPAM?.Config?.[0] ?? {}
   const range = ownRangeOf(Subnet ?? '')
   if (range === null || IPRange !== engineRangeOf(Subnet ?? '')) return null
@@ -236,7 +236,10 @@ export const createBridge = (deps: {
 
   return {
     id: async () => (known ?? (await lookOnce())).id,
-    link: (id) => (known?.id === id && told === '' ? known.link : null),
+    link: (id) =>
+      known?.id === id && known.link !== null && told === ''
+        ? { ...known.link, namespace: host.namespace }
+        : null,
     async hasChanged(id) {
       const before = spares
       return (await lookOnce()).id !== id || spares > before

@@ -80,7 +80,7 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
   const runners = createRunners({
     ...{ engine, identity, host, log, cgroups: deps.cgroups, images, signal },
     ...{ home: config.home, initDir: config.initDir, wanted: config.runner },
-    ...{ linkOf: bridge.link, netHost: deps.host },
+    linkOf: bridge.link,
     probeOci: () => probeRunner(probingOci),
   })
   const { runner } = runners

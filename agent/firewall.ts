@@ -17,11 +17,13 @@ import { limits } from '../protocol/limits.ts'
 
 /** What it takes of the host; a test looks into another network namespace. */
 export interface FirewallHost {
+  /** Its network namespace, as a path. */
+  readonly namespace: string
   /** The text of /proc/net/dev. */
   interfaces(): Promise<string>
   /** Runs a program to its end. Rejects where there is none, or where it does not end. */
   run(
-    program: 'iptables' | 'iptables-restore' | 'ip' | 'nsenter',
+    program: 'iptables' | 'iptables-restore' | 'ip',
     args: readonly string[],
     input: string,
   ): Promise<{ readonly status: number; readonly output: string }>
@@ -128,6 +130,7 @@ export const sweepRules = async (host: FirewallHost): Promise<void> => {
 
 /** The host that this process runs on. */
 export const thisHost: FirewallHost = {
+  namespace: '/proc/self/ns/net',
   // By /proc, which shows the network of whoever reads it; /sys shows that of its mount.
   interfaces: () => readFile('/proc/self/net/dev', 'utf8'),
   run: (program, args, input) =>

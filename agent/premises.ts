@@ -27,11 +27,8 @@ import { createNonces, loadSecret } from './nonces.ts'
 import { type Outbox, openOutbox } from './outbox.ts'
 import type { Pool } from './pool.ts'
 import { openPulledImages } from './pulled-images.ts'
-import { openCgroups } from './runner/oci/cgroups.ts'
+import { cgroupParentOf, openCgroups } from './runner/oci/cgroups.ts'
 import { type Room, roomOf } from './slots.ts'
-
-/** Of its id, in names that must be short. */
-const AGENT_CHARS = 8
 
 export interface PremisesConfig
   extends Pick<
@@ -131,7 +128,7 @@ const open = async ({
     log.error({ err: error }, 'the dead man’s switch could not be turned'),
   )
   closers.add(deadMan.close)
-  const cgroups = await openCgroups(`hyper-${config.agentId.slice(-AGENT_CHARS)}`)
+  const cgroups = await openCgroups(cgroupParentOf(config.agentId))
   const acts = createActs()
   closers.add(acts.close)
   const room = (): Room => roomOf(sizeOfHost(engine), config)

@@ -2,26 +2,29 @@
  * hyper-keeper: starts one container by the OCI runtime on the layers of its image, and stays beside
  * it until its end, also when the agent is gone. Its folder is all that there is of the container:
  *
- *   config.json  the runtime's configuration: by the agent, as are the folder and its labels
- *   hosts, hostname, resolv.conf   by the agent; the container has copies of them in t/
- *   state/, pid, runtime.log   the runtime's own
- *   stdout, stderr             what the container wrote, byte for byte, as far as the bound
+ *   labels.json  by the agent, as is the folder
+ *   t/           memory that only the keeper and what it starts see: files of the agent's (config.json,
+ *                hosts, hostname, resolv.conf), the runtime's (state/, pid, runtime.log), the root
+ *   stdout, stderr   what the container wrote, byte for byte, as far as the bound
  *   kill         FIFO: a byte in it ends the container, as does a SIGTERM to the keeper
  *   alive        FIFO that is open for writing for as long as the keeper lives
  *   end          exit status and whether memory ran out, once the container has ended
  *
- *   mounting   a mount namespace of our own: the image's layers, and over them a file system in memory;
- *              v0, v1 … are those folders of it that are the image's volumes: they stay writable
- *              where the root does not
+ *   mounting   a mount namespace of our own: memory, the agent's files in it, the image's layers and a
+ *              folder in memory over them; t/v0, t/v1 … are those folders of it that are the image's
+ *              volumes: they stay writable where the root does not
+ *   linking    where it has a network: a namespace with an interface at the agent's bridge
  *   starting   the runtime makes the container with our pipes; a kill ends it      ─► exit 2
  *   keeping    what it writes goes to the files first and then to the agent, if there is one: the
  *              files have all that the agent ever saw. Nobody reads: nothing more is read
  *   ended      PID 1 was reaped, both pipes ended: cgroups removed, `end` written  ─► exit 0
  *
  * The mounts live in the namespace, so they go with us, whatever ends us. Descriptors: 0 becomes the
- * container's STDIN, 1 and 2 go to the agent, 3 takes one line when the container runs.
+ * container's STDIN, 1 and 2 go to the agent, 3 gives the agent's files and takes one line when the
+ * container runs.
  *
- *   hyper-keeper FOLDER LAYERS LOWER ROOT_BYTES LOG_BYTES ID CGROUP… -- [VOLUME…] -- RUNTIME [OPTION…]
+ *   hyper-keeper FOLDER LAYERS LOWER ROOT_BYTES LOG_BYTES ID CGROUP…
+ *                -- [VOLUME…] -- [NAMESPACE BRIDGE GATEWAY FIRST COUNT PREFIX NUMBER] -- RUNTIME
  *
  * LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
  */
@@ -45,7 +48,8 @@
 #define CHUNK_BYTES 65536
 /* The agent has this long to take what was written, once the container ended. */
 #define FLUSH_MS 10000
-#define ARGUMENTS_MAX 32
+#define LOG_WORDS_BYTES 4096
+
 struct stream {
   const char *name;
   int from;   /* -1: it ended. */
@@ -78,26 +82,38 @@ static bool take_signals(void) {
 
 /* ---- starting ---- */
 
-static _Noreturn void become_runtime(char **runtime, const int writes[2]) {
+static _Noreturn void become_runtime(const char *runtime, const char *id, const int writes[2]) {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
   signal(SIGPIPE, SIG_DFL);
   dup2(writes[0], STDOUT_FILENO);
   dup2(writes[1], STDERR_FILENO);
-  execv(runtime[0], runtime);
+  if (chdir("t") == 0)
+    execl(runtime, runtime, "--root", "state", "--log", "runtime.log", "--log-format", "json", "run",
+          "--detach", "--bundle", ".", "--pid-file", "pid", id, NULL);
   _exit(127);
 }
 
-/* The runtime's last words are in its log. */
+/* Nobody else sees the runtime's log. */
+static void tell_log(void) {
+  char words[LOG_WORDS_BYTES];
+  int log = open("t/runtime.log", O_RDONLY | O_CLOEXEC);
+  if (log < 0) return;
+  ssize_t got = read(log, words, sizeof words);
+  if (got > 0 && write(STDERR_FILENO, words, (size_t)got) < 0) return;
+  close(log);
+}
+
 static _Noreturn void give_up(void) {
+  tell_log();
   cgroups_kill(cgroups);
   cgroups_remove(cgroups);
   _exit(2);
 }
 
 /* PID 1 of the container. */
-static pid_t start(char **runtime) {
+static pid_t start(const char *runtime, const char *id) {
   int writes[2];
   for (int i = 0; i < 2; i++) {
     int ends[2];
@@ -108,7 +124,7 @@ static pid_t start(char **runtime) {
   }
   pid_t child = fork();
   if (child < 0) fail("no process");
-  if (child == 0) become_runtime(runtime, writes);
+  if (child == 0) become_runtime(runtime, id, writes);
   close(writes[0]);
   close(writes[1]);
   close(STDIN_FILENO);
@@ -121,7 +137,7 @@ static pid_t start(char **runtime) {
       give_up();
     }
   }
-  FILE *file = status == 0 ? fopen("pid", "re") : NULL;
+  FILE *file = status == 0 ? fopen("t/pid", "re") : NULL;
   int pid;
   if (file == NULL || fscanf(file, "%d", &pid) != 1) give_up();
   fclose(file);
@@ -222,6 +238,7 @@ static void run(pid_t first) {
   }
   bool ran_out = cgroups_ran_out(cgroups);
   cgroups_remove(cgroups);
+  unlink_container();
   write_end(status, ran_out); /* Who reads it looks for nothing more of us. */
   while (streams[0].end > 0 || streams[1].end > 0) {
     if (!turn(FLUSH_MS, &is_killed) || is_killed) return;
@@ -258,18 +275,13 @@ static char **end_list(char **list) {
 }
 
 int main(int argc, char **argv) {
-  if (argc < 10) return 64;
+  if (argc < 11) return 64;
   const char *folder = argv[1], *id = argv[6];
   cgroups = argv + 7;
   char **volumes = end_list(cgroups);
-  char **own = volumes == NULL ? NULL : end_list(volumes);
-  if (own == NULL || *own == NULL) return 64;
-
-  char *runtime[ARGUMENTS_MAX];
-  int count = 0;
-  while (*own != NULL && count < ARGUMENTS_MAX - 8) runtime[count++] = *own++;
-  const char *const last[] = {"run", "--detach", "--bundle", folder, "--pid-file", "pid", id, NULL};
-  for (int i = 0; i < 8; i++) runtime[count++] = (char *)last[i];
+  char **link = volumes == NULL ? NULL : end_list(volumes);
+  char **runtime = link == NULL ? NULL : end_list(link);
+  if (runtime == NULL || *runtime == NULL) return 64;
 
   setsid();
   umask(0);
@@ -277,9 +289,12 @@ int main(int argc, char **argv) {
   fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || chdir(folder) < 0) fail(folder);
   open_all((size_t)strtoull(argv[5], NULL, 10));
-  mount_root(folder, argv[2], argv[3], argv[4]);
+  mount_memory(argv[4]);
+  take_files(REPORT_FD);
+  mount_root(folder, argv[2], argv[3]);
   mount_volumes(volumes);
-  pid_t first = start(runtime);
+  link_container(link);
+  pid_t first = start(*runtime, id);
   dprintf(REPORT_FD, "started\n");
   close(REPORT_FD);
   run(first);

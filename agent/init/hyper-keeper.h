@@ -1,6 +1,6 @@
 /*
- * What the parts of hyper-keeper share: the container's root (keeper-mounts.c), its cgroups
- * (keeper-cgroups.c), and the life around them (hyper-keeper.c).
+ * What the parts of hyper-keeper share: the container's files and root (keeper-mounts.c), its network
+ * (keeper-link.c), its cgroups (keeper-cgroups.c), and the life around them (hyper-keeper.c).
  */
 #ifndef HYPER_KEEPER_H
 #define HYPER_KEEPER_H
@@ -9,14 +9,30 @@
 
 #include <stdbool.h>
 
+#define HOST_NAME_MAX_CHARS 64
+
 /* Ends the keeper with what failed, and why, on STDERR. */
 _Noreturn void fail(const char *what);
 
-/* Mounts `rootfs` in the folder, in a mount namespace of our own. Works in the folder before and after. */
-void mount_root(const char *folder, const char *layers, const char *lower, const char *root_bytes);
+/* A file system in memory at `t`, in a mount namespace of our own. */
+void mount_memory(const char *bytes);
 
-/* Binds folders of that root as v0, v1 …, and makes those that are missing. The list ends with NULL. */
+/* Writes the agent's files into it: `NAME SIZE\n` and so many bytes each, then an empty line. */
+void take_files(int from);
+
+/* Mounts the image's layers, and over them a folder in that memory, at `t/rootfs`. */
+void mount_root(const char *folder, const char *layers, const char *lower);
+
+/* Binds folders of that root as t/v0, t/v1 …, and makes those that are missing. Ends with NULL. */
 void mount_volumes(char **volumes);
+
+/*
+ * Makes the network namespace that `t/net` is. Seven words (the bridge's namespace as a path, its name,
+ * the gateway's address, first address as a number, how many there are, bits of the prefix, which
+ * number to try first), or none for a container without a network.
+ */
+void link_container(char **link);
+void unlink_container(void);
 
 /* Folders of one cgroup, one a hierarchy; the list ends with NULL. */
 void cgroups_kill(char **cgroups);

@@ -1,6 +1,7 @@
 /*
- * The root of a container: the image's layers, a file system in memory over them, and the folders of
- * it that stay writable where the root does not. All of it in a mount namespace of the keeper's own.
+ * A container's files: those that the agent has for it, the image's layers, a file system in memory
+ * over them, and the folders that stay writable where the root does not. All of it in a mount
+ * namespace of the keeper's own, and in memory, where nothing fills the host's disk.
  */
 #include "hyper-keeper.h"
 
@@ -11,34 +12,51 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define OWN_FILE_BYTES_MAX 65536
-
-/* The container may write to it: on the host's disk that would be as much as it likes. */
-static void copy_into_memory(const char *name) {
-  char copy[32];
-  snprintf(copy, sizeof copy, "t/%s", name);
-  int from = open(name, O_RDONLY | O_CLOEXEC);
-  int to = open(copy, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (from < 0 || to < 0 || sendfile(to, from, NULL, OWN_FILE_BYTES_MAX) < 0) fail(name);
-  close(from);
-  close(to);
-}
-
-void mount_root(const char *folder, const char *layers, const char *lower,
-                       const char *root_bytes) {
-  char options[4096];
+void mount_memory(const char *bytes) {
+  char options[64];
   if (unshare(CLONE_NEWNS) < 0) fail("no mount namespace");
   /* Slave, so that what the host unmounts is not held by us. */
   if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0) fail("mounts stay shared");
-  if (mkdir("t", 0700) < 0 || mkdir("rootfs", 0755) < 0) fail("no folders for the root");
-  snprintf(options, sizeof options, "size=%s,mode=0755", root_bytes);
-  if (mount("hyper", "t", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0) fail("no file system");
-  if (mkdir("t/upper", 0755) < 0 || mkdir("t/work", 0755) < 0) fail("no layer to write to");
+  snprintf(options, sizeof options, "size=%s,mode=0755", bytes);
+  if (mkdir("t", 0700) < 0 || mount("hyper", "t", "tmpfs", MS_NOSUID | MS_NODEV, options) < 0)
+    fail("no file system");
+}
+
+static void take_file(FILE *in, const char *name, size_t left) {
+  char path[64], bytes[4096];
+  snprintf(path, sizeof path, "t/%s", name);
+  FILE *out = fopen(path, "wxe");
+  if (out == NULL) fail(name);
+  while (left > 0) {
+    size_t got = fread(bytes, 1, left < sizeof bytes ? left : sizeof bytes, in);
+    if (got == 0 || fwrite(bytes, 1, got, out) != got) fail(name);
+    left -= got;
+  }
+  if (fclose(out) != 0 || chmod(path, 0644) < 0) fail(name);
+}
+
+void take_files(int from) {
+  FILE *in = fdopen(dup(from), "re");
+  if (in == NULL) fail("no files");
+  for (;;) {
+    char line[128], name[32];
+    size_t size;
+    if (fgets(line, sizeof line, in) == NULL) fail("files of the agent are missing");
+    if (line[0] == '\n') break;
+    if (sscanf(line, "%31[a-z.] %zu", name, &size) != 2) fail("no file's name");
+    take_file(in, name, size);
+  }
+  fclose(in);
+}
+
+void mount_root(const char *folder, const char *layers, const char *lower) {
+  char options[4096], root[4096];
+  if (mkdir("t/rootfs", 0755) < 0 || mkdir("t/upper", 0755) < 0 || mkdir("t/work", 0755) < 0)
+    fail("no folders for the root");
   int length = snprintf(options, sizeof options,
                         "index=off,lowerdir=%s,upperdir=%s/t/upper,workdir=%s/t/work", lower,
                         folder, folder);
@@ -46,14 +64,10 @@ void mount_root(const char *folder, const char *layers, const char *lower,
     errno = E2BIG;
     fail("too many layers");
   }
-  char root[4096];
-  snprintf(root, sizeof root, "%s/rootfs", folder);
+  snprintf(root, sizeof root, "%s/t/rootfs", folder);
   if (chdir(layers) < 0) fail("no layers");
   if (mount("overlay", root, "overlay", 0, options) < 0) fail("layers could not be mounted");
   if (chdir(folder) < 0) fail("no folder");
-  copy_into_memory("hostname");
-  copy_into_memory("hosts");
-  copy_into_memory("resolv.conf");
 }
 
 /* A folder of the container's root. The image's links lead to nowhere outside of it. */
@@ -80,11 +94,11 @@ static int make_inside(int root, char *path) {
 }
 
 void mount_volumes(char **volumes) {
-  int root = open("rootfs", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int root = open("t/rootfs", O_PATH | O_DIRECTORY | O_CLOEXEC);
   if (root < 0) fail("no root");
   for (int i = 0; volumes[i] != NULL; i++) {
     char name[16], source[32];
-    snprintf(name, sizeof name, "v%d", i);
+    snprintf(name, sizeof name, "t/v%d", i);
     int folder = make_inside(root, volumes[i]);
     if (folder < 0 || mkdir(name, 0755) < 0) fail(volumes[i]);
     snprintf(source, sizeof source, "/proc/self/fd/%d", folder);

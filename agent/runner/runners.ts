@@ -7,7 +7,6 @@ import { join } from 'node:path'
 import type { Log } from '../../daemon/log.ts'
 import type { AgentConfig } from '../../protocol/daemon.ts'
 import type { Engine } from '../engine.ts'
-import type { FirewallHost } from '../firewall.ts'
 import type { RunnerHost } from '../host-config.ts'
 import type { Images } from '../images.ts'
 import { chooseRunner } from './choice.ts'
@@ -26,7 +25,6 @@ export const createRunners = (deps: {
   readonly cgroups: Cgroups
   readonly images: Pick<Images, 'importHello'>
   readonly linkOf: (network: string) => Link | null
-  readonly netHost: FirewallHost
   readonly wanted: AgentConfig['runner']
   /** The agent's own folder. */
   readonly home: string
@@ -48,9 +46,9 @@ export const createRunners = (deps: {
     image: async () => (await deps.images.importHello(deps.signal)).id,
   })
   let runtime = ''
-  const { linkOf, netHost } = deps
+  const { linkOf } = deps
   const shared = {
-    ...{ host, cgroups, roots, keeper, templateOf, linkOf, netHost },
+    ...{ host, cgroups, roots, keeper, templateOf, linkOf },
     runtime: () => runtime,
   }
   const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })

@@ -80,6 +80,13 @@ test('ports of the host are not reached, by none of its addresses; its resolver 
   assert.deepEqual((await say(of(53))).split('\n'), ['yes', 'yes'])
 })
 
+test('a container has no address but the one that rules are for', async () => {
+  const said = await say(
+    'cat /proc/net/if_inet6; ip -o -4 address show dev eth0 | wc -l; wc -l < /etc/hosts',
+  )
+  assert.deepEqual(said.split('\n'), ['1', '3'])
+})
+
 test('without the rules the same is reached: it is they that keep it away', async () => {
   const [, chain = ''] = /^-N (\S+)/m.exec(await rules()) ?? []
   await network.run('iptables', '-F', chain)

@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { readTemplate, type Template } from '../../agent/runner/oci/template.ts'
-import { OCI_SKIP, type OciBench, openOciBench } from '../support/oci-bench.ts'
+import { memoryOf, OCI_SKIP, type OciBench, openOciBench } from '../support/oci-bench.ts'
 import { type CallSpec, outputOf, sh, soon, specOf } from '../support/runner-call.ts'
 import { newIdentity } from '../support/runner-engine.ts'
 
@@ -93,7 +93,7 @@ describe('what the runtime is told', { skip: OCI_SKIP }, () => {
   const byUs = async (image: string, spec: Partial<CallSpec>): Promise<Template> => {
     const container = await bench.runner.start(specOf(image, spec), soon())
     try {
-      const path = join(bench.own.home, container.id, 'config.json')
+      const path = join(await memoryOf(bench, container.id), 'config.json')
       return JSON.parse(await readFile(path, 'utf8')) as Template
     } finally {
       container.detach()

@@ -107,7 +107,7 @@ describe('an oci container', { skip: OCI_SKIP }, () => {
       )
       const isWritten = async (): Promise<boolean> => {
         const [id] = await readdir(home)
-        return id !== undefined && (await readdir(join(home, id))).includes('resolv.conf')
+        return id !== undefined && (await readdir(join(home, id))).includes('labels.json')
       }
       while (!(await isWritten().catch(() => false))) await setImmediate()
       const from = performance.now()

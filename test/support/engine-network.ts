@@ -68,6 +68,7 @@ export const openEngineNetwork = async (socketPath: string): Promise<EngineNetwo
 
   return {
     firewall: {
+      namespace,
       interfaces: () => runIn(namespace, 'cat', '/proc/self/net/dev'),
       run: (program, args, input) => {
         const inside = [`--net=${namespace}`, program, ...args]

@@ -4,7 +4,6 @@
  */
 
 import { readFile } from 'node:fs/promises'
-import { thisHost } from '../../agent/firewall.ts'
 import { openCgroups } from '../../agent/runner/oci/cgroups.ts'
 import type { ImageRoot } from '../../agent/runner/oci/image-root.ts'
 import { createOciRunner } from '../../agent/runner/oci/oci.ts'
@@ -30,7 +29,7 @@ const run = async (task: OciAgentTask): Promise<void> => {
   const runner = createOciRunner({
     identity: { agentId, storeId: agentId },
     host: { cpus: () => 1, mountDir },
-    ...{ home, keeper, runtime: () => runtime, linkOf: () => null, netHost: thisHost },
+    ...{ home, keeper, runtime: () => runtime, linkOf: () => null },
     cgroups: await openCgroups(task.cgroupName),
     roots: { of: async () => task.root },
     templateOf: async () => task.template,

@@ -7,7 +7,6 @@ import { randomBytes } from 'node:crypto'
 import { mkdir, mkdtemp, readdir, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { thisHost } from '../../agent/firewall.ts'
 import type { Fence } from '../../agent/host-config.ts'
 import { type Cgroups, openCgroups } from '../../agent/runner/oci/cgroups.ts'
 import { createImageRoots, type ImageRoots } from '../../agent/runner/oci/image-root.ts'
@@ -89,6 +88,10 @@ export const keeperOf = async ({ own, keeper }: OciBench, id: string): Promise<n
   throw new Error(`${id} has no keeper`)
 }
 
+/** A container's own folder as its keeper sees it: in memory that nobody else has. */
+export const memoryOf = async (bench: OciBench, id: string): Promise<string> =>
+  join(`/proc/${await keeperOf(bench, id)}/root`, bench.own.home, id, 't')
+
 export const leftoversOf = async (agent: OciAgent): Promise<readonly string[]> => {
   const parents = agent.cgroups.foldersOf('any').map((folder) => dirname(folder))
   const cgroups = (await Promise.all(parents.map(namesIn))).flat()
@@ -122,7 +125,7 @@ export const openOciBench = async (): Promise<OciBench> => {
     const { host } = bench
     const deps = {
       ...{ identity, host, home, keeper, cgroups, templateOf },
-      ...{ runtime: () => runtime, linkOf: () => null, netHost: thisHost },
+      ...{ runtime: () => runtime, linkOf: () => null },
     }
     const openOn: OciAgent['openOn'] = (ofImages) => createOciRunner({ ...deps, roots: ofImages })
     const reopen = async (): Promise<Runner> => openOn(roots)

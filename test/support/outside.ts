@@ -2,6 +2,7 @@
 
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { cgroupParentOf, openCgroups } from '../../agent/runner/oci/cgroups.ts'
 import { endKeeper, isKept, untilUnkept } from '../../agent/runner/oci/keeper.ts'
 import { isOciId } from '../../agent/runner/oci/oci.ts'
 import type { OwnContainer } from '../../agent/runner/runner.ts'
@@ -35,8 +36,13 @@ export const createOutside = (
     /** Of one on a network. */
     async addressOf(id: string): Promise<string> {
       if (isOciId(id)) {
-        const pid = await readFile(join(folderOf(id), 'pid'), 'utf8')
-        const said = await run('nsenter', [`--net=/proc/${pid}/ns/net`, 'hostname', '-I'])
+        const [folder = ''] = (await openCgroups(cgroupParentOf(agentId))).foldersOf(id)
+        const pids = await readFile(join(folder, 'cgroup.procs'), 'utf8')
+        const said = await run('nsenter', [
+          `--net=/proc/${parseInt(pids, 10)}/ns/net`,
+          'hostname',
+          '-I',
+        ])
         return said.trim()
       }
       const { NetworkSettings } = await docker.getContainer(id).inspect()

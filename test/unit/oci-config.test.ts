@@ -163,10 +163,20 @@ describe('the configuration of a container', () => {
     identity: { uid: 1000, gid: 1001, additionalGids: [1001, 29] },
     ...{ workingDir: '/srv', environment: ['GREETING=a=b', 'PATH=/opt/bin'], volumes: [] },
   }
-  const place: Place = { id: 'oci-0123456789ab', folder: '/home/c', cgroupsPath: '/hyper/c' }
+  const place: Place = {
+    id: 'oci-0123456789ab',
+    folder: '/home/c',
+    cgroupsPath: '/hyper/c',
+    isLinked: false,
+  }
 
-  const made = (part: Partial<Fence> = {}, other: Partial<Program> = {}, cpus = 2) => {
-    const config = configOf(template, { ...fence, ...part }, { ...program, ...other }, place, cpus)
+  const made = (
+    part: Partial<Fence> = {},
+    other: Partial<Program> = {},
+    cpus = 2,
+    where: Place = place,
+  ) => {
+    const config = configOf(template, { ...fence, ...part }, { ...program, ...other }, where, cpus)
     return config as Template
   }
 
@@ -177,11 +187,22 @@ describe('the configuration of a container', () => {
     assert.equal(process.apparmorProfile, 'docker-default')
     assert.deepEqual(process.args, template.process.args)
     assert.deepEqual(process.user, { uid: 1000, gid: 1001, additionalGids: [1001, 29] })
-    assert.deepEqual(root, { path: '/home/c/rootfs', readonly: true })
+    assert.deepEqual(root, { path: '/home/c/t/rootfs', readonly: true })
     assert.equal(linux.cgroupsPath, '/hyper/c')
     assert.deepEqual(linux.namespaces, template.linux.namespaces)
     assert.deepEqual(Object.keys(rest).sort(), ['hostname', 'mounts', 'ociVersion'])
     assert.equal(rest.hostname, 'oci-01234567')
+  })
+
+  test('with a network is put into the namespace that its keeper has made', () => {
+    const { namespaces } = made({}, {}, 2, { ...place, isLinked: true }).linux
+    const others = template.linux.namespaces.filter(({ type }) => type !== 'network')
+    assert.deepEqual(
+      namespaces.filter(({ type }) => type !== 'network'),
+      others,
+    )
+    const network = namespaces.filter(({ type }) => type === 'network')
+    assert.deepEqual(network, [{ type: 'network', path: '/home/c/t/net' }])
   })
 
   test('begins in the working directory, or in the root', () => {
@@ -207,8 +228,8 @@ describe('the configuration of a container', () => {
   test('has the image’s volumes from its folder, after all other mounts', () => {
     const { mounts } = made({}, { volumes: ['/data', '/data/inner'] })
     assert.deepEqual(mounts.slice(template.mounts.length), [
-      { destination: '/data', type: 'bind', source: '/home/c/v0', options: ['rbind'] },
-      { destination: '/data/inner', type: 'bind', source: '/home/c/v1', options: ['rbind'] },
+      { destination: '/data', type: 'bind', source: '/home/c/t/v0', options: ['rbind'] },
+      { destination: '/data/inner', type: 'bind', source: '/home/c/t/v1', options: ['rbind'] },
     ])
   })
 

@@ -2,8 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { FirewallHost } from '../../agent/firewall.ts'
-import { addressOf, connect, engineRangeOf, ownRangeOf } from '../../agent/runner/oci/link.ts'
+import { addressOf, engineRangeOf, linkWordsOf, ownRangeOf } from '../../agent/runner/oci/link.ts'
 import { resolverOf } from '../../agent/runner/oci/resolver.ts'
 
 test('the engine has the lower half of the addresses, we the upper one', () => {
@@ -22,34 +21,15 @@ test('a network that is too small to be shared, or is none, is not', () => {
   }
 })
 
-test('an address that is taken is left for another one, whatever else fails is told', async () => {
+test('a keeper is told where the bridge is, what is ours of it, and where to begin', () => {
   const range = ownRangeOf('10.0.0.0/24')
   assert.ok(range !== null)
-  const link = { bridge: 'hyper-0123abcd', gateway: '10.0.0.1', range }
-  const inputs: string[] = []
-  const hostOf = (outputs: readonly string[]): FirewallHost => {
-    const left = [...outputs]
-    return {
-      interfaces: async () => '',
-      run: async (_program, _args, input) => {
-        inputs.push(input)
-        const output = left.shift() ?? ''
-        return { status: output === '' ? 0 : 1, output }
-      },
-    }
-  }
-  const address = await connect(hostOf(['RTNETLINK answers: File exists']), link, 42)
-  const [first = '', second = '', inside = ''] = inputs
-  assert.equal(inputs.length, 3)
-  assert.notEqual(first, second)
-  assert.match(second, /netns 42\n.* master hyper-0123abcd\n/)
-  assert.match(inside, new RegExp(`address add ${address}/24`))
-  const names = [...inputs.join('').matchAll(/link add (\S+)/g)].map(([, name = '']) => name)
-  assert.ok(
-    names.every((name) => name.length <= 15),
-    names.join(),
-  )
-  await assert.rejects(connect(hostOf(['Cannot find device "x"']), link, 42), /Cannot find device/)
+  const place = { namespace: '/proc/self/ns/net', bridge: 'hyper-0123abcd', gateway: '10.0.0.1' }
+  const words = linkWordsOf({ ...place, range })
+  const first = (10 << 24) + 128
+  assert.deepEqual(words.slice(0, -1), [...Object.values(place), `${first}`, '127', '24'])
+  const number = Number(words.at(-1))
+  assert.ok(Number.isInteger(number) && number >= 0 && number < 127)
 })
 
 test('resolvers that only the host reaches are left out, and there is always one', () => {

@@ -19,6 +19,12 @@ export interface Cgroups {
   close(): Promise<void>
 }
 
+/** Of its id, in a name that must be short. */
+const AGENT_CHARS = 8
+
+/** Of all cgroups of this agent's containers. Pure. */
+export const cgroupParentOf = (agentId: string): string => `hyper-${agentId.slice(-AGENT_CHARS)}`
+
 /** Mount points of all hierarchies. Throws where what we see is only a part of the host's. Pure. */
 export const hierarchiesOf = (mountInfo: string): readonly string[] => {
   const found: string[] = []

@@ -20,6 +20,8 @@ export interface Place {
   /** The container's folder. */
   readonly folder: string
   readonly cgroupsPath: string
+  /** Whether its keeper has made a network for it. */
+  readonly isLinked: boolean
 }
 
 export interface Program {
@@ -64,9 +66,14 @@ const resourcesOf = (template: Template, fence: Fence, cpus: number) => ({
 /** Its keeper makes their sources of its root: writable where the root is not, and in memory as well. */
 const volumesOf = ({ volumes }: Program, { folder }: Place) =>
   volumes.map((destination, index) => ({
-    ...{ destination, type: 'bind', source: `${folder}/v${index}` },
+    ...{ destination, type: 'bind', source: `${folder}/t/v${index}` },
     options: ['rbind'],
   }))
+
+const namespacesOf = (template: Template, { folder, isLinked }: Place) =>
+  template.linux.namespaces.map(({ type, ...own }) =>
+    type === 'network' && isLinked ? { type, path: `${folder}/t/net` } : { type, ...own },
+  )
 
 /** `cpus` of the host: nothing gets more. */
 export const configOf = (
@@ -87,7 +94,7 @@ export const configOf = (
       env: environmentOf(template, program, place.id),
       cwd: program.workingDir || '/',
     },
-    root: { ...template.root, path: `${place.folder}/rootfs` },
+    root: { ...template.root, path: `${place.folder}/t/rootfs` },
     hostname: hostnameOf(place.id),
     mounts: [
       ...template.mounts.map((mount) => {
@@ -99,6 +106,7 @@ export const configOf = (
     linux: {
       ...template.linux,
       cgroupsPath: place.cgroupsPath,
+      namespaces: namespacesOf(template, place),
       resources: resourcesOf(template, fence, Math.min(fence.cpus, cpus)),
     },
   }

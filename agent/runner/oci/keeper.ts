@@ -25,24 +25,37 @@ export interface KeeperTask {
   readonly cgroups: readonly string[]
   /** Absolute, those in others after them: it makes folders v0, v1 … of them. */
   readonly volumes: readonly string[]
-  /** The OCI runtime's program and its options. */
-  readonly runtime: readonly string[]
+  /** How it gets onto a network; none where it has none. */
+  readonly link: readonly string[]
+  /** By name: the runtime's configuration, and those that the engine keeps for each container. */
+  readonly files: Readonly<Record<string, string>>
+  /** The OCI runtime's program. */
+  readonly runtime: string
 }
 
 const REPORT = 3
+/** The runtime's log, as far as the keeper passes it on, and more. */
+const SAID_CHARS_MAX = 8192
 const NO_READER = 'ENXIO'
 
 const argumentsOf = (task: KeeperTask): string[] => [
   ...[task.folder, task.layers, task.lower, `${task.rootBytes}`],
   ...[`${limits.containerLogBytesMax}`, task.id, ...task.cgroups],
-  ...['--', ...task.volumes, '--', ...task.runtime],
+  ...['--', ...task.volumes, '--', ...task.link, '--', task.runtime],
 ]
 
-/** Why the runtime did not start it, by its own log; else what the keeper said. */
-const reasonOf = async (folder: string, said: string): Promise<string> => {
-  const log = await readFile(join(folder, 'runtime.log'), 'utf8').catch(() => '')
+const filesOf = ({ files }: KeeperTask): Buffer => {
+  const parts = Object.entries(files).flatMap(([name, text]) => {
+    const bytes = Buffer.from(text)
+    return [Buffer.from(`${name} ${bytes.length}\n`), bytes]
+  })
+  return Buffer.concat([...parts, Buffer.from('\n')])
+}
+
+/** Why the runtime did not start it, by its own log; else what the keeper said. Pure. */
+const reasonOf = (said: string): string => {
   const [, quoted = '""'] =
-    [...log.matchAll(/"level":"error","msg":("(?:[^"\\]|\\.)*")/g)].at(-1) ?? []
+    [...said.matchAll(/"level":"error","msg":("(?:[^"\\]|\\.)*")/g)].at(-1) ?? []
   const words = String(JSON.parse(quoted))
   return (words || said.trim() || 'it ended without a word').slice(0, limits.engineQuoteCharsMax)
 }
@@ -53,15 +66,12 @@ const streamOf = (child: ChildProcess, at: number): Socket => {
   return stream
 }
 
-/**
- * Resolves once the container runs, with the keeper's own number. Throws why it does not; then nothing
- * of it runs.
- */
+/** Resolves once the container runs. Throws why it does not; then nothing of it runs. */
 export const startKeeper = async (
   program: string,
   task: KeeperTask,
   signal: AbortSignal,
-): Promise<{ readonly container: RunningContainer; readonly pid: number }> => {
+): Promise<RunningContainer> => {
   const child = spawn(program, argumentsOf(task), {
     ...{ cwd: '/', env: {}, detached: true },
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
@@ -73,12 +83,15 @@ export const startKeeper = async (
   const stderr = streamOf(child, 2)
   let said = ''
   const listen = (chunk: Buffer): void => {
-    said = (said + chunk.toString()).slice(-limits.engineQuoteCharsMax)
+    said = (said + chunk.toString()).slice(-SAID_CHARS_MAX)
   }
   stderr.on('data', listen)
+  // Of one that ended early: it says why.
+  report.on('error', () => undefined)
+  report.write(filesOf(task))
   try {
     const how = await raceAbort(Promise.race([started, exited, failed]), signal)
-    if (how === 'exited') throw new Error(await reasonOf(task.folder, said))
+    if (how === 'exited') throw new Error(reasonOf(said))
   } catch (error) {
     // Also one that has not come so far as to have a FIFO.
     if (child.pid !== undefined && child.kill('SIGTERM')) await exited
@@ -87,7 +100,7 @@ export const startKeeper = async (
   }
   report.destroy()
   stderr.off('data', listen)
-  return { container: createKept(task.id, child, exited), pid: child.pid ?? 0 }
+  return createKept(task.id, child, exited)
 }
 
 const createKept = (

@@ -9,14 +9,13 @@
  */
 
 import { randomBytes } from 'node:crypto'
-import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import Type from 'typebox'
 import { isMissing } from '../../../protocol/errors.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { createParser } from '../../../protocol/schema.ts'
 import { startError } from '../../engine-answers.ts'
-import type { FirewallHost } from '../../firewall.ts'
 import type { RunnerHost } from '../../host-config.ts'
 import type { RunnerIdentity } from '../docker.ts'
 import { type ContainerSpec, cancelled, type OwnContainer, type Runner } from '../runner.ts'
@@ -24,7 +23,7 @@ import type { Cgroups } from './cgroups.ts'
 import { configOf, hostnameOf } from './config.ts'
 import type { ImageRoots } from './image-root.ts'
 import { endKeeper, isKept, readEnd, startKeeper, untilUnkept } from './keeper.ts'
-import { connect, type Link } from './link.ts'
+import { type Link, linkWordsOf } from './link.ts'
 import { readResolver } from './resolver.ts'
 import type { Template } from './template.ts'
 import { identityOf } from './users.ts'
@@ -71,8 +70,6 @@ export interface OciDeps {
   readonly roots: Pick<ImageRoots, 'of'>
   /** How a container gets onto this network of the engine's; null where it cannot. */
   readonly linkOf: (network: string) => Link | null
-  /** Where links are made. */
-  readonly netHost: FirewallHost
   readonly templateOf: (profile: ContainerSpec['fence']['profile']) => Promise<Template>
 }
 
@@ -80,7 +77,15 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
   const { home, cgroups, roots, host, identity } = deps
   const folderOf = (id: string): string => join(home, id)
 
-  const write = async (folder: string, id: string, spec: ContainerSpec, config: object) => {
+  /** What its keeper is told of its network. */
+  const linkOf = (network: string): readonly string[] => {
+    if (network === '') return []
+    const link = deps.linkOf(network)
+    if (link === null) throw new Error('its network is not to be had from here')
+    return linkWordsOf(link)
+  }
+
+  const writeLabels = async (folder: string, spec: ContainerSpec): Promise<void> => {
     const labels = {
       ...spec.labels,
       hyper: 'call',
@@ -88,31 +93,8 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       'hyper.store': identity.storeId,
       [IMAGE]: spec.image,
     }
-    const resolver = spec.network === '' ? '' : await readResolver()
     await mkdir(folder, { mode: 0o700, recursive: true })
-    await Promise.all([
-      writeFile(join(folder, 'labels.json'), JSON.stringify(labels)),
-      writeFile(join(folder, 'config.json'), JSON.stringify(config)),
-      writeFile(join(folder, 'hostname'), `${hostnameOf(id)}\n`, { mode: 0o644 }),
-      writeFile(join(folder, 'hosts'), HOSTS, { mode: 0o644 }),
-      writeFile(join(folder, 'resolv.conf'), resolver, { mode: 0o644 }),
-    ])
-  }
-
-  /** No code of the function has run in it yet. */
-  const connectTo = async (
-    network: string,
-    id: string,
-    folder: string,
-    keeper: number,
-  ): Promise<void> => {
-    const link = deps.linkOf(network)
-    if (link === null) throw new Error('its network is not to be had from here')
-    const pid = Number(await readFile(join(folder, 'pid'), 'utf8'))
-    const address = await connect(deps.netHost, link, pid)
-    // As its keeper sees it: what the container has is in a file system of the keeper’s alone.
-    const hosts = join(`/proc/${keeper}/root`, folder, 't', 'hosts')
-    await appendFile(hosts, `${address}\t${hostnameOf(id)}\n`)
+    await writeFile(join(folder, 'labels.json'), JSON.stringify(labels))
   }
 
   /** A keeper that was killed left its container without one. */
@@ -149,22 +131,22 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
         identity: identityOf(spec.user, root.users),
         ...{ workingDir: spec.workingDir, environment, volumes },
       }
-      const place = { id, folder, cgroupsPath: cgroups.pathOf(id) }
-      await write(folder, id, spec, configOf(template, spec.fence, process, place, host.cpus()))
-      const options = ['--root', join(folder, 'state'), '--log', join(folder, 'runtime.log')]
-      const runtime = [deps.runtime(), ...options, '--log-format', 'json']
+      const link = linkOf(spec.network)
+      const place = { id, folder, cgroupsPath: cgroups.pathOf(id), isLinked: link.length > 0 }
+      const config = configOf(template, spec.fence, process, place, host.cpus())
+      const files = {
+        'config.json': JSON.stringify(config),
+        hosts: HOSTS,
+        hostname: `${hostnameOf(id)}\n`,
+        'resolv.conf': spec.network === '' ? '' : await readResolver(),
+      }
+      await writeLabels(folder, spec)
       const task = {
-        ...{ id, folder, layers, lower, volumes, runtime, rootBytes: spec.fence.memoryBytes },
+        ...{ id, folder, layers, lower, volumes, link, files },
+        ...{ runtime: deps.runtime(), rootBytes: spec.fence.memoryBytes },
         cgroups: cgroups.foldersOf(id),
       }
-      const { container, pid } = await startKeeper(deps.keeper, task, bounded)
-      try {
-        if (spec.network !== '') await connectTo(spec.network, id, folder, pid)
-        return container
-      } catch (error) {
-        container.detach()
-        throw error
-      }
+      return await startKeeper(deps.keeper, task, bounded)
     } catch (error) {
       await remove(id, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
       if (signal.aborted) throw cancelled()
