@@ -33,6 +33,7 @@ export const parseInfo = createParser(
     OSType: Type.String(),
     Architecture: Type.String(),
     DockerRootDir: Type.String(),
+    Driver: maybe(Type.String()),
     DefaultRuntime: maybe(Type.String()),
     MemoryLimit: maybe(Type.Boolean()),
     SwapLimit: maybe(Type.Boolean()),

@@ -42,6 +42,8 @@ export interface EngineFacts {
   readonly defaultRuntime: string
   /** Where it keeps its files. */
   readonly rootDir: string
+  /** How it keeps layers: `overlay2`. */
+  readonly storageDriver: string
 }
 
 export interface Engine {
@@ -135,6 +137,7 @@ const ask = async (docker: EngineClient): Promise<EngineFacts> => {
     runtimes: Object.keys(info.Runtimes ?? {}),
     defaultRuntime: info.DefaultRuntime || 'runc',
     rootDir: info.DockerRootDir,
+    storageDriver: info.Driver ?? '',
   }
 }
 

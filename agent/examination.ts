@@ -16,6 +16,8 @@ import { type Engine, type EngineFacts, startEngine } from './engine.ts'
 import { examineRules, type FirewallHost } from './firewall.ts'
 import { machineOf, ownMachine } from './init/programs.ts'
 import { mountOptionsOf } from './init-mount.ts'
+import { openCgroups } from './runner/oci/cgroups.ts'
+import { checkGround } from './runner/oci/ground.ts'
 import { callableNames } from './runtimes.ts'
 
 const GiB = 1024 ** 3
@@ -64,6 +66,20 @@ const runtimesOf = ({ runtimes, defaultRuntime }: EngineFacts): Finding => {
     return finding('runtimes', 'warning', `${said}: no function has a network under it`, next)
   }
   return finding('runtimes', 'good', said, named.includes('runsc') ? '' : RUNSC)
+}
+
+/** By what can be seen without a container; the agent tries one. */
+const runnerOf = async (facts: EngineFacts, { initDir }: ExaminationConfig): Promise<Finding> => {
+  const cgroups = await openCgroups('hyper')
+  try {
+    const program = await checkGround({ facts, cgroups, keeper: join(initDir, 'hyper-keeper') })
+    return finding('runner', 'good', `the agent starts containers by ${program} itself`)
+  } catch (error) {
+    const message = `the engine starts the containers, not the agent itself: ${messageOf(error)}`
+    const next =
+      'As root on the engine’s host, with overlay2 and runc, it starts several times as many a second.'
+    return finding('runner', 'good', message, next)
+  }
 }
 
 const networkOf = async (engine: Engine, host: FirewallHost): Promise<readonly Finding[]> => {
@@ -161,6 +177,7 @@ export const examine = async (
     return [
       ...engineOf(dockerHost, facts),
       runtimesOf(facts),
+      await runnerOf(facts, config),
       ...(await networkOf(engine, host)),
       ...found,
       await diskOf('engine disk', facts.rootDir, floorOf),

@@ -96,7 +96,7 @@ const readyOf = (flags: Flags): number | null => {
 const RUNNERS = ['auto', 'docker', 'oci'] as const
 
 const runnerOf = (flags: Flags): AgentConfig['runner'] => {
-  const text = flags.text('runner') ?? 'docker'
+  const text = flags.text('runner') ?? 'auto'
   const known = RUNNERS.find((name) => name === text)
   if (known !== undefined) return known
   throw new HyperError(

@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import type { Log } from '../../daemon/log.ts'
 import type { AgentConfig } from '../../protocol/daemon.ts'
+import { limits } from '../../protocol/limits.ts'
 import type { Engine } from '../engine.ts'
 import type { RunnerHost } from '../host-config.ts'
 import type { Images } from '../images.ts'
@@ -17,6 +18,24 @@ import { createImageRoots } from './oci/image-root.ts'
 import type { Link } from './oci/link.ts'
 import { createOciRunner } from './oci/oci.ts'
 import { createTemplates } from './oci/templates.ts'
+import type { Runner } from './runner.ts'
+
+/** Of one whose containers must be seen to be bounded before any is trusted. */
+const checked = (runner: Runner, cgroups: Pick<Cgroups, 'check'>): Runner => ({
+  ...runner,
+  async start(spec, signal) {
+    const container = await runner.start(spec, signal)
+    try {
+      const { memoryBytes } = spec.fence
+      await cgroups.check(container.id, { memoryBytes, pids: limits.pidsMax })
+      return container
+    } catch (error) {
+      container.detach()
+      await runner.remove(container.id, signal)
+      throw error
+    }
+  },
+})
 
 export const createRunners = (deps: {
   readonly engine: Engine
@@ -52,9 +71,10 @@ export const createRunners = (deps: {
     runtime: () => runtime,
   }
   const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })
-  const ociProber = createOciRunner({
-    ...{ ...shared, identity: probeIdentity, home: join(home, 'oci-probe') },
-  })
+  const ociProber = checked(
+    createOciRunner({ ...shared, identity: probeIdentity, home: join(home, 'oci-probe') }),
+    cgroups,
+  )
   const tryOci = async (): Promise<void> => {
     runtime = await checkGround({ facts: engine.facts(), keeper, cgroups })
     await roots.adopt()

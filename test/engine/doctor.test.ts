@@ -36,12 +36,18 @@ test('on the engine’s own host nothing is wrong, and nothing is changed by loo
   const found = await look(network.firewall)
   assert.deepEqual(
     found.map(({ check, state }) => `${check} ${state}`),
-    ['engine', 'runtimes', 'firewall', 'hyper-init', 'state disk', 'engine disk'].map(
+    ['engine', 'runtimes', 'runner', 'firewall', 'hyper-init', 'state disk', 'engine disk'].map(
       (check) => `${check} good`,
     ),
     JSON.stringify(found),
   )
   assert.equal(await network.run('iptables', '-S'), before)
+})
+
+test('who starts the containers is told, and why', async () => {
+  const runner = (await look(network.firewall)).find(({ check }) => check === 'runner')
+  const isRoot = process.getuid?.() === 0
+  assert.match(runner?.message ?? '', isRoot ? /\/runc itself$/ : /the agent is not root/)
 })
 
 test('where rules cannot be set, that and why is a warning', async () => {

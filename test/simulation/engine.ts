@@ -61,6 +61,7 @@ const FACTS: EngineFacts = {
     unlimited: [],
     apiTrouble: '',
     rootDir: '/var/lib/docker',
+    storageDriver: 'overlay2',
   },
 }
 

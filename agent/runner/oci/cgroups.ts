@@ -13,6 +13,8 @@ export interface Cgroups {
   pathOf(id: string): string
   /** The folders of that cgroup. */
   foldersOf(id: string): readonly string[]
+  /** Throws where the kernel does not hold it to these bounds. */
+  check(id: string, bounds: { readonly memoryBytes: number; readonly pids: number }): Promise<void>
   /** Ends every process in it and removes it. Throws where one does not go. */
   end(id: string): Promise<void>
   /** Removes the parents, where nothing is in them. */
@@ -38,6 +40,10 @@ export const hierarchiesOf = (mountInfo: string): readonly string[] => {
   if (found.length === 0) throw new Error('no cgroups are mounted')
   return found
 }
+
+/** Version 1 and 2. */
+const MEMORY_FILES = ['memory.limit_in_bytes', 'memory.max']
+const PIDS_FILES = ['pids.max']
 
 const findHierarchies = async () => {
   try {
@@ -77,6 +83,19 @@ export const openCgroups = async (name: string): Promise<Cgroups> => {
     trouble,
     pathOf: (id) => `/${name}/${id}`,
     foldersOf,
+    async check(id, { memoryBytes, pids }) {
+      const holds = async (names: readonly string[], bound: number): Promise<void> => {
+        for (const folder of foldersOf(id)) {
+          for (const name of names) {
+            const text = await readFile(join(folder, name), 'utf8').catch(() => '')
+            if (text.trim() === `${bound}`) return
+          }
+        }
+        throw new Error(`no cgroup of a container says ${names.join(' or ')} ${bound}`)
+      }
+      await holds(MEMORY_FILES, memoryBytes)
+      await holds(PIDS_FILES, pids)
+    },
     async end(id) {
       const folders = foldersOf(id)
       const until = performance.now() + limits.cgroupGoneMs

@@ -9,6 +9,7 @@ import type { Cgroups } from './cgroups.ts'
 const FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 /** Those whose containers were compared with the engine's. */
 const RUNTIMES = ['runc', 'crun']
+const STORAGE = 'overlay2'
 
 const isExecutable = (path: string): Promise<boolean> =>
   access(path, constants.X_OK).then(
@@ -25,8 +26,11 @@ export const checkGround = async (of: {
   if (process.getuid?.() !== 0) throw new Error('the agent is not root')
   if (of.cgroups.trouble !== '') throw new Error(of.cgroups.trouble)
   if (!(await isExecutable(of.keeper))) throw new Error(`${of.keeper} is not built`)
-  const { product = '', defaultRuntime = '' } = of.facts ?? {}
+  const { product = '', defaultRuntime = '', storageDriver = '' } = of.facts ?? {}
   if (product !== 'Docker') throw new Error(`the engine is ${product}, not Docker`)
+  if (storageDriver !== STORAGE) {
+    throw new Error(`the engine’s storage driver is ${storageDriver}, not ${STORAGE}`)
+  }
   if (!RUNTIMES.includes(defaultRuntime)) {
     throw new Error(`the engine’s default runtime is ${defaultRuntime}`)
   }

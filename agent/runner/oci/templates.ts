@@ -11,6 +11,15 @@ import { readTemplate, type Template } from './template.ts'
 
 type Profile = ContainerSpec['fence']['profile']
 
+/** Throws what of it our containers do not have. Pure. */
+export const refuseForeign = ({ process, linux }: Template): void => {
+  const kinds = linux.namespaces.map(({ type }) => type)
+  if (kinds.includes('user')) throw new Error('the engine maps the users of containers')
+  if (!kinds.includes('network'))
+    throw new Error('the engine gives containers no network of their own')
+  if (process.selinuxLabel) throw new Error('SELinux labels containers here')
+}
+
 export const createTemplates = (deps: {
   /** Through the engine, of an agent of its own: no sweep takes what it starts. */
   readonly runner: Pick<Runner, 'start' | 'remove'>
@@ -26,7 +35,9 @@ export const createTemplates = (deps: {
       AbortSignal.timeout(limits.startMsMax),
     )
     try {
-      return await readTemplate(container.id)
+      const template = await readTemplate(container.id)
+      refuseForeign(template)
+      return template
     } finally {
       container.detach()
       await deps.runner.remove(container.id, AbortSignal.timeout(limits.startMsMax))
