@@ -246,6 +246,8 @@ export const restoreBackup = async (deps: Deps): Promise<Restored> => {
   } catch (error) {
     await rm(folder, { recursive: true, force: true })
     await unmake()
+    // Given up, it may have failed in any way: its store was closed under it.
+    deps.signal.throwIfAborted()
     throw error
   }
 }
