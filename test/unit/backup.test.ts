@@ -4,9 +4,11 @@ import assert from 'node:assert/strict'
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { describe, type TestContext, test } from 'node:test'
 import { gzipSync } from 'node:zlib'
 import { createBackups } from '../../coordinator/backup.ts'
+import type { Backups } from '../../coordinator/ports.ts'
 import { restoreBackup } from '../../coordinator/restore.ts'
 import { RESTORED } from '../../coordinator/restored.ts'
 import { SCHEMA_VERSION } from '../../coordinator/store/level-drive.ts'
@@ -46,10 +48,12 @@ const openHome = async (t: TestContext, timeoutMs = 60_000) => {
   return { folder, home, store, backups, blobs: () => readdir(join(home, 'blobs')) }
 }
 
-const collect = async (frames: AsyncIterable<Uint8Array>): Promise<Buffer> => {
-  const parts: Uint8Array[] = []
-  for await (const frame of frames) parts.push(frame)
-  return Buffer.concat(parts)
+const collect = async (frames: AsyncIterable<Uint8Array>): Promise<Buffer> =>
+  Buffer.concat(await Readable.from(frames).toArray())
+
+const makeBackup = async (backups: Backups): Promise<Buffer> => {
+  const { frames, close } = await backups.open()
+  return collect(frames).finally(close)
 }
 
 const pack = (frames: Uint8Array): Buffer => Buffer.concat([backupPrefix(), gzipSync(frames)])
@@ -131,9 +135,7 @@ describe('a backup', () => {
     const first = await backups.open()
     await assert.rejects(backups.open(), { code: 'BACKUP_BUSY' })
     await first.close()
-    const second = await backups.open()
-    assert.ok((await collect(second.frames)).byteLength > 0)
-    await second.close()
+    assert.ok((await makeBackup(backups)).byteLength > 0)
   })
 
   test('gives up on a reader that is too slow, tells it, and holds nothing any more', async (t) => {
@@ -170,17 +172,14 @@ describe('a backup', () => {
     await store.commit([putBody('stdout', 'f/1', new Uint8Array(100 * KiB))])
     const [name = ''] = await blobs()
     await writeFile(join(home, 'blobs', name), new Uint8Array(100 * KiB).fill(1))
-    const { frames, close } = await backups.open()
-    const { restoring } = await restore(t, pack(await collect(frames)))
-    await close()
+    const { restoring } = await restore(t, pack(await makeBackup(backups)))
     await assert.rejects(restoring, { code: 'STATE_DAMAGED' })
   })
 
   test('that finds no key says so, rather than to be one that nothing is restored of', async (t) => {
     const { home, backups } = await openHome(t)
     await rm(join(home, 'identity'))
-    const { frames } = await backups.open()
-    const { restoring } = await restore(t, pack(await collect(frames)))
+    const { restoring } = await restore(t, pack(await makeBackup(backups)))
     await assert.rejects(restoring, { code: 'STATE_DAMAGED', message: /identity is lost/ })
   })
 })
