@@ -12,6 +12,7 @@ import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import { encodeFrame, type InitFrame } from '../../agent/init/frame.ts'
 import { limits } from '../../protocol/limits.ts'
+import { anyCharacter } from '../support/any-character.ts'
 import { builtProgram } from '../support/init-builds.ts'
 
 const CASES = 4000
@@ -87,7 +88,7 @@ const expected = (bytes: Buffer): string => {
 }
 
 const text = fc
-  .string({ unit: 'binary', maxLength: 12 })
+  .string({ unit: anyCharacter, maxLength: 12 })
   .filter((s) => !s.includes('\0') && s.isWellFormed())
 const bytesOf = (length: number) => fc.uint8Array({ minLength: length, maxLength: length })
 const entry = fc.tuple(

@@ -8,6 +8,7 @@ import { settledResult } from '../../agent/settled-result.ts'
 import type { AttemptResult } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
 import { decodeAgentMessage, encodeMessage } from '../../protocol/messages.ts'
+import { anyCharacter } from '../support/any-character.ts'
 
 const key = { call: '11111111-1111-4111-8111-111111111111', attempt: 1, epoch: 1 }
 const plain = { ...notStarted('FINISHED', '', 0), started: true, exitCode: 0 }
@@ -21,7 +22,7 @@ const overTheWire = (result: AttemptResult): AttemptResult => {
 test('whatever a result holds, what is sent of it is within the schema', () => {
   const results = fc.record({
     message: fc.oneof(
-      fc.string({ unit: 'binary' }),
+      fc.string({ unit: anyCharacter }),
       fc.nat(10_000).map((length) => '\u{1f600}'.repeat(length)),
     ),
     stdout: fc.constantFrom(0, limits.stdoutBytesMax, limits.stdoutBytesMax + 1),
