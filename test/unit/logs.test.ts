@@ -14,6 +14,9 @@ import { createDisk } from '../support/ledger-disk.ts'
 
 const ALL: LogQuery = { callId: null, since: 0, tail: null }
 const MANY = 1234
+/** So many lines with all STDERR that there can be fill a log. */
+const FULL = limits.cacheBytesMax / limits.stderrBytesMax
+const STDERR = new Uint8Array(limits.stderrBytesMax)
 
 /** A log whose rows are on a disk that counts what is read of it. */
 const createBook = () => {
@@ -41,13 +44,20 @@ const createBook = () => {
     if (isWritten) disk.commitNow(operations)
     return line
   }
+  /** They take the room of their STDERR, which is beside them: what is read of them is short. */
+  const appendEnds = (count: number): void => {
+    for (let n = 0; n < count; n += 1) {
+      const end = { seq: caches.logSpan('f1').last + 1, stderr: STDERR }
+      disk.commitNow(caches.appendLog('f1', wall, lineOf(''), end).operations)
+    }
+  }
   const seqs = async (query: Partial<LogQuery> = {}): Promise<number[]> => {
     const found: number[] = []
     for await (const { Seq } of logs.read('f1', { ...ALL, ...query })) found.push(Seq)
     return found
   }
   return {
-    ...{ logs, caches, ranges, append, seqs },
+    ...{ logs, caches, ranges, append, appendEnds, seqs },
     /** Once, before a page is read. */
     beforePage(act: () => void): void {
       onPage = () => {
@@ -87,8 +97,8 @@ describe('a log that is read', () => {
   })
 
   test('never reads among rows that rotated out, nor past its own', async () => {
-    const { append, seqs, ranges, caches } = createBook()
-    for (let n = 0; n < 120; n += 1) append('c', 1024 * 1024)
+    const { appendEnds, seqs, ranges, caches } = createBook()
+    appendEnds(FULL + 60)
     const { first, last } = caches.logSpan('f1')
     assert.ok(first > 50)
     for (const query of [{}, { tail: 5 }, { tail: 5, callId: 'none' }, { since: 3 }]) {
@@ -102,12 +112,10 @@ describe('a log that is read', () => {
   })
 
   test('goes on where lines rotate out under it', async () => {
-    const { append, beforePage, seqs, caches } = createBook()
-    for (let n = 0; n < 10; n += 1) append('c', 1024 * 1024)
-    beforePage(() => {
-      for (let n = 0; n < 100; n += 1) append('c', 1024 * 1024)
-    })
-    const { first, last } = { first: 1, last: 110 }
+    const { appendEnds, beforePage, seqs, caches } = createBook()
+    appendEnds(10)
+    beforePage(() => appendEnds(FULL + 50))
+    const { first, last } = { first: 1, last: FULL + 60 }
     const found = await seqs()
     const living = caches.logSpan('f1')
     assert.ok(living.first > 10 && living.last === last)
