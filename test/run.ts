@@ -54,7 +54,7 @@ const makeEnvironment = (dir: string): NodeJS.ProcessEnv => ({
   HYPER_TEST_DIR: dir,
   HYPER_HOME: join(dir, 'home'),
   TMPDIR: join(dir, 'tmp'),
-  // Each file, and each program that it starts, is a process: they share what Node made of the sources.
+  // Test files and the programs that they start are many processes: they share what Node made of the sources.
   NODE_COMPILE_CACHE: join(dir, 'compiled'),
 })
 
@@ -87,7 +87,7 @@ const runSuites = async (
         ...area.environment,
       }
       const start = performance.now()
-      const counts = await runSuite({ area, files, env, signal })
+      const counts = await runSuite({ area, files, dir, env, signal })
       passed += counts.passed
       failed += counts.failed
       say(

@@ -1,21 +1,24 @@
 /**
- * The areas of tests, and how one area's files are run: each file in a process of its own, by
- * Node's test runner, under one deadline for the area.
+ * The areas of tests, and how one area's files are run: by Node's test runner, each file in a process
+ * of its own or, where most of their time would go into loading, several in one; under one deadline
+ * for the area.
  */
 
-import { readdir } from 'node:fs/promises'
+import { readdir, writeFile } from 'node:fs/promises'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
-import { fileURLToPath } from 'node:url'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 export type Area = {
   readonly name: string
   /** Whether it is handed a Docker engine, the test images and hyper-init. */
   readonly hasEngine: boolean
-  /** Files side by side. */
+  /** Processes side by side. */
   readonly concurrency: number
+  /** As many processes share its files: a test must leave its process as it found it. */
+  readonly hasSharedProcesses?: boolean
   readonly timeoutMs: number
   /** Where its files are, if not in a folder of its name, and which of them are its own. */
   readonly of?: { readonly folder: string; readonly files: RegExp }
@@ -43,7 +46,7 @@ const withoutEngine = (name: string, timeoutMs: number): Area => ({
 
 /** In the order in which they run: what fails fast comes first. */
 export const AREAS: readonly Area[] = [
-  withoutEngine('unit', 5 * minute),
+  { ...withoutEngine('unit', 5 * minute), hasSharedProcesses: true },
   // hyper-init as a process: compiled, for arm64 as well, and with the compiler's sanitizers.
   withoutEngine('init', 10 * minute),
   // The command line as its users start it: a process for every command.
@@ -80,18 +83,39 @@ export const findTestFiles = async (area: Area): Promise<readonly string[]> => {
     .map((file) => join(folder, file))
 }
 
+const sharedProcess = new URL('./shared-process.ts', import.meta.url)
+
+/**
+ * Deals the files out to so many processes: writes what each of them runs. Its imports are static, so
+ * all is loaded before the first test begins, and none is timed against the loading of others.
+ */
+const dealOut = (files: readonly string[], processes: number, dir: string): Promise<string[]> =>
+  Promise.all(
+    Array.from({ length: Math.min(processes, files.length) }, async (_, process) => {
+      const own = files.filter((_file, at) => at % processes === process)
+      const imports = [sharedProcess, ...own.map((file) => pathToFileURL(file))].map(
+        ({ href }) => `import '${href}'\n`,
+      )
+      const path = join(dir, `files-${process + 1}.test.js`)
+      await writeFile(path, imports.join(''))
+      return path
+    }),
+  )
+
 /** Runs an area's files, prints every test, and resolves with the counts. */
 export const runSuite = async (deps: {
   readonly area: Area
   readonly files: readonly string[]
+  /** For what is written to run them. */
+  readonly dir: string
   readonly env: NodeJS.ProcessEnv
   /** Ends the suite before its time. */
   readonly signal: AbortSignal
 }): Promise<Counts> => {
-  const { area, files, env, signal } = deps
+  const { area, files, dir, env, signal } = deps
   const deadline = AbortSignal.timeout(area.timeoutMs)
   const events = run({
-    files: [...files],
+    files: area.hasSharedProcesses ? await dealOut(files, area.concurrency, dir) : [...files],
     concurrency: area.concurrency,
     env,
     signal: AbortSignal.any([signal, deadline]),
