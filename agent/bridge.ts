@@ -26,7 +26,7 @@ import {
   wordsOfRefusal,
 } from './engine-answers.ts'
 import { bridgeNameOf, type FirewallHost, isBridgeName, setRules, sweepRules } from './firewall.ts'
-import { addressOf, engineRangeOf, type Link, ownRangeOf } from './runner/oci/link.ts'
+import { addressOf, engineRangeOf, hasPorts, type Link, ownRangeOf } from './runner/oci/link.ts'
 
 const NAME = 'hyper'
 const LABEL = 'network'
@@ -113,12 +113,8 @@ export const createBridge = (deps: {
   }
 
   /** The engine knows nothing of those that the OCI runner has put on it. */
-  const isInUse = async ({ bridge }: Pick<Network, 'bridge'>): Promise<boolean> => {
-    const shown = await host
-      .run('ip', ['-o', 'link', 'show', 'master', bridge], '')
-      .catch(() => null)
-    return shown?.status === 0 && shown.output.trim() !== ''
-  }
+  const isInUse = async ({ bridge }: Pick<Network, 'bridge'>): Promise<boolean> =>
+    hasPorts(await host.interfaces(), bridge)
 
   /** One that a container is on stays. */
   const remove = async (network: Pick<Network, 'id' | 'bridge'>): Promise<boolean> => {

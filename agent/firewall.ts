@@ -23,7 +23,7 @@ export interface FirewallHost {
   interfaces(): Promise<string>
   /** Runs a program to its end. Rejects where there is none, or where it does not end. */
   run(
-    program: 'iptables' | 'iptables-restore' | 'ip',
+    program: 'iptables' | 'iptables-restore',
     args: readonly string[],
     input: string,
   ): Promise<{ readonly status: number; readonly output: string }>

@@ -161,6 +161,10 @@ export const limits = {
   lullPatienceMs: second,
   /** A container that has told all and was let go is ended by force after this. */
   releaseMsMax: second,
+  /** A keeper that was not forked within this does not come: the fork itself takes milliseconds. */
+  keeperForkMs: 10 * second,
+  /** An older zygote is replaced, so that a runtime that was updated is used from then on. */
+  zygoteMsMax: 10 * minute,
   /** Processes that were killed are gone within this, and a cgroup is no longer busy … */
   cgroupGoneMs: 10 * second,
   /** … which is looked at with pauses of this. */

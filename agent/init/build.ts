@@ -21,7 +21,13 @@ type BuiltInit = { initPath: string; helloPath: string; keeperPath: string }
 const FLAGS = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-std=gnu11', '-s']
 const SOURCES = {
   'hyper-init': ['hyper-init.c', 'watch.c', 'child.c', 'frame.c', 'leave.c'],
-  'hyper-keeper': ['hyper-keeper.c', 'keeper-mounts.c', 'keeper-link.c', 'keeper-cgroups.c'],
+  'hyper-keeper': [
+    'hyper-keeper.c',
+    'keeper-zygote.c',
+    'keeper-mounts.c',
+    'keeper-link.c',
+    'keeper-cgroups.c',
+  ],
   hello: ['hello.c'],
 } as const
 const COMPILE_MS_MAX = 120_000

@@ -20,8 +20,8 @@
  *   ended      PID 1 was reaped, both pipes ended: cgroups removed, `end` written  ─► exit 0
  *
  * The mounts live in the namespace, so they go with us, whatever ends us. Descriptors: 0 becomes the
- * container's STDIN, 1 and 2 go to the agent, 3 gives the agent's files and takes one line when the
- * container runs.
+ * container's STDIN, 1 and 2 go to the agent, 3 gives the agent's files, takes one line when the
+ * container runs, and closes with us. Whoever ends it before that line gives the start up.
  *
  *   hyper-keeper FOLDER LAYERS LOWER ROOT_BYTES LOG_BYTES ID CGROUP…
  *                -- [VOLUME…] -- [NAMESPACE BRIDGE GATEWAY FIRST COUNT PREFIX NUMBER] -- RUNTIME
@@ -44,7 +44,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define REPORT_FD 3
 #define CHUNK_BYTES 65536
 /* The agent has this long to take what was written, once the container ended. */
 #define FLUSH_MS 10000
@@ -130,9 +129,11 @@ static pid_t start(const char *runtime, const char *id) {
   close(STDIN_FILENO);
   int status;
   while (waitpid(child, &status, WNOHANG) == 0) {
-    struct pollfd fds[2] = {{.fd = signal_fd, .events = POLLIN}, {.fd = kill_fd, .events = POLLIN}};
-    poll(fds, 2, -1);
-    if (take_signals() || fds[1].revents != 0) {
+    struct pollfd fds[3] = {{.fd = signal_fd, .events = POLLIN},
+                            {.fd = kill_fd, .events = POLLIN},
+                            {.fd = REPORT_FD, .events = POLLRDHUP}};
+    poll(fds, 3, -1);
+    if (take_signals() || fds[1].revents != 0 || fds[2].revents != 0) {
       kill(child, SIGKILL);
       give_up();
     }
@@ -275,6 +276,7 @@ static char **end_list(char **list) {
 }
 
 int main(int argc, char **argv) {
+  if (argc == 4 && strcmp(argv[1], "--zygote") == 0) return be_zygote(argv[0], argv[2], argv[3]);
   if (argc < 11) return 64;
   const char *folder = argv[1], *id = argv[6];
   cgroups = argv + 7;
@@ -287,6 +289,7 @@ int main(int argc, char **argv) {
   umask(0);
   signal(SIGPIPE, SIG_IGN);
   fcntl(REPORT_FD, F_SETFD, FD_CLOEXEC);
+  fcntl(RUNTIME_FD, F_SETFD, FD_CLOEXEC);
   if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || chdir(folder) < 0) fail(folder);
   open_all((size_t)strtoull(argv[5], NULL, 10));
   mount_memory(argv[4]);
@@ -296,7 +299,6 @@ int main(int argc, char **argv) {
   link_container(link);
   pid_t first = start(*runtime, id);
   dprintf(REPORT_FD, "started\n");
-  close(REPORT_FD);
   run(first);
   return 0;
 }

@@ -1,6 +1,7 @@
 /*
  * What the parts of hyper-keeper share: the container's files and root (keeper-mounts.c), its network
- * (keeper-link.c), its cgroups (keeper-cgroups.c), and the life around them (hyper-keeper.c).
+ * (keeper-link.c), its cgroups (keeper-cgroups.c), the life around them (hyper-keeper.c), and of what
+ * keepers are forked (keeper-zygote.c).
  */
 #ifndef HYPER_KEEPER_H
 #define HYPER_KEEPER_H
@@ -8,11 +9,19 @@
 #define _GNU_SOURCE
 
 #include <stdbool.h>
+#include <stdint.h>
+
+/* What the agent gives a keeper (hyper-keeper.c), and a copy of the runtime's program, where there is one. */
+#define REPORT_FD 3
+#define RUNTIME_FD 4
 
 #define HOST_NAME_MAX_CHARS 64
 
 /* Ends the keeper with what failed, and why, on STDERR. */
 _Noreturn void fail(const char *what);
+
+/* The exit status, once the agent is gone. */
+int be_zygote(char *program, const char *door, char *runtime);
 
 /* A file system in memory at `t`, in a mount namespace of our own. */
 void mount_memory(const char *bytes);

@@ -18,6 +18,7 @@ import { createImageRoots } from './oci/image-root.ts'
 import type { Link } from './oci/link.ts'
 import { createOciRunner } from './oci/oci.ts'
 import { createTemplates } from './oci/templates.ts'
+import { createZygote } from './oci/zygote.ts'
 import type { Runner } from './runner.ts'
 
 /** Of one whose containers must be seen to be bounded before any is trusted. */
@@ -59,6 +60,7 @@ export const createRunners = (deps: {
   const docker = createDockerRunner(engine, identity, host)
   const prober = createDockerRunner(engine, probeIdentity, host)
   const keeper = join(deps.initDir, 'hyper-keeper')
+  const zygote = createZygote({ program: keeper, folder: join(home, 'oci-door') })
   const roots = createImageRoots(engine, identity.agentId, (image) => oci.uses(image))
   const templateOf = createTemplates({
     runner: prober,
@@ -67,7 +69,7 @@ export const createRunners = (deps: {
   let runtime = ''
   const { linkOf } = deps
   const shared = {
-    ...{ host, cgroups, roots, keeper, templateOf, linkOf },
+    ...{ host, cgroups, roots, zygote, templateOf, linkOf },
     runtime: () => runtime,
   }
   const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })
@@ -87,6 +89,7 @@ export const createRunners = (deps: {
   return {
     ...{ runner, prober, ociProber, unpin: roots.forget },
     async close() {
+      await zygote.close()
       await roots.close()
       await cgroups.close()
     },

@@ -8,6 +8,7 @@ import { openCgroups } from '../../agent/runner/oci/cgroups.ts'
 import type { ImageRoot } from '../../agent/runner/oci/image-root.ts'
 import { createOciRunner } from '../../agent/runner/oci/oci.ts'
 import type { Template } from '../../agent/runner/oci/template.ts'
+import { createZygote } from '../../agent/runner/oci/zygote.ts'
 import { eventually } from './eventually.ts'
 import { soon, specOf } from './runner-call.ts'
 
@@ -29,7 +30,8 @@ const run = async (task: OciAgentTask): Promise<void> => {
   const runner = createOciRunner({
     identity: { agentId, storeId: agentId },
     host: { cpus: () => 1, mountDir },
-    ...{ home, keeper, runtime: () => runtime, linkOf: () => null },
+    ...{ home, runtime: () => runtime, linkOf: () => null },
+    zygote: createZygote({ program: keeper, folder: `${home}.door` }),
     cgroups: await openCgroups(task.cgroupName),
     roots: { of: async () => task.root },
     templateOf: async () => task.template,

@@ -12,6 +12,7 @@ import { type Cgroups, openCgroups } from '../../agent/runner/oci/cgroups.ts'
 import { createImageRoots, type ImageRoots } from '../../agent/runner/oci/image-root.ts'
 import { createOciRunner } from '../../agent/runner/oci/oci.ts'
 import { readTemplate, type Template } from '../../agent/runner/oci/template.ts'
+import { createZygote } from '../../agent/runner/oci/zygote.ts'
 import type { Runner } from '../../agent/runner/runner.ts'
 import { findCommand } from '../../cli/setup/engine-install.ts'
 import { soon, specOf } from './runner-call.ts'
@@ -109,6 +110,7 @@ export const openOciBench = async (): Promise<OciBench> => {
   const runtime = await findCommand('runc')
   if (runtime === undefined) throw new Error('runc is not installed')
   const keeper = join(bench.host.mountDir, 'hyper-keeper')
+  const zygote = createZygote({ program: keeper, folder: join(folder, 'door') })
   const roots = createImageRoots(bench.engine, newIdentity().agentId, async () => false)
   const templates = new Map<string, Promise<Template>>()
   const templateOf = (profile: Fence['profile']): Promise<Template> => {
@@ -124,7 +126,7 @@ export const openOciBench = async (): Promise<OciBench> => {
     const cgroups = await openCgroups(cgroupName)
     const { host } = bench
     const deps = {
-      ...{ identity, host, home, keeper, cgroups, templateOf },
+      ...{ identity, host, home, zygote, cgroups, templateOf },
       ...{ runtime: () => runtime, linkOf: () => null },
     }
     const openOn: OciAgent['openOn'] = (ofImages) => createOciRunner({ ...deps, roots: ofImages })
@@ -147,6 +149,7 @@ export const openOciBench = async (): Promise<OciBench> => {
         for (const { id } of await runner.list(soon())) await runner.remove(id, soon())
         await cgroups.close()
       }
+      await zygote.close()
       bench.close()
       await rm(folder, { recursive: true })
     },

@@ -2,7 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { addressOf, engineRangeOf, linkWordsOf, ownRangeOf } from '../../agent/runner/oci/link.ts'
+import {
+  addressOf,
+  engineRangeOf,
+  hasPorts,
+  linkWordsOf,
+  ownRangeOf,
+} from '../../agent/runner/oci/link.ts'
 import { resolverOf } from '../../agent/runner/oci/resolver.ts'
 
 test('the engine has the lower half of the addresses, we the upper one', () => {
@@ -30,6 +36,13 @@ test('a keeper is told where the bridge is, what is ours of it, and where to beg
   assert.deepEqual(words.slice(0, -1), [...Object.values(place), `${first}`, '127', '24'])
   const number = Number(words.at(-1))
   assert.ok(Number.isInteger(number) && number >= 0 && number < 127)
+})
+
+test('a bridge is in use by the ports that keepers have made, and by no other’s', () => {
+  const interfaces = '  eth0: 1 2\nhyp0abc-7f: 3 4\nhyper-00000abc: 5 6\n'
+  assert.equal(hasPorts(interfaces, 'hyper-12340abc'), true)
+  assert.equal(hasPorts(interfaces, 'hyper-12340abd'), false)
+  assert.equal(hasPorts('  eth0: 1 2\nhyper-00000abc: 5 6\n', 'hyper-00000abc'), false)
 })
 
 test('resolvers that only the host reaches are left out, and there is always one', () => {

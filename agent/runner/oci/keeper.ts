@@ -4,7 +4,6 @@
  * is there.
  */
 
-import { type ChildProcess, spawn } from 'node:child_process'
 import { close, constants, open, read, write } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { Socket } from 'node:net'
@@ -14,6 +13,7 @@ import { raceAbort } from '../../../protocol/abort.ts'
 import { isMissing } from '../../../protocol/errors.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { type ContainerState, type RunningContainer, released, type Sinks } from '../runner.ts'
+import type { Zygote } from './zygote.ts'
 
 export interface KeeperTask {
   readonly id: string
@@ -33,7 +33,6 @@ export interface KeeperTask {
   readonly runtime: string
 }
 
-const REPORT = 3
 /** The runtime's log, as far as the keeper passes it on, and more. */
 const SAID_CHARS_MAX = 8192
 const NO_READER = 'ENXIO'
@@ -41,7 +40,7 @@ const NO_READER = 'ENXIO'
 const argumentsOf = (task: KeeperTask): string[] => [
   ...[task.folder, task.layers, task.lower, `${task.rootBytes}`],
   ...[`${limits.containerLogBytesMax}`, task.id, ...task.cgroups],
-  ...['--', ...task.volumes, '--', ...task.link, '--', task.runtime],
+  ...['--', ...task.volumes, '--', ...task.link, '--'],
 ]
 
 const filesOf = ({ files }: KeeperTask): Buffer => {
@@ -60,59 +59,47 @@ const reasonOf = (said: string): string => {
   return (words || said.trim() || 'it ended without a word').slice(0, limits.engineQuoteCharsMax)
 }
 
-const streamOf = (child: ChildProcess, at: number): Socket => {
-  const stream = child.stdio[at]
-  if (!(stream instanceof Socket)) throw new Error('a keeper without its streams')
-  return stream
-}
+const gone = (stream: Socket): Promise<void> =>
+  new Promise((resolve) => stream.once('close', () => resolve()))
 
 /** Resolves once the container runs. Throws why it does not; then nothing of it runs. */
 export const startKeeper = async (
-  program: string,
+  zygote: Pick<Zygote, 'fork'>,
   task: KeeperTask,
   signal: AbortSignal,
 ): Promise<RunningContainer> => {
-  const child = spawn(program, argumentsOf(task), {
-    ...{ cwd: '/', env: {}, detached: true },
-    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
-  })
-  const failed = new Promise<never>((_resolve, reject) => child.on('error', reject))
-  const exited = new Promise<'exited'>((resolve) => child.on('exit', () => resolve('exited')))
-  const report = streamOf(child, REPORT)
-  const started = new Promise<'started'>((resolve) => report.on('data', () => resolve('started')))
-  const stderr = streamOf(child, 2)
+  const streams = await zygote.fork(task.id, argumentsOf(task), task.runtime)
+  const { stdin, stdout, stderr, report } = streams
+  const exited = gone(report)
+  const started = new Promise<'started'>((resolve) => report.once('data', () => resolve('started')))
   let said = ''
   const listen = (chunk: Buffer): void => {
     said = (said + chunk.toString()).slice(-SAID_CHARS_MAX)
   }
   stderr.on('data', listen)
-  // Of one that ended early: it says why.
-  report.on('error', () => undefined)
+  // It says why on STDERR, which it closes as well.
+  const failed = Promise.all([exited, gone(stderr)]).then(() => 'failed' as const)
   report.write(filesOf(task))
   try {
-    const how = await raceAbort(Promise.race([started, exited, failed]), signal)
-    if (how === 'exited') throw new Error(reasonOf(said))
+    const how = await raceAbort(Promise.race([started, failed]), signal)
+    if (how === 'failed') throw new Error(reasonOf(said))
   } catch (error) {
-    // Also one that has not come so far as to have a FIFO.
-    if (child.pid !== undefined && child.kill('SIGTERM')) await exited
-    for (const stream of child.stdio) stream?.destroy()
+    // Before its line that ends it; one whose line is on the way is ended by its FIFO.
+    report.end()
+    await Promise.race([started, exited])
+    for (const stream of Object.values(streams)) stream.destroy()
     throw error
   }
-  report.destroy()
   stderr.off('data', listen)
-  return createKept(task.id, child, exited)
+  return createKept(task.id, [stdin, stdout, stderr, report], exited)
 }
 
 const createKept = (
   id: string,
-  child: ChildProcess,
+  streams: readonly [stdin: Socket, stdout: Socket, stderr: Socket, report: Socket],
   exited: Promise<unknown>,
 ): RunningContainer => {
-  const [stdin, stdout, stderr] = [0, 1, 2].map((at) => streamOf(child, at))
-  if (stdin === undefined || stdout === undefined || stderr === undefined) {
-    throw new Error('a keeper without its streams')
-  }
-  const streams = [stdin, stdout, stderr]
+  const [stdin, stdout, stderr] = streams
   const early = (): void => {
     throw new Error('the container wrote something before its call')
   }
@@ -121,6 +108,8 @@ const createKept = (
   const destroy = (): void => {
     for (const stream of streams) stream.destroy()
   }
+  // Nobody reads it: its end is not seen by itself.
+  void exited.then(() => stdin.destroy())
   const take = (push: () => void): void => {
     try {
       push()
@@ -173,7 +162,6 @@ const createKept = (
     detach() {
       ignore()
       destroy()
-      child.unref()
     },
   }
 }

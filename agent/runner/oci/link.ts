@@ -24,6 +24,8 @@ export interface AddressRange {
   readonly prefix: number
 }
 
+/** `hyp`, the end of the bridge's name, and a number. */
+const PORT = /^\s*hyp(.{4})-[0-9a-f]+:/gm
 const BITS = 32
 /** Smaller networks are not shared. */
 const PREFIX_MAX = 24
@@ -59,3 +61,7 @@ export const linkWordsOf = ({ namespace, bridge, gateway, range }: Link): readon
   const { first, count, prefix } = range
   return [namespace, bridge, gateway, ...[first, count, prefix, randomInt(count)].map(String)]
 }
+
+/** Whether containers are on it that a keeper has put there: by the text of /proc/net/dev. Pure. */
+export const hasPorts = (interfaces: string, bridge: string): boolean =>
+  [...interfaces.matchAll(PORT)].some(([, of = '']) => bridge.endsWith(of))

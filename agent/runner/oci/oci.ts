@@ -27,6 +27,7 @@ import { type Link, linkWordsOf } from './link.ts'
 import { readResolver } from './resolver.ts'
 import type { Template } from './template.ts'
 import { identityOf } from './users.ts'
+import type { Zygote } from './zygote.ts'
 
 const IMAGE = 'hyper.image'
 const ID_BYTES = 20
@@ -62,8 +63,8 @@ export interface OciDeps {
   readonly host: RunnerHost
   /** Where the containers' folders are. */
   readonly home: string
-  /** The keeper's program. */
-  readonly keeper: string
+  /** Of what its keepers are forked. */
+  readonly zygote: Pick<Zygote, 'fork'>
   /** The OCI runtime's program. */
   readonly runtime: () => string
   readonly cgroups: Cgroups
@@ -146,7 +147,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
         ...{ runtime: deps.runtime(), rootBytes: spec.fence.memoryBytes },
         cgroups: cgroups.foldersOf(id),
       }
-      return await startKeeper(deps.keeper, task, bounded)
+      return await startKeeper(deps.zygote, task, bounded)
     } catch (error) {
       await remove(id, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
       if (signal.aborted) throw cancelled()
