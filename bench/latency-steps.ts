@@ -130,7 +130,12 @@ export const underSandbox = async (
 }
 
 /** Callers without a pause; the memory of both daemons meanwhile, by its thirds. */
-export const saturated = async (bench: Bench, func: TestFunc, callers: number, forMs: number) => {
+export const saturated = async (
+  { deployment }: Bench,
+  act: () => Promise<unknown>,
+  callers: number,
+  forMs: number,
+) => {
   const start = performance.now()
   const untilMs = start + forMs
   const isOver = (): boolean => performance.now() >= untilMs
@@ -138,14 +143,14 @@ export const saturated = async (bench: Bench, func: TestFunc, callers: number, f
   let calls = 0
   const work = async (): Promise<void> => {
     while (!isOver()) {
-      await call(bench, func)
+      await act()
       calls += 1
     }
   }
   const watch = async (): Promise<void> => {
     while (!isOver()) {
       const third = Math.min(2, Math.floor((3 * (performance.now() - start)) / forMs))
-      thirds[third]?.push(await residentBytes(bench.deployment.up.pid ?? 0))
+      thirds[third]?.push(await residentBytes(deployment.up.pid ?? 0))
       await pause(SAMPLE_MS)
     }
   }

@@ -17,7 +17,7 @@ import { run } from './program.ts'
 const NOWHERE = 'net:[0]'
 
 /** The /proc path of the namespace that the engine behind this socket runs in. */
-const findNamespace = async (socketPath: string): Promise<string> => {
+export const findNamespace = async (socketPath: string): Promise<string> => {
   const names = await readFile(join(dirname(socketPath), 'namespaces'), 'utf8')
   const [wanted = NOWHERE] = names.match(/\bnet:\[\d+\]/) ?? []
   for (const pid of await readdir('/proc')) {

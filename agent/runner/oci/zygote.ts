@@ -19,7 +19,7 @@ const DOOR = 'door'
 const HEAD_BYTES_MAX = 256
 const NEWLINE = 10
 
-export interface KeeperStreams {
+interface KeeperStreams {
   readonly stdin: Socket
   readonly stdout: Socket
   readonly stderr: Socket
