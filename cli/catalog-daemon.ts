@@ -36,7 +36,7 @@ const AGENT: readonly OptionSpec[] = [
   { flags: '--label <k=v>', description: 'Label that functions can ask for; can be repeated' },
   {
     flags: '--runner <name>',
-    description: 'Who starts containers: docker (default), oci, or auto (oci where it can be)',
+    description: 'Who starts containers: auto (default: oci where it can be), oci, or docker',
   },
 ]
 
