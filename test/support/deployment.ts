@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict'
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, readlink, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectDocker } from './docker.ts'
@@ -131,6 +131,13 @@ const containersOf = async (agents: readonly string[]): Promise<readonly string[
   }
 }
 
+/** Keepers of this home's containers, and what they are forked of: all of them work in a folder of it. */
+const keepersOf = async (home: string): Promise<readonly string[]> => {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+  const folders = pids.map((pid) => readlink(`/proc/${pid}/cwd`).catch(() => ''))
+  return (await Promise.all(folders)).filter((folder) => folder.startsWith(`${home}/`))
+}
+
 /** `hyper up` with free ports; resolves when it can serve a call. */
 export const startDeployment = async (args: readonly string[] = []): Promise<Deployment> => {
   const home = await newHome()
@@ -144,6 +151,11 @@ export const startDeployment = async (args: readonly string[] = []): Promise<Dep
     } finally {
       child.kill('SIGTERM')
       await ended(child)
+      await eventually(
+        async () => (await keepersOf(home)).length === 0,
+        startMs,
+        () => `keepers are left:\n${output()}`,
+      )
       await rm(home, { recursive: true, force: true })
     }
     if (agents.length === 0) return
