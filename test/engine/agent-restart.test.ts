@@ -5,10 +5,11 @@
  */
 
 import assert from 'node:assert/strict'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { isOciId } from '../../agent/runner/oci/oci.ts'
 import type { ImagePin } from '../../protocol/image.ts'
 import { type AgentBench, createAgentBench } from '../support/agent-bench.ts'
 import { connectDocker } from '../support/docker.ts'
@@ -19,7 +20,11 @@ import { makeBusyboxRoot } from '../support/images.ts'
 
 const BACK_MS = 60_000
 
-const startOwnEngine = async (t: TestContext, liveRestore: boolean) => {
+const startOwnEngine = async (
+  t: TestContext,
+  liveRestore: boolean,
+  runner: 'docker' | 'oci' = 'docker',
+) => {
   const dir = await mkdtemp(join(tmpdir(), 'restart-'))
   const closing = new AsyncDisposableStack()
   t.after(() => closing.disposeAsync())
@@ -36,7 +41,7 @@ const startOwnEngine = async (t: TestContext, liveRestore: boolean) => {
     source: { repository: 'restart/busybox', rootDir, architecture, config: {} },
   })
   const { dockerHost, socketPath } = engine
-  const bench = await createAgentBench({ dockerHost, socketPath, ready: 2 })
+  const bench = await createAgentBench({ dockerHost, socketPath, ready: 2, runner })
   closing.defer(bench.close)
   await bench.open()
   await bench.connect()
@@ -78,8 +83,12 @@ const hasLogged = async (
   line: string,
 ): Promise<boolean> => {
   for (const id of await bench.containers()) {
-    const log = await docker.getContainer(id).logs({ stdout: true, stderr: true })
-    if (log.toString('latin1').split(line).length > 2) return true
+    const log = isOciId(id)
+      ? await Promise.all(
+          ['stdout', 'stderr'].map((name) => readFile(join(bench.home, 'oci', id, name), 'latin1')),
+        )
+      : [(await docker.getContainer(id).logs({ stdout: true, stderr: true })).toString('latin1')]
+    if (log.join('').split(line).length > 2) return true
   }
   return false
 }
@@ -110,6 +119,13 @@ for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
     assert.equal(Buffer.from(stdout).toString(), `${PAYLOAD}begun\nend\n`)
   })
 }
+
+test('a call of a container that the agent started itself outlives dockerd, and is told whole', async (t) => {
+  const own = await startOwnEngine(t, false, 'oci')
+  const { code, message, stdout } = await resultAcross(own, HALF_LINE, 'SIGKILL')
+  assert.equal(code, 'FINISHED', message)
+  assert.equal(Buffer.from(stdout).toString(), 'begun\nhaha\n')
+})
 
 test('half a line that a killed dockerd took along makes a lost attempt, not a wrong output', async (t) => {
   const own = await startOwnEngine(t, true)

@@ -33,6 +33,19 @@ export const createOutside = (
       return [...byEngine, ...(await Promise.all(byRuntime))]
     },
     isRunning,
+    /** All that can be read of one without a look into its processes' memory. */
+    async tellsOf(id: string): Promise<string> {
+      if (!isOciId(id)) return JSON.stringify(await docker.getContainer(id).inspect())
+      const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+      const told = pids.map(async (pid) => {
+        const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
+        if (!command.includes(folderOf(id))) return ''
+        const memory = join(`/proc/${pid}/root`, folderOf(id), 't')
+        return command + (await readFile(join(memory, 'config.json'), 'utf8'))
+      })
+      const labels = await readFile(join(folderOf(id), 'labels.json'), 'utf8')
+      return labels + (await Promise.all(told)).join('')
+    },
     /** Of one on a network. */
     async addressOf(id: string): Promise<string> {
       if (isOciId(id)) {

@@ -62,7 +62,8 @@ export const AREAS: readonly Area[] = [
     ...withEngine('oci', 15 * minute),
     of: {
       folder: 'engine',
-      files: /^(agent-calls|agent-recovery|bridge|fences|hostile-(?!reuse).*)\.test\.ts$/,
+      files:
+        /^(agent-calls|agent-pool|agent-recovery|bridge|fences|hostile-(?!reuse).*)\.test\.ts$/,
     },
     environment: { HYPER_TEST_RUNNER: 'oci' },
   },
