@@ -81,7 +81,10 @@ static bool take_signals(void) {
 
 /* ---- starting ---- */
 
-static _Noreturn void become_runtime(const char *runtime, const char *id, const int writes[2]) {
+static _Noreturn void become_runtime(const char *runtime, const char *id, const int writes[2],
+                                     pid_t keeper) {
+  /* Who sees that we are gone looks once for what we left: the runtime must not make it after that. */
+  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != keeper) _exit(127);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, NULL);
@@ -121,9 +124,9 @@ static pid_t start(const char *runtime, const char *id) {
     writes[i] = ends[1];
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
   }
-  pid_t child = fork();
+  pid_t keeper = getpid(), child = fork();
   if (child < 0) fail("no process");
-  if (child == 0) become_runtime(runtime, id, writes);
+  if (child == 0) become_runtime(runtime, id, writes, keeper);
   close(writes[0]);
   close(writes[1]);
   close(STDIN_FILENO);
@@ -135,6 +138,8 @@ static pid_t start(const char *runtime, const char *id) {
     poll(fds, 3, -1);
     if (take_signals() || fds[1].revents != 0 || fds[2].revents != 0) {
       kill(child, SIGKILL);
+      /* Until it is gone it makes more. */
+      waitpid(child, NULL, 0);
       give_up();
     }
   }

@@ -38,9 +38,11 @@ describe('a volume of an image', { skip: OCI_SKIP }, () => {
   /** For the test image with a layer of ours over it. */
   const runnerWith = (volumes: readonly string[]): Runner =>
     bench.own.openOn({
-      of: async (image) => {
-        const root = await bench.roots.of(image)
-        return { ...root, volumes, lower: `${layer}:${root.lower}` }
+      roots: {
+        async of(image) {
+          const root = await bench.roots.of(image)
+          return { ...root, volumes, lower: `${layer}:${root.lower}` }
+        },
       },
     })
 

@@ -10,7 +10,7 @@ import { dirname, join } from 'node:path'
 import type { Fence } from '../../agent/host-config.ts'
 import { type Cgroups, openCgroups } from '../../agent/runner/oci/cgroups.ts'
 import { createImageRoots, type ImageRoots } from '../../agent/runner/oci/image-root.ts'
-import { createOciRunner } from '../../agent/runner/oci/oci.ts'
+import { createOciRunner, type OciDeps } from '../../agent/runner/oci/oci.ts'
 import { readTemplate, type Template } from '../../agent/runner/oci/template.ts'
 import { createZygote } from '../../agent/runner/oci/zygote.ts'
 import type { Runner } from '../../agent/runner/runner.ts'
@@ -28,8 +28,8 @@ interface OciAgent {
   readonly cgroups: Cgroups
   readonly runner: Runner
   reopen(): Promise<Runner>
-  /** Of the same agent, with other roots of its images. */
-  openOn(roots: Pick<ImageRoots, 'of'>): Runner
+  /** Of the same agent, but for these. */
+  openOn(changes: Partial<OciDeps>): Runner
 }
 
 export interface OciBench extends RunnerBench {
@@ -126,12 +126,12 @@ export const openOciBench = async (): Promise<OciBench> => {
     const cgroups = await openCgroups(cgroupName)
     const { host } = bench
     const deps = {
-      ...{ identity, host, home, zygote, cgroups, templateOf },
+      ...{ identity, host, home, zygote, cgroups, templateOf, roots },
       ...{ runtime: () => runtime, linkOf: () => null },
     }
-    const openOn: OciAgent['openOn'] = (ofImages) => createOciRunner({ ...deps, roots: ofImages })
-    const reopen = async (): Promise<Runner> => openOn(roots)
-    return { home, cgroupName, cgroups, runner: openOn(roots), reopen, openOn }
+    const openOn: OciAgent['openOn'] = (changes) => createOciRunner({ ...deps, ...changes })
+    const reopen = async (): Promise<Runner> => openOn({})
+    return { home, cgroupName, cgroups, runner: openOn({}), reopen, openOn }
   }
   const own = await openAgent()
   const other = await openAgent()
