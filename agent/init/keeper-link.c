@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -100,17 +101,27 @@ static bool ask(int netlink, struct request *request) {
 
 /* ---- what is asked ---- */
 
-static bool add_pair(unsigned bridge, int namespace) {
+static unsigned mtu_of(const char *name) {
+  struct ifreq asked = {0};
+  memcpy(asked.ifr_name, name, strnlen(name, IFNAMSIZ - 1));
+  if (ioctl(host, SIOCGIFMTU, &asked) < 0) fail(name);
+  return (unsigned)asked.ifr_mtu;
+}
+
+/* The bridge's MTU at both ends: larger packets would be lost on the way out. */
+static bool add_pair(unsigned bridge, unsigned mtu, int namespace) {
   struct ifinfomsg up = {.ifi_flags = IFF_UP, .ifi_change = IFF_UP}, peer = {0};
   struct request add = request_of(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &up, sizeof up);
   put_attribute(&add, IFLA_IFNAME, port, strlen(port) + 1);
   put_attribute(&add, IFLA_MASTER, &bridge, sizeof bridge);
+  put_attribute(&add, IFLA_MTU, &mtu, sizeof mtu);
   struct rtattr *info = open_attribute(&add, IFLA_LINKINFO);
   put_attribute(&add, IFLA_INFO_KIND, "veth", 4);
   struct rtattr *data = open_attribute(&add, IFLA_INFO_DATA);
   struct rtattr *other = open_attribute(&add, VETH_INFO_PEER);
   put(&add, &peer, sizeof peer);
   put_attribute(&add, IFLA_IFNAME, "eth0", 5);
+  put_attribute(&add, IFLA_MTU, &mtu, sizeof mtu);
   put_attribute(&add, IFLA_NET_NS_FD, &namespace, sizeof namespace);
   close_attribute(&add, other);
   close_attribute(&add, data);
@@ -207,6 +218,7 @@ void link_container(char **link) {
   host = open_netlink();
   unsigned bridge = if_nametoindex(bridge_name);
   if (bridge == 0) fail(bridge_name);
+  unsigned mtu = mtu_of(bridge_name);
   if (unshare(CLONE_NEWNET) < 0) fail("no network namespace of its own");
   int inside = open_namespace("/proc/self/ns/net"), own = open_netlink();
   forbid_ipv6();
@@ -215,7 +227,7 @@ void link_container(char **link) {
   for (int tries = 0;; tries++, number++) {
     number %= count;
     snprintf(port, sizeof port, "hyp%s-%x", of, number);
-    if (add_pair(bridge, inside)) break;
+    if (add_pair(bridge, mtu, inside)) break;
     if (errno != EEXIST || tries == TRIES_MAX) fail("no port at the bridge");
   }
   struct in_addr address = {.s_addr = htonl(first + number)};

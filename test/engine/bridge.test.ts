@@ -87,6 +87,20 @@ test('a container has no address but the one that rules are for', async () => {
   assert.deepEqual(said.split('\n'), ['1', '3'])
 })
 
+const OCI_ONLY =
+  process.env.HYPER_TEST_RUNNER === 'oci'
+    ? false
+    : 'the engine keeps to what its network was made with'
+
+test('packets are as large as the bridge takes', { skip: OCI_ONLY }, async () => {
+  const [found] = await ours()
+  const bridge = `${found?.Options?.['com.docker.network.bridge.name']}`
+  await network.run('ip', 'link', 'set', bridge, 'mtu', '1400')
+  assert.equal(await say('cat /sys/class/net/eth0/mtu'), '1400')
+  await network.run('ip', 'link', 'set', bridge, 'mtu', '1500')
+  assert.equal(await say('cat /sys/class/net/eth0/mtu'), '1500')
+})
+
 test('without the rules the same is reached: it is they that keep it away', async () => {
   const [, chain = ''] = /^-N (\S+)/m.exec(await rules()) ?? []
   await network.run('iptables', '-F', chain)
