@@ -52,3 +52,10 @@ test('resolvers that only the host reaches are left out, and there is always one
   assert.equal(resolverOf(['nameserver 127.0.0.53\n', behind]), behind)
   assert.match(resolverOf(['nameserver ::1\n', '']), /^nameserver \d/)
 })
+
+test('resolvers with an address of IPv6 are left out', () => {
+  const both = 'nameserver 2001:db8::1\n nameserver fe80::1%eth0\nnameserver 192.0.2.1\n'
+  assert.equal(resolverOf([both]), 'nameserver 192.0.2.1\n')
+  assert.equal(resolverOf(['nameserver 2001:db8::1\n', both]), 'nameserver 192.0.2.1\n')
+  assert.match(resolverOf(['nameserver 2001:db8::1\noptions edns0\n']), /^nameserver 8\./)
+})
