@@ -53,21 +53,33 @@ void take_files(int from) {
   fclose(in);
 }
 
+static int make_folder(const char *path) {
+  int made = mkdir(path, 0755) < 0 ? -1 : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (made < 0) fail(path);
+  return made;
+}
+
+/*
+ * By descriptors: the options are one page for all names, which many layers fill, and a comma in a
+ * name would be the end of it.
+ */
 void mount_root(const char *folder, const char *layers, const char *lower) {
-  char options[4096], root[4096];
-  if (mkdir("t/rootfs", 0755) < 0 || mkdir("t/upper", 0755) < 0 || mkdir("t/work", 0755) < 0)
-    fail("no folders for the root");
+  char options[4096], target[32];
+  int root = make_folder("t/rootfs"), upper = make_folder("t/upper"), work = make_folder("t/work");
   int length = snprintf(options, sizeof options,
-                        "index=off,lowerdir=%s,upperdir=%s/t/upper,workdir=%s/t/work", lower,
-                        folder, folder);
+                        "index=off,lowerdir=%s,upperdir=/proc/self/fd/%d,workdir=/proc/self/fd/%d",
+                        lower, upper, work);
   if (length >= (int)sizeof options) {
     errno = E2BIG;
     fail("too many layers");
   }
-  snprintf(root, sizeof root, "%s/t/rootfs", folder);
+  snprintf(target, sizeof target, "/proc/self/fd/%d", root);
   if (chdir(layers) < 0) fail("no layers");
-  if (mount("overlay", root, "overlay", 0, options) < 0) fail("layers could not be mounted");
+  if (mount("overlay", target, "overlay", 0, options) < 0) fail("layers could not be mounted");
   if (chdir(folder) < 0) fail("no folder");
+  close(root);
+  close(upper);
+  close(work);
 }
 
 /* A folder of the container's root. The image's links lead to nowhere outside of it. */
