@@ -47,7 +47,9 @@
 #define CHUNK_BYTES 65536
 /* The agent has this long to take what was written, once the container ended. */
 #define FLUSH_MS 10000
-#define LOG_WORDS_BYTES 4096
+/* Of the runtime's log, and of its STDERR. */
+#define WORDS_BYTES 4096
+#define END_BYTES 8
 
 struct stream {
   const char *name;
@@ -62,7 +64,7 @@ struct stream {
 static struct stream streams[2] = {{.name = "stdout", .to = STDOUT_FILENO},
                                    {.name = "stderr", .to = STDERR_FILENO}};
 static char **cgroups; /* Ends with NULL. */
-static int kill_fd, signal_fd;
+static int kill_fd, signal_fd, end_fd;
 
 _Noreturn void fail(const char *what) {
   dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
@@ -94,21 +96,32 @@ static _Noreturn void become_runtime(const char *runtime, const char *id, const 
   if (chdir("t") == 0)
     execl(runtime, runtime, "--root", "state", "--log", "runtime.log", "--log-format", "json", "run",
           "--detach", "--bundle", ".", "--pid-file", "pid", id, NULL);
-  _exit(127);
+  if (errno != ENOEXEC) fail(runtime);
+  /* The system's words for it are what a runtime says of an image for other machines. */
+  dprintf(STDERR_FILENO, "%s is no program of this machine\n", runtime);
+  _exit(1);
 }
 
-/* Nobody else sees the runtime's log. */
-static void tell_log(void) {
-  char words[LOG_WORDS_BYTES];
+static void tell(int from) {
+  char words[WORDS_BYTES];
+  ssize_t got = read(from, words, sizeof words);
+  if (got > 0) dprintf(STDERR_FILENO, "%.*s\n", (int)got, words);
+}
+
+/* Nobody else sees the runtime's log, whose end says why, and what else it said, whose beginning does. */
+static void tell_reason(void) {
   int log = open("t/runtime.log", O_RDONLY | O_CLOEXEC);
-  if (log < 0) return;
-  ssize_t got = read(log, words, sizeof words);
-  if (got > 0 && write(STDERR_FILENO, words, (size_t)got) < 0) return;
-  close(log);
+  if (log >= 0) {
+    /* Refused where it is shorter. */
+    lseek(log, -WORDS_BYTES, SEEK_END);
+    tell(log);
+    close(log);
+  }
+  tell(streams[1].from);
 }
 
 static _Noreturn void give_up(void) {
-  tell_log();
+  tell_reason();
   cgroups_kill(cgroups);
   cgroups_remove(cgroups);
   _exit(2);
@@ -222,11 +235,10 @@ static bool is_reaped(pid_t first, int *status) {
 
 static void write_end(int status, bool ran_out) {
   int code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  FILE *file = fopen("end.new", "we");
-  if (file == NULL) return;
-  fprintf(file, "%d %d\n", code, ran_out ? 1 : 0);
-  fclose(file);
-  rename("end.new", "end");
+  char words[END_BYTES];
+  int length = snprintf(words, sizeof words, "%d %d\n", code, ran_out ? 1 : 0);
+  if (write(end_fd, words, (size_t)length) == length && ftruncate(end_fd, length) == 0)
+    rename("end.new", "end");
 }
 
 static void run(pid_t first) {
@@ -263,6 +275,9 @@ static void open_all(size_t log_bytes) {
     streams[i].log_left = log_bytes;
     fcntl(streams[i].to, F_SETFL, fcntl(streams[i].to, F_GETFL) | O_NONBLOCK);
   }
+  /* Now, because the disk may be full by then, and nobody would know how it ended. */
+  end_fd = open("end.new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (end_fd < 0 || (errno = posix_fallocate(end_fd, 0, END_BYTES)) != 0) fail("no file for its end");
   sigset_t awaited;
   sigemptyset(&awaited);
   sigaddset(&awaited, SIGCHLD);

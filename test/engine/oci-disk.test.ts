@@ -1,17 +1,20 @@
 /** Nothing that a container of the oci runner writes is on the host’s disk, but a bounded log. */
 
 import assert from 'node:assert/strict'
-import { readdir, stat } from 'node:fs/promises'
+import { mkdir, readdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { limits } from '../../protocol/limits.ts'
 import { eventually } from '../support/eventually.ts'
 import { OCI_SKIP, type OciBench, openOciBench } from '../support/oci-bench.ts'
-import { discard, logOf, sh, soon, startCall } from '../support/runner-call.ts'
+import { run } from '../support/program.ts'
+import { discard, logOf, sh, soon, specOf, startCall } from '../support/runner-call.ts'
 
 const MiB = 1024 * 1024
 /** Its configuration, labels and such. */
 const OWN_BYTES_MAX = MiB
+/** Of one that is let go of before its call. */
+const NEVER_STARTED = 250
 
 /** As the host sees it: without what is mounted in it. */
 const sizeOf = async (folder: string): Promise<number> => {
@@ -68,5 +71,23 @@ describe('the disk of a host', { skip: OCI_SKIP }, () => {
     const { stdout } = await logOf(bench.runner, left.container.id)
     assert.equal(stdout.length, limits.containerLogBytesMax)
     await bench.runner.remove(left.container.id, soon())
+  })
+
+  test('that is full when a container ends has how it ended', async () => {
+    const home = join(bench.own.home, '..', 'full')
+    await mkdir(home)
+    await run('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', home])
+    try {
+      const runner = bench.own.openOn({ home })
+      const container = await runner.start(specOf(bench.images.ubuntu), soon())
+      await assert.rejects(writeFile(join(home, 'filler'), Buffer.alloc(MiB)), { code: 'ENOSPC' })
+      container.detach()
+      await runner.waitForEnd(container.id, soon())
+      const state = await runner.state(container.id, soon())
+      assert.deepEqual(state, { isRunning: false, exitCode: NEVER_STARTED, oomKilled: false })
+      await runner.remove(container.id, soon())
+    } finally {
+      await run('umount', ['-l', home])
+    }
   })
 })

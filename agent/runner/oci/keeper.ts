@@ -33,8 +33,8 @@ export interface KeeperTask {
   readonly runtime: string
 }
 
-/** The runtime's log, as far as the keeper passes it on, and more. */
-const SAID_CHARS_MAX = 8192
+/** The runtime's log and STDERR, as far as the keeper passes them on. */
+const SAID_CHARS_MAX = 8194
 const NO_READER = 'ENXIO'
 
 const argumentsOf = (task: KeeperTask): string[] => [
@@ -51,12 +51,17 @@ const filesOf = ({ files }: KeeperTask): Buffer => {
   return Buffer.concat([...parts, Buffer.from('\n')])
 }
 
-/** Why the runtime did not start it, by its own log; else what the keeper said. Pure. */
+/**
+ * Why the runtime did not start it: the last error of its log; else what it, or the keeper, said
+ * beside that; else what there is of the log. Pure.
+ */
 const reasonOf = (said: string): string => {
   const [, quoted = '""'] =
     [...said.matchAll(/"level":"error","msg":("(?:[^"\\]|\\.)*")/g)].at(-1) ?? []
   const words = String(JSON.parse(quoted))
-  return (words || said.trim() || 'it ended without a word').slice(0, limits.engineQuoteCharsMax)
+  const beside = said.replace(/^.*"level":"\w+".*$/gm, '').trim()
+  const found = words || beside || said.trim() || 'it ended without a word'
+  return found.slice(0, limits.engineQuoteCharsMax)
 }
 
 const gone = (stream: Socket): Promise<void> =>
