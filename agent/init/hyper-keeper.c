@@ -305,6 +305,7 @@ int main(int argc, char **argv) {
   char **runtime = link == NULL ? NULL : end_list(link);
   if (runtime == NULL || *runtime == NULL) return 64;
 
+  cgroups_leave_agent(cgroups);
   setsid();
   umask(0);
   signal(SIGPIPE, SIG_IGN);

@@ -44,6 +44,9 @@ void link_container(char **link);
 void unlink_container(void);
 
 /* Folders of one cgroup, one a hierarchy; the list ends with NULL. */
+
+/* Else who stops the agent's unit would stop us, and by that the container. */
+void cgroups_leave_agent(char **cgroups);
 void cgroups_kill(char **cgroups);
 bool cgroups_ran_out(char **cgroups);
 void cgroups_remove(char **cgroups);

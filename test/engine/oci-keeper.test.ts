@@ -1,10 +1,13 @@
 /** Containers of the OCI runtime whose keeper is killed, or whose start is cut: nothing is left of them. */
 
 import assert from 'node:assert/strict'
-import { mkdir, readdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { randomBytes } from 'node:crypto'
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { after, afterEach, before, describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { openCgroups } from '../../agent/runner/oci/cgroups.ts'
+import { isKept } from '../../agent/runner/oci/keeper.ts'
 import { raceAbort } from '../../protocol/abort.ts'
 import { eventually } from '../support/eventually.ts'
 import {
@@ -94,6 +97,31 @@ describe('an oci container', { skip: OCI_SKIP }, () => {
     await waiting.container.ended
     await bench.runner.remove(id, soon())
     await eventually(async () => (await leftoversOf(bench.own)).length === 0)
+  })
+
+  test('is not in the agent’s cgroup, by which a unit is stopped, nor is its keeper', async () => {
+    const name = `hyper-test-${randomBytes(6).toString('hex')}`
+    const cgroups = await openCgroups(name)
+    const runner = bench.own.openOn({ cgroups })
+    const waiting = await startCall(runner, bench.images.ubuntu, { argv: ['true'] })
+    const pid = await keeperOf(bench, waiting.container.id)
+    const cgroupsOf = async (of: number | 'self'): Promise<readonly string[]> => {
+      const lines = (await readFile(`/proc/${of}/cgroup`, 'utf8')).split('\n')
+      return lines.filter((line) => /^0::|:name=systemd:/.test(line))
+    }
+    const own = await cgroupsOf('self')
+    const expected = own.map((line) => line.replace(/[^:]*$/, `/${name}/keepers`))
+    assert.ok(own.length > 0)
+    assert.deepEqual(await cgroupsOf(pid), expected)
+    const parents = cgroups.foldersOf('any').map((folder) => dirname(folder))
+    await cgroups.close()
+    assert.ok(
+      await isKept(join(bench.own.home, waiting.container.id)),
+      'no folder of it goes early',
+    )
+    await discard(runner, waiting)
+    await cgroups.close()
+    for (const parent of parents) await assert.rejects(stat(parent), { code: 'ENOENT' })
   })
 
   test('that is given up around the start of its keeper leaves nothing', async () => {

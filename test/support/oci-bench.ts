@@ -69,6 +69,8 @@ export const processesOf = async (
   { home, cgroupName }: Pick<OciAgent, 'home' | 'cgroupName'>,
   id = '',
 ): Promise<readonly number[]> => {
+  // Keepers are in one beside these, also when they ended and PID 1 has not reaped them.
+  const cgroupStart = `/${cgroupName}/${id || 'oci-'}`
   const found: number[] = []
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
     const command = await textOf(`/proc/${pid}/cmdline`)
@@ -76,7 +78,7 @@ export const processesOf = async (
     // This process, and those of the test runner, may have its name in what they are told.
     const isKeeper = command.split('\0').includes(join(home, id))
     const isOfKeeper = command.split('\0').some((word) => word.startsWith(join(home, id, '/')))
-    if (isKeeper || isOfKeeper || cgroup.includes(`/${cgroupName}/${id}`)) found.push(Number(pid))
+    if (isKeeper || isOfKeeper || cgroup.includes(cgroupStart)) found.push(Number(pid))
   }
   return found
 }
@@ -98,7 +100,8 @@ export const leftoversOf = async (agent: OciAgent): Promise<readonly string[]> =
   const cgroups = (await Promise.all(parents.map(namesIn))).flat()
   return [
     ...(await readdir(agent.home).catch(() => [])).map((name) => `in its folder: ${name}`),
-    ...cgroups.map((path) => `cgroup: ${path}`),
+    // Keepers' own is there until the agent stops.
+    ...cgroups.filter((path) => !path.endsWith('/keepers')).map((path) => `cgroup: ${path}`),
     ...(await mountsOf(agent)).map((line) => `mount: ${line}`),
     ...(await processesOf(agent)).map((pid) => `process: ${pid}`),
   ]

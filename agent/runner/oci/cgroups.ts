@@ -1,4 +1,7 @@
-/** Where the cgroups of our containers are: a parent of our own in every hierarchy of the host. */
+/**
+ * Where the cgroups of our containers are: a parent of our own in every hierarchy of the host. Beside
+ * them is `keepers`, where keepers move themselves to: a unit's stop must not be theirs.
+ */
 
 import { access, readdir, readFile, rmdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -17,12 +20,14 @@ export interface Cgroups {
   check(id: string, bounds: { readonly memoryBytes: number; readonly pids: number }): Promise<void>
   /** Ends every process in it and removes it. Throws where one does not go. */
   end(id: string): Promise<void>
-  /** Removes the parents, where nothing is in them. */
+  /** Removes the parents, where nothing is in them but the folder of keepers that are gone. */
   close(): Promise<void>
 }
 
 /** Of its id, in a name that must be short. */
 const AGENT_CHARS = 8
+/** A keeper that was seen to end is in its cgroup for a moment more. */
+const CLOSE_TRIES = 10
 
 /** Of all cgroups of this agent's containers. Pure. */
 export const cgroupParentOf = (agentId: string): string => `hyper-${agentId.slice(-AGENT_CHARS)}`
@@ -79,6 +84,16 @@ export const openCgroups = async (name: string): Promise<Cgroups> => {
       () => true,
       () => false,
     )
+  const removeParents = async (): Promise<void> => {
+    for (const parent of parents) {
+      const rows = await readdir(parent, { withFileTypes: true }).catch((error: unknown) => {
+        if (isMissing(error)) return []
+        throw error
+      })
+      await removeAll(rows.filter((row) => row.isDirectory()).map((row) => join(parent, row.name)))
+    }
+    await removeAll(parents)
+  }
   return {
     trouble,
     pathOf: (id) => `/${name}/${id}`,
@@ -110,16 +125,11 @@ export const openCgroups = async (name: string): Promise<Cgroups> => {
       }
     },
     async close() {
-      for (const parent of parents) {
-        const rows = await readdir(parent, { withFileTypes: true }).catch((error: unknown) => {
-          if (isMissing(error)) return []
-          throw error
-        })
-        await removeAll(
-          rows.filter((row) => row.isDirectory()).map((row) => join(parent, row.name)),
-        )
+      for (let tries = 0; tries < CLOSE_TRIES; tries += 1) {
+        await removeParents()
+        if (!(await Promise.all(parents.map(isThere))).includes(true)) return
+        await pause(limits.cgroupPauseMs)
       }
-      await removeAll(parents)
     },
   }
 }
