@@ -7,13 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 void mount_memory(const char *bytes) {
@@ -53,8 +51,12 @@ void take_files(int from) {
   fclose(in);
 }
 
+static int open_folder(const char *path) {
+  return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
 static int make_folder(const char *path) {
-  int made = mkdir(path, 0755) < 0 ? -1 : open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  int made = mkdir(path, 0755) < 0 ? -1 : open_folder(path);
   if (made < 0) fail(path);
   return made;
 }
@@ -82,22 +84,16 @@ void mount_root(const char *folder, const char *layers, const char *lower) {
   close(work);
 }
 
-/* A folder of the container's root. The image's links lead to nowhere outside of it. */
-static int open_inside(int root, const char *path) {
-  struct open_how how = {.flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT};
-  return (int)syscall(SYS_openat2, root, path, &how, sizeof how);
-}
-
-/* The same, made where it is missing. */
-static int make_inside(int root, char *path) {
-  int parent = open_inside(root, "/");
+/* A folder, and those that it is in, made where they are missing. */
+static int make_folders(char *path) {
+  int parent = open_folder("/");
   for (char *end = path; parent >= 0 && *end != '\0';) {
     end += 1 + strcspn(end + 1, "/");
     char after = *end;
     *end = '\0';
-    int folder = open_inside(root, path);
+    int folder = open_folder(path);
     if (folder < 0 && errno == ENOENT && mkdirat(parent, strrchr(path, '/') + 1, 0755) == 0)
-      folder = open_inside(root, path);
+      folder = open_folder(path);
     *end = after;
     close(parent);
     parent = folder;
@@ -105,17 +101,29 @@ static int make_inside(int root, char *path) {
   return parent;
 }
 
+/*
+ * With the container's root as ours for as long, so that the image's links lead to nowhere outside of
+ * it: nothing of the container's runs yet that could move a folder meanwhile.
+ */
+static int make_inside(int outside, int here, char *path) {
+  if (chroot("t/rootfs") < 0) fail("no root");
+  int folder = make_folders(path), why = errno;
+  if (fchdir(outside) < 0 || chroot(".") < 0 || fchdir(here) < 0) fail("no way back from the root");
+  errno = why;
+  return folder;
+}
+
 void mount_volumes(char **volumes) {
-  int root = open("t/rootfs", O_PATH | O_DIRECTORY | O_CLOEXEC);
-  if (root < 0) fail("no root");
+  int outside = open_folder("/"), here = open_folder(".");
   for (int i = 0; volumes[i] != NULL; i++) {
     char name[16], source[32];
     snprintf(name, sizeof name, "t/v%d", i);
-    int folder = make_inside(root, volumes[i]);
+    int folder = make_inside(outside, here, volumes[i]);
     if (folder < 0 || mkdir(name, 0755) < 0) fail(volumes[i]);
     snprintf(source, sizeof source, "/proc/self/fd/%d", folder);
     if (mount(source, name, NULL, MS_BIND, NULL) < 0) fail(volumes[i]);
     close(folder);
   }
-  close(root);
+  close(outside);
+  close(here);
 }
