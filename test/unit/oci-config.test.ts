@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { Fence } from '../../agent/host-config.ts'
 import { hierarchiesOf } from '../../agent/runner/oci/cgroups.ts'
-import { configOf, type Place, type Program } from '../../agent/runner/oci/config.ts'
+import { configOf, type Place, type Program, volumesOf } from '../../agent/runner/oci/config.ts'
 import type { Template } from '../../agent/runner/oci/template.ts'
 import { identityOf } from '../../agent/runner/oci/users.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -221,16 +221,43 @@ describe('the configuration of a container', () => {
     const { mounts } = made()
     const sources = mounts.map(({ source }) => source)
     const own = ['hosts', 'hostname', 'resolv.conf'].map((name) => `/home/c/t/${name}`)
-    assert.deepEqual(sources, ['proc', ...own, '/engine/other'])
-    assert.deepEqual(mounts[1]?.options, ['rbind'])
+    assert.deepEqual(sources, ['proc', '/engine/other', ...own])
+    assert.deepEqual(mounts[2]?.options, ['rbind'])
   })
 
-  test('has the image’s volumes from its folder, after all other mounts', () => {
+  test('has the image’s volumes from its folder', () => {
     const { mounts } = made({}, { volumes: ['/data', '/data/inner'] })
-    assert.deepEqual(mounts.slice(template.mounts.length), [
+    const volumes = mounts.filter(({ destination }) => destination.startsWith('/data'))
+    assert.deepEqual(volumes, [
       { destination: '/data', type: 'bind', source: '/home/c/t/v0', options: ['rbind'] },
       { destination: '/data/inner', type: 'bind', source: '/home/c/t/v1', options: ['rbind'] },
     ])
+  })
+
+  test('has no volume over a mount of ours, and hyper-init after all others', () => {
+    const at = (destination: string) => ({ destination, type: 'bind' })
+    const places = ['/proc', '/dev', '/dev/pts', '/.hyper', '/tmp', '/etc/hosts']
+    const ours = { ...template, mounts: places.map(at) }
+    const asked = [
+      '/.hyper',
+      '/.hyper/x',
+      '/data',
+      '/dev',
+      '/etc',
+      '/etc/hosts',
+      '/etc/x',
+      '/tmp/x',
+    ]
+    const volumes = volumesOf(ours, asked)
+    assert.deepEqual(volumes, ['/.hyper/x', '/data', '/etc', '/etc/x', '/tmp/x'])
+    const { mounts } = configOf(ours, fence, { ...program, volumes }, place, 2) as Template
+    assert.deepEqual(
+      mounts.map(({ destination }) => destination),
+      [
+        ...['/proc', '/dev', '/dev/pts', '/data', '/etc', '/tmp'],
+        ...['/.hyper/x', '/etc/x', '/tmp/x', '/etc/hosts', '/.hyper'],
+      ],
+    )
   })
 
   test('bounds memory without swap, and processes', () => {

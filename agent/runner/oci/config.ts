@@ -7,13 +7,16 @@
  */
 
 import { limits } from '../../../protocol/limits.ts'
-import type { Fence } from '../../host-config.ts'
+import { type Fence, INIT_MOUNT } from '../../host-config.ts'
 import type { Template } from './template.ts'
 import type { Identity } from './users.ts'
 
 const PERIOD_MICROS = 100_000
 const OWN_FILES = ['resolv.conf', 'hostname', 'hosts']
 const HOSTNAME_CHARS = 12
+const KERNELS = /^\/(proc|sys|dev)(\/|$)/
+
+type Mount = Template['mounts'][number]
 
 export interface Place {
   readonly id: string
@@ -29,7 +32,7 @@ export interface Program {
   readonly workingDir: string
   /** The image's, as `NAME=value`. */
   readonly environment: readonly string[]
-  /** The image's: as its keeper is told them. */
+  /** The image's, as its keeper is told them: `volumesOf`, those in others after them. */
   readonly volumes: readonly string[]
 }
 
@@ -63,12 +66,44 @@ const resourcesOf = (template: Template, fence: Fence, cpus: number) => ({
   pids: { limit: limits.pidsMax },
 })
 
+/**
+ * Those of the image's volumes that a container has: not where it has a mount of ours or of the
+ * kernel's already, which wins as it does with the engine. Pure.
+ */
+export const volumesOf = (template: Template, volumes: readonly string[]): readonly string[] =>
+  volumes.filter((path) => template.mounts.every(({ destination }) => destination !== path))
+
 /** Its keeper makes their sources of its root: writable where the root is not, and in memory as well. */
-const volumesOf = ({ volumes }: Program, { folder }: Place) =>
+const volumeMounts = ({ volumes }: Program, { folder }: Place): readonly Mount[] =>
   volumes.map((destination, index) => ({
     ...{ destination, type: 'bind', source: `${folder}/t/v${index}` },
     options: ['rbind'],
   }))
+
+const ownFiles = ({ mounts }: Template, { folder }: Place): readonly Mount[] =>
+  mounts.map((mount) => {
+    const name = mount.destination.replace(/^\/etc\//, '')
+    return OWN_FILES.includes(name) ? { ...mount, source: `${folder}/t/${name}` } : mount
+  })
+
+const depthOf = ({ destination }: Mount): number => destination.split('/').length
+
+/**
+ * In the engine's order: the kernel's own first, then the deeper ones later, so that no volume hides
+ * what lies in it. hyper-init is the very last: the image may have links at its volumes' places that
+ * lead there, and what is mounted later is what is seen.
+ */
+const mountsOf = (template: Template, program: Program, place: Place): readonly Mount[] => {
+  const all = ownFiles(template, place)
+  const isKernels = ({ destination }: Mount): boolean => KERNELS.test(destination)
+  const isInit = ({ destination }: Mount): boolean => destination === INIT_MOUNT
+  const others = all.filter((mount) => !isKernels(mount) && !isInit(mount))
+  return [
+    ...all.filter(isKernels),
+    ...[...volumeMounts(program, place), ...others].sort((a, b) => depthOf(a) - depthOf(b)),
+    ...all.filter(isInit),
+  ]
+}
 
 const namespacesOf = (template: Template, { folder, isLinked }: Place) =>
   template.linux.namespaces.map(({ type, ...own }) =>
@@ -96,13 +131,7 @@ export const configOf = (
     },
     root: { ...template.root, path: `${place.folder}/t/rootfs` },
     hostname: hostnameOf(place.id),
-    mounts: [
-      ...template.mounts.map((mount) => {
-        const name = mount.destination.replace(/^\/etc\//, '')
-        return OWN_FILES.includes(name) ? { ...mount, source: `${place.folder}/t/${name}` } : mount
-      }),
-      ...volumesOf(program, place),
-    ],
+    mounts: mountsOf(template, program, place),
     linux: {
       ...template.linux,
       cgroupsPath: place.cgroupsPath,

@@ -20,7 +20,7 @@ import type { RunnerHost } from '../../host-config.ts'
 import type { RunnerIdentity } from '../docker.ts'
 import { type ContainerSpec, cancelled, type OwnContainer, type Runner } from '../runner.ts'
 import type { Cgroups } from './cgroups.ts'
-import { configOf, hostnameOf } from './config.ts'
+import { configOf, hostnameOf, volumesOf } from './config.ts'
 import type { ImageRoots } from './image-root.ts'
 import { endKeeper, isKept, readEnd, startKeeper, untilUnkept } from './keeper.ts'
 import { type Link, linkWordsOf } from './link.ts'
@@ -127,7 +127,8 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
         roots.of(spec.image),
       ])
       bounded.throwIfAborted()
-      const { environment, volumes, layers, lower } = root
+      const { environment, layers, lower } = root
+      const volumes = volumesOf(template, root.volumes)
       const process = {
         identity: identityOf(spec.user, root.users),
         ...{ workingDir: spec.workingDir, environment, volumes },
