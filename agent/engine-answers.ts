@@ -107,6 +107,12 @@ export const parsePinInspect = createParser(
   'answer of the engine about a container that pins an image',
 )
 
+export const parsePathStat = createParser(
+  Type.Object({ linkTarget: maybe(Type.String()) }),
+  CODE,
+  'answer of the engine about a file',
+)
+
 export const parseContainerSize = createParser(
   Type.Object({ SizeRw: maybe(Type.Integer()) }),
   CODE,

@@ -3,7 +3,7 @@
  * everywhere, and every answer must go through a schema (engine-answers.ts) anyway.
  */
 
-import type { Agent } from 'node:http'
+import type { Agent, IncomingMessage } from 'node:http'
 import type { Readable } from 'node:stream'
 import Docker from 'dockerode'
 
@@ -23,7 +23,7 @@ interface ContainerHandle {
     options: Aborted & { follow: false; stdout: true; stderr: true; timestamps: true },
   ): Promise<Buffer>
   remove(options: Aborted & { force: true; v: true }): Promise<unknown>
-  getArchive(options: Aborted & { path: string }): Promise<Readable>
+  getArchive(options: Aborted & { path: string }): Promise<IncomingMessage>
 }
 
 export interface EngineClient {

@@ -177,6 +177,8 @@ export const limits = {
   openFilesHard: 4096,
   /** /tmp of a strict function, in memory: counts as the call's own memory, so this only caps it. */
   strictTmpBytesMax: 64 * MiB,
+  /** An image’s /etc/passwd or /etc/group, read into memory: many thousands of lines. */
+  usersFileBytesMax: MiB,
   /** Command and environment in the frame for hyper-init: above the bounds of both together. */
   frameBodyBytesMax: 2 * MiB,
   /** The dead man's switch is turned this often; hyper-init gives up after 10 min without a turn. */

@@ -12,7 +12,7 @@ import { basename, dirname, resolve } from 'node:path'
 import { limits } from '../../../protocol/limits.ts'
 import type { Engine } from '../../engine.ts'
 import { parsePinInspect, parsePinList, statusOfRefusal } from '../../engine-answers.ts'
-import { firstFileOf } from '../../tar.ts'
+import { readImageFile } from './image-file.ts'
 import type { UserFiles } from './users.ts'
 
 const NOT_FOUND = 404
@@ -73,30 +73,17 @@ export const createImageRoots = (
       })
   }
 
-  const readText = async (id: string, path: string): Promise<string> => {
-    try {
-      const archive = await docker.getContainer(id).getArchive({ path, ...within() })
-      const chunks: Buffer[] = []
-      for await (const chunk of archive) chunks.push(Buffer.from(chunk))
-      const content = firstFileOf(Buffer.concat(chunks))
-      if (content === null) throw new Error(`${path} of the image is no file`)
-      return content.toString()
-    } catch (error) {
-      if (statusOfRefusal(error) === NOT_FOUND) return ''
-      throw error
-    }
-  }
-
   const describe = async (id: string): Promise<Pin> => {
-    const answer = await docker.getContainer(id).inspect(within())
+    const container = docker.getContainer(id)
+    const answer = await container.inspect(within())
     const { GraphDriver, Config } = parsePinInspect(answer)
     const { layers, lower } = await layersOf(GraphDriver.Name, GraphDriver.Data?.UpperDir ?? '')
     const users = {
-      passwd: await readText(id, '/etc/passwd'),
-      group: await readText(id, '/etc/group'),
+      passwd: await readImageFile(container, '/etc/passwd'),
+      group: await readImageFile(container, '/etc/group'),
     }
-    const volumes = Object.keys(Config.Volumes ?? {}).map((path) => resolve('/', path))
-    const said = { environment: Config.Env ?? [], volumes: volumes.sort() }
+    const volumes = new Set(Object.keys(Config.Volumes ?? {}).map((path) => resolve('/', path)))
+    const said = { environment: Config.Env ?? [], volumes: [...volumes].sort() }
     return { id, root: { layers, lower, users, ...said } }
   }
 
