@@ -46,7 +46,7 @@ describe('an oci container', { skip: OCI_SKIP }, () => {
     const task: OciAgentTask = {
       ...{ agentId: 'killed', home: own.home, cgroupName: own.cgroupName, keeper, runtime, frame },
       mountDir: bench.bench.host.mountDir,
-      root: await bench.roots.of(bench.images.ubuntu),
+      root: await bench.rootOf(bench.images.ubuntu),
       template: await bench.templateOf('default'),
     }
     const stdio = ['ignore', 'pipe', 'inherit'] as const

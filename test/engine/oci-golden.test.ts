@@ -109,7 +109,7 @@ describe('what the runtime is told', { skip: OCI_SKIP }, () => {
 
   for (const [image, spec] of FUNCTIONS) {
     test(`is the engine’s own for ${image} ${JSON.stringify(spec)}`, async () => {
-      const { volumes } = await bench.roots.of(bench.images[image])
+      const { volumes } = await bench.rootOf(bench.images[image])
       const expected = await byEngine(bench.images[image], spec)
       const actual = await byUs(bench.images[image], spec)
       assert.deepEqual(comparable(actual, volumes), comparable(expected, volumes))

@@ -119,12 +119,12 @@ describe('a start of the oci runner', { skip: OCI_SKIP }, () => {
       const names = Array.from({ length: LAYERS }, (_none, at) => `${at}`.padStart(NAME_CHARS, '0'))
       for (const layer of names) await mkdir(join(layers, layer), { recursive: true })
       await mkdir(home, { recursive: true })
-      const roots: Pick<ImageRoots, 'of'> = {
-        async of(image) {
-          const root = await bench.roots.of(image)
-          const own = root.lower.split(':').map((layer) => join(root.layers, layer))
-          return { ...root, layers, lower: [...names, ...own].join(':') }
-        },
+      const roots: Pick<ImageRoots, 'use'> = {
+        use: (image, act) =>
+          bench.roots.use(image, (root) => {
+            const own = root.lower.split(':').map((layer) => join(root.layers, layer))
+            return act({ ...root, layers, lower: [...names, ...own].join(':') })
+          }),
       }
       const script = sh('echo x > /root/file && cat /root/file')
       const call = { ...script, user: '0' }

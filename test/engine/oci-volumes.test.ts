@@ -39,10 +39,10 @@ describe('a volume of an image', { skip: OCI_SKIP }, () => {
   const runnerWith = (volumes: readonly string[]): Runner =>
     bench.own.openOn({
       roots: {
-        async of(image) {
-          const root = await bench.roots.of(image)
-          return { ...root, volumes, lower: `${layer}:${root.lower}` }
-        },
+        use: (image, act) =>
+          bench.roots.use(image, (root) =>
+            act({ ...root, volumes, lower: `${layer}:${root.lower}` }),
+          ),
       },
     })
 

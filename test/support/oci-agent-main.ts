@@ -33,7 +33,7 @@ const run = async (task: OciAgentTask): Promise<void> => {
     ...{ home, runtime: () => runtime, linkOf: () => null },
     zygote: createZygote({ program: keeper, folder: `${home}.door` }),
     cgroups: await openCgroups(task.cgroupName),
-    roots: { of: async () => task.root },
+    roots: { use: (_image, act) => act(task.root) },
     templateOf: async () => task.template,
   })
   const container = await runner.start(specOf('the image of its root'), soon())

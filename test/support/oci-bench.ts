@@ -9,7 +9,11 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Fence } from '../../agent/host-config.ts'
 import { type Cgroups, openCgroups } from '../../agent/runner/oci/cgroups.ts'
-import { createImageRoots, type ImageRoots } from '../../agent/runner/oci/image-root.ts'
+import {
+  createImageRoots,
+  type ImageRoot,
+  type ImageRoots,
+} from '../../agent/runner/oci/image-root.ts'
 import { createOciRunner, type OciDeps } from '../../agent/runner/oci/oci.ts'
 import { readTemplate, type Template } from '../../agent/runner/oci/template.ts'
 import { createZygote } from '../../agent/runner/oci/zygote.ts'
@@ -36,6 +40,7 @@ export interface OciBench extends RunnerBench {
   readonly bench: RunnerEngine
   readonly own: OciAgent
   readonly roots: ImageRoots
+  rootOf(image: string): Promise<ImageRoot>
   readonly keeper: string
   readonly runtime: string
   templateOf(profile: Fence['profile']): Promise<Template>
@@ -140,6 +145,7 @@ export const openOciBench = async (): Promise<OciBench> => {
   const other = await openAgent()
   return {
     ...{ bench, own, roots, keeper, runtime, templateOf },
+    rootOf: (image) => roots.use(image, async (root) => root),
     runner: own.runner,
     reopen: own.reopen,
     foreign: other.runner,

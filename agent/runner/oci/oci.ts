@@ -18,10 +18,16 @@ import { createParser } from '../../../protocol/schema.ts'
 import { startError } from '../../engine-answers.ts'
 import type { RunnerHost } from '../../host-config.ts'
 import type { RunnerIdentity } from '../docker.ts'
-import { type ContainerSpec, cancelled, type OwnContainer, type Runner } from '../runner.ts'
+import {
+  type ContainerSpec,
+  cancelled,
+  type OwnContainer,
+  type Runner,
+  type RunningContainer,
+} from '../runner.ts'
 import type { Cgroups } from './cgroups.ts'
 import { configOf, hostnameOf, volumesOf } from './config.ts'
-import type { ImageRoots } from './image-root.ts'
+import type { ImageRoot, ImageRoots } from './image-root.ts'
 import { endKeeper, isKept, readEnd, startKeeper, untilUnkept } from './keeper.ts'
 import { type Link, linkWordsOf } from './link.ts'
 import { readResolver } from './resolver.ts'
@@ -68,7 +74,7 @@ export interface OciDeps {
   /** The OCI runtime's program. */
   readonly runtime: () => string
   readonly cgroups: Cgroups
-  readonly roots: Pick<ImageRoots, 'of'>
+  readonly roots: Pick<ImageRoots, 'use'>
   /** How a container gets onto this network of the engine's; null where it cannot. */
   readonly linkOf: (network: string) => Link | null
   readonly templateOf: (profile: ContainerSpec['fence']['profile']) => Promise<Template>
@@ -86,7 +92,8 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
     return linkWordsOf(link)
   }
 
-  const writeLabels = async (folder: string, spec: ContainerSpec): Promise<void> => {
+  const writeLabels = async (id: string, spec: ContainerSpec): Promise<void> => {
+    const folder = folderOf(id)
     const labels = {
       ...spec.labels,
       hyper: 'call',
@@ -117,16 +124,16 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
     await rm(folder, { recursive: true, force: true })
   }
 
-  const start: Runner['start'] = async (spec, signal) => {
-    const bounded = AbortSignal.any([signal, AbortSignal.timeout(limits.startMsMax)])
+  const startOn = async (
+    spec: ContainerSpec,
+    root: ImageRoot,
+    template: Template,
+    signal: AbortSignal,
+  ): Promise<RunningContainer> => {
     const id = `${PREFIX}${randomBytes(ID_BYTES).toString('hex')}`
     const folder = folderOf(id)
     try {
-      const [template, root] = await Promise.all([
-        deps.templateOf(spec.fence.profile),
-        roots.of(spec.image),
-      ])
-      bounded.throwIfAborted()
+      signal.throwIfAborted()
       const { environment, layers, lower } = root
       const volumes = volumesOf(template, root.volumes)
       const process = {
@@ -142,15 +149,25 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
         hostname: `${hostnameOf(id)}\n`,
         'resolv.conf': spec.network === '' ? '' : await readResolver(),
       }
-      await writeLabels(folder, spec)
+      await writeLabels(id, spec)
       const task = {
         ...{ id, folder, layers, lower, volumes, link, files },
         ...{ runtime: deps.runtime(), rootBytes: spec.fence.memoryBytes },
         cgroups: cgroups.foldersOf(id),
       }
-      return await startKeeper(deps.zygote, task, bounded)
+      return await startKeeper(deps.zygote, task, signal)
     } catch (error) {
       await remove(id, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
+      throw error
+    }
+  }
+
+  const start: Runner['start'] = async (spec, signal) => {
+    const bounded = AbortSignal.any([signal, AbortSignal.timeout(limits.startMsMax)])
+    try {
+      const template = await deps.templateOf(spec.fence.profile)
+      return await roots.use(spec.image, (root) => startOn(spec, root, template, bounded))
+    } catch (error) {
       if (signal.aborted) throw cancelled()
       throw startError(error)
     }
