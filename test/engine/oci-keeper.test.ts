@@ -8,6 +8,7 @@ import { after, afterEach, before, describe, test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { openCgroups } from '../../agent/runner/oci/cgroups.ts'
 import { isKept } from '../../agent/runner/oci/keeper.ts'
+import type { RunningContainer } from '../../agent/runner/runner.ts'
 import { raceAbort } from '../../protocol/abort.ts'
 import { eventually } from '../support/eventually.ts'
 import {
@@ -171,6 +172,26 @@ describe('an oci container', { skip: OCI_SKIP }, () => {
       await bench.runner.remove(id, soon())
     }
     assert.deepEqual(await bench.runner.list(soon()), [])
+  })
+
+  test('that is being started is never listed without its labels, which a sweep would take', async () => {
+    // So many that writing them takes a while.
+    const labels = { many: 'x'.repeat(32_000_000) }
+    const starting = bench.runner.start(specOf(bench.images.ubuntu, { labels }), soon())
+    let container: RunningContainer | null = null
+    const started = starting.then((it) => {
+      container = it
+    })
+    while (container === null) {
+      const listed = await bench.runner.list(soon())
+      assert.ok(listed.every(({ labels: own }) => own['hyper.agent'] !== undefined))
+      await setImmediate()
+    }
+    await started
+    assert.equal((await bench.runner.list(soon())).length, 1)
+    const { id, detach } = await starting
+    detach()
+    await bench.runner.remove(id, soon())
   })
 
   test('gives back all that it took, so that many come and go', async () => {

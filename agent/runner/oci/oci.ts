@@ -83,6 +83,8 @@ export interface OciDeps {
 export const createOciRunner = (deps: OciDeps): OciRunner => {
   const { home, cgroups, roots, host, identity } = deps
   const folderOf = (id: string): string => join(home, id)
+  /** Containers that this process has begun to write. Those of one that died are anybody's to remove. */
+  const unlabelled = new Set<string>()
 
   /** What its keeper is told of its network. */
   const linkOf = (network: string): readonly string[] => {
@@ -92,6 +94,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
     return linkWordsOf(link)
   }
 
+  /** Until they are written, what is there would be nobody's to a sweep. */
   const writeLabels = async (id: string, spec: ContainerSpec): Promise<void> => {
     const folder = folderOf(id)
     const labels = {
@@ -101,8 +104,13 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       'hyper.store': identity.storeId,
       [IMAGE]: spec.image,
     }
-    await mkdir(folder, { mode: 0o700, recursive: true })
-    await writeFile(join(folder, 'labels.json'), JSON.stringify(labels))
+    unlabelled.add(id)
+    try {
+      await mkdir(folder, { mode: 0o700, recursive: true })
+      await writeFile(join(folder, 'labels.json'), JSON.stringify(labels))
+    } finally {
+      unlabelled.delete(id)
+    }
   }
 
   /** A keeper that was killed left its container without one. */
@@ -196,7 +204,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       if (isMissing(error)) return []
       throw error
     })
-    return Promise.all(names.filter(isOciId).map(describe))
+    return Promise.all(names.filter((id) => isOciId(id) && !unlabelled.has(id)).map(describe))
   }
 
   return {
