@@ -34,6 +34,8 @@ export const chooseRunner = (deps: {
   readonly canLink: (network: string) => boolean
   /** Runs a container of the OCI runner. Throws why that cannot be. */
   readonly tryOci: () => Promise<void>
+  /** Removes what the OCI runner has at the engine, where it is not chosen: pins keep images there. */
+  readonly leaveOci: () => Promise<void>
   readonly log: Log
 }): RunnerChoice => {
   const { wanted, docker, oci, log } = deps
@@ -44,6 +46,15 @@ export const chooseRunner = (deps: {
       ? oci
       : docker
   const ownerOf = (id: string): Runner => (isOciId(id) ? oci : docker)
+
+  /** What stays costs room, and no call. */
+  const leave = async (): Promise<void> => {
+    try {
+      await deps.leaveOci()
+    } catch (error) {
+      log.warn({ reason: messageOf(error) }, 'what the OCI runner has at the engine stays there')
+    }
+  }
 
   return {
     start: (spec, signal) => starter(spec).start(spec, signal),
@@ -60,13 +71,14 @@ export const chooseRunner = (deps: {
       reason: reason.slice(0, limits.runnerReasonCharsMax),
     }),
     async settle() {
-      if (wanted === 'docker') return
+      if (wanted === 'docker') return leave()
       try {
         await deps.tryOci()
         reason = ''
         log.info('containers are started by the OCI runtime itself')
       } catch (cause) {
         reason = messageOf(cause)
+        await leave()
         if (wanted === 'oci') {
           throw new HyperError('ENGINE_UNSUITABLE', `--runner oci cannot be had: ${reason}`, {
             cause,

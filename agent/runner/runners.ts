@@ -1,6 +1,6 @@
 /**
  * The runners of this host: the engine's and the OCI runtime's, the choice between them, and those of
- * probes, which are under another name, so that no sweep takes what they start.
+ * probes and of templates, which are under other names, so that no sweep takes what they start.
  */
 
 import { join } from 'node:path'
@@ -56,20 +56,25 @@ export const createRunners = (deps: {
   readonly probeOci: () => Promise<void>
 }) => {
   const { engine, identity, host, cgroups, home } = deps
-  const probeIdentity = { ...identity, agentId: `${identity.agentId}.probe` }
+  const asking = (name: string): RunnerIdentity => ({
+    ...identity,
+    agentId: `${identity.agentId}.${name}`,
+  })
+  const probeIdentity = asking('probe')
   const docker = createDockerRunner(engine, identity, host)
   const prober = createDockerRunner(engine, probeIdentity, host)
   const keeper = join(deps.initDir, 'hyper-keeper')
   const zygote = createZygote({ program: keeper, folder: join(home, 'oci-door') })
   const roots = createImageRoots(engine, identity.agentId, (image) => oci.uses(image))
-  const templateOf = createTemplates({
-    runner: prober,
+  const templates = createTemplates({
+    runner: createDockerRunner(engine, asking('template'), host),
     image: async () => (await deps.images.importHello(deps.signal)).id,
   })
   let runtime = ''
   const { linkOf } = deps
   const shared = {
-    ...{ host, cgroups, roots, zygote, templateOf, linkOf },
+    ...{ host, cgroups, roots, zygote, linkOf },
+    templateOf: templates.of,
     runtime: () => runtime,
   }
   const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })
@@ -79,18 +84,27 @@ export const createRunners = (deps: {
   )
   const tryOci = async (): Promise<void> => {
     runtime = await checkGround({ facts: engine.facts(), keeper, cgroups })
+    await templates.sweep()
     await roots.adopt()
     await deps.probeOci()
   }
+  /** What an earlier process, or a trial that failed, left at the engine. */
+  const leaveOci = async (): Promise<void> => {
+    await templates.sweep()
+    await roots.close()
+  }
   const runner = chooseRunner({
-    ...{ wanted: deps.wanted, docker, oci, tryOci, log: deps.log },
+    ...{ wanted: deps.wanted, docker, oci, tryOci, leaveOci, log: deps.log },
     canLink: (network) => linkOf(network) !== null,
   })
+  const forgetEngine = engine.onChange(templates.forget)
   return {
     ...{ runner, prober, ociProber, unpin: roots.forget },
     async close() {
+      forgetEngine()
       await zygote.close()
-      await roots.close()
+      // An engine that is away keeps its pins: the next process of this agent takes them over.
+      await roots.close().catch(() => undefined)
       await cgroups.close()
     },
   }

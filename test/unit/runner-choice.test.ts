@@ -13,6 +13,7 @@ const never = new AbortController().signal
 const createBench = (
   wanted: 'auto' | 'docker' | 'oci',
   tryOci: () => Promise<void> = async () => undefined,
+  isStuck = false,
 ) => {
   const asked: string[] = []
   const note = (name: string) => async (of: unknown) => {
@@ -26,6 +27,10 @@ const createBench = (
   })
   const runner = chooseRunner({
     ...{ wanted, docker: runnerOf('docker'), oci: runnerOf('oci'), tryOci, log },
+    async leaveOci() {
+      asked.push('leave oci')
+      if (isStuck) throw new Error('the engine does not answer')
+    },
     canLink: (network) => network === 'ours',
   })
   const start = (network: string, runtime = '') =>
@@ -45,7 +50,7 @@ test('before it was tried the engine starts everything, afterwards the OCI runti
   assert.equal(runner.chosen().name, 'docker')
   await runner.settle()
   await start('')
-  assert.deepEqual(asked, ['docker start', 'oci start'])
+  assert.deepEqual(asked, ['docker start', 'oci start'], 'what it has is not removed')
   assert.deepEqual(runner.chosen(), { name: 'oci', reason: '' })
 })
 
@@ -64,7 +69,7 @@ test('auto goes on with the engine and says why, oci does not', async () => {
   await auto.runner.settle()
   assert.deepEqual(auto.runner.chosen(), { name: 'docker', reason: 'the agent is not root' })
   await auto.start('')
-  assert.deepEqual(auto.asked, ['docker start'])
+  assert.deepEqual(auto.asked, ['leave oci', 'docker start'])
   const oci = createBench('oci', fail)
   await assert.rejects(oci.runner.settle(), (error: HyperError) => {
     assert.equal(error.code, 'ENGINE_UNSUITABLE')
@@ -73,10 +78,13 @@ test('auto goes on with the engine and says why, oci does not', async () => {
   })
 })
 
-test('told docker, the OCI runtime is never tried', async () => {
-  const { runner } = createBench('docker', () => assert.fail('tried'))
-  await runner.settle()
-  assert.match(runner.chosen().reason, /--runner docker/)
+test('told docker, the OCI runtime is never tried, and what it has at the engine goes', async () => {
+  for (const isStuck of [false, true]) {
+    const { runner, asked } = createBench('docker', () => assert.fail('tried'), isStuck)
+    await runner.settle()
+    assert.match(runner.chosen().reason, /--runner docker/)
+    assert.deepEqual(asked, ['leave oci'])
+  }
 })
 
 test('each is asked for what it started, whichever starts now', async () => {

@@ -1,7 +1,8 @@
 /**
  * The templates of containers, one a profile: each is read once, from a container that the engine
  * itself has started with that profile, when it is first asked for. What cannot be read is tried
- * again with the next call that needs it.
+ * again with the next call that needs it, and all of them are read anew from an engine that went
+ * away: its operator may have given it other settings.
  */
 
 import { SIZES } from '../../../protocol/func.ts'
@@ -20,36 +21,55 @@ export const refuseForeign = ({ process, linux }: Template): void => {
   if (process.selinuxLabel) throw new Error('SELinux labels containers here')
 }
 
+export interface Templates {
+  of(profile: Profile): Promise<Template>
+  /** They are read again when they are needed. */
+  forget(): void
+  /** Removes what an earlier process of this agent left of its reading. */
+  sweep(): Promise<void>
+}
+
 export const createTemplates = (deps: {
-  /** Through the engine, of an agent of its own: no sweep takes what it starts. */
-  readonly runner: Pick<Runner, 'start' | 'remove'>
+  /** Through the engine, of an agent of its own: no sweep but ours takes what it starts. */
+  readonly runner: Pick<Runner, 'start' | 'remove' | 'list'>
   /** The engine's id of an image that is there. */
   readonly image: () => Promise<string>
-}) => {
+  readonly read?: (containerId: string) => Promise<Template>
+}): Templates => {
+  const { runner, read = readTemplate } = deps
   const templates = new Map<Profile, Promise<Template>>()
+  const within = (): AbortSignal => AbortSignal.timeout(limits.startMsMax)
 
   const make = async (profile: Profile): Promise<Template> => {
     const fence = { ...SIZES.s1, network: 'none', runtime: '', profile } as const
-    const container = await deps.runner.start(
+    const container = await runner.start(
       { image: await deps.image(), user: '', workingDir: '', fence, network: '', labels: {} },
-      AbortSignal.timeout(limits.startMsMax),
+      within(),
     )
     try {
-      const template = await readTemplate(container.id)
+      const template = await read(container.id)
       refuseForeign(template)
       return template
     } finally {
       container.detach()
-      await deps.runner.remove(container.id, AbortSignal.timeout(limits.startMsMax))
+      await runner.remove(container.id, within())
     }
   }
 
-  return (profile: Profile): Promise<Template> => {
-    const present = templates.get(profile)
-    if (present !== undefined) return present
-    const made = make(profile)
-    templates.set(profile, made)
-    made.catch(() => templates.delete(profile))
-    return made
+  return {
+    of(profile) {
+      const present = templates.get(profile)
+      if (present !== undefined) return present
+      const made = make(profile)
+      templates.set(profile, made)
+      made.catch(() => {
+        if (templates.get(profile) === made) templates.delete(profile)
+      })
+      return made
+    },
+    forget: () => templates.clear(),
+    async sweep() {
+      for (const { id } of await runner.list(within())) await runner.remove(id, within())
+    },
   }
 }
