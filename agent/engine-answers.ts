@@ -34,6 +34,7 @@ export const parseInfo = createParser(
     Architecture: Type.String(),
     DockerRootDir: Type.String(),
     Driver: maybe(Type.String()),
+    SecurityOptions: Words,
     DefaultRuntime: maybe(Type.String()),
     MemoryLimit: maybe(Type.Boolean()),
     SwapLimit: maybe(Type.Boolean()),

@@ -44,6 +44,8 @@ export interface EngineFacts {
   readonly rootDir: string
   /** How it keeps layers: `overlay2`. */
   readonly storageDriver: string
+  /** What containers are fenced in with, as its operator set it: `name=seccomp,profile=default`. */
+  readonly securityOptions: readonly string[]
 }
 
 export interface Engine {
@@ -138,6 +140,7 @@ const ask = async (docker: EngineClient): Promise<EngineFacts> => {
     defaultRuntime: info.DefaultRuntime || 'runc',
     rootDir: info.DockerRootDir,
     storageDriver: info.Driver ?? '',
+    securityOptions: info.SecurityOptions ?? [],
   }
 }
 

@@ -62,6 +62,7 @@ const FACTS: EngineFacts = {
     apiTrouble: '',
     rootDir: '/var/lib/docker',
     storageDriver: 'overlay2',
+    securityOptions: [],
   },
 }
 

@@ -34,10 +34,15 @@ test('an engine that was restarted unnoticed is told by its new facts', async (t
   await engine.check()
   assert.deepEqual(heard.at(-1), [true, 8])
   assert.deepEqual(engine.facts()?.runtimes, ['runc', 'runsc'])
+  // Its operator gave it another fence.
+  const SecurityOptions = ['name=seccomp,profile=/etc/own.json']
+  fake.say({ NCPU: 8, Runtimes: { runc: {}, runsc: {} }, SecurityOptions })
+  await engine.check()
+  assert.equal(heard.length, 3)
   fake.say(null)
   await engine.check()
   assert.deepEqual(heard.at(-1), [false, 8])
-  assert.equal(heard.length, 3)
+  assert.equal(heard.length, 4)
 })
 
 test('who waits for the engine hears of it at once, and no longer than asked', async (t) => {
