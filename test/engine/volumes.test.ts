@@ -63,7 +63,8 @@ describe('a container of an image with volumes', { skip: OCI_SKIP }, () => {
   after(async () => {
     const { docker } = bench.bench
     await bench.close()
-    for (const id of made.reverse()) await docker.getImage(id).remove({ force: true })
+    for (const id of made.reverse())
+      await docker.getImage(id).remove({ force: true, noprune: true })
   })
 
   const imageWith = async (volumes: readonly string[]): Promise<string> => {
