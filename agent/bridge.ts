@@ -102,7 +102,7 @@ export const createBridge = (deps: {
   let known: Network | null = null
   let finding: Promise<Network> | null = null
   let told: string | null = null
-  /** So many of ours were one too many, and removed. */
+  /** How many second ones were removed. */
   let spares = 0
 
   const list = async (): Promise<readonly NetworkRow[]> => {

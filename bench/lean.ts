@@ -1,5 +1,5 @@
 /**
- * The OCI runner beside the raw engine's own price (raw-engine.ts) and beside the docker runner, in one
+ * The lean way to start containers: the OCI runner beside the raw engine's own price (raw-engine.ts) and beside the docker runner, in one
  * run, with the same fence and with a network: sets up an engine, and measures (lean-child.ts) in that
  * engine's network namespace, as an agent on the engine's host would be.
  *

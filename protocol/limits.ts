@@ -161,6 +161,9 @@ export const limits = {
   lullPatienceMs: second,
   /** A container that has told all and was let go is ended by force after this. */
   releaseMsMax: second,
+  /** What a keeper is told in one order, as the zygote reads it: cgroups, layers, an image's volumes. */
+  keeperWordsMax: 250,
+  keeperWordsBytesMax: 64 * KiB,
   /** A keeper that was not forked within this does not come: the fork itself takes milliseconds. */
   keeperForkMs: 10 * second,
   /** An older zygote is replaced, so that a runtime that was updated is used from then on. */
@@ -183,7 +186,7 @@ export const limits = {
   frameBodyBytesMax: 2 * MiB,
   /** The dead man's switch is turned this often; hyper-init gives up after 10 min without a turn. */
   switchTurnMs: 5 * second,
-  /** Log of one container at the engine: its whole STDOUT and STDERR with frames fit in one file. */
+  /** Log of one container at the engine, or of each of its streams at its keeper: all of it with frames. */
   containerLogBytesMax: 4 * MiB,
   /** Results not yet acknowledged; above it an agent takes no new calls. */
   outboxResultsMax: 10_000,

@@ -20,7 +20,7 @@
 /* Ends the keeper with what failed, and why, on STDERR. */
 _Noreturn void fail(const char *what);
 
-/* The exit status, once the agent is gone. */
+/* Ends with STDIN; returns, with an exit status, only where no keeper can be made. */
 int be_zygote(char *program, const char *door, char *runtime);
 
 /* A file system in memory at `t`, in a mount namespace of our own. */

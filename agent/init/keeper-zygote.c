@@ -28,7 +28,8 @@
 #include <unistd.h>
 
 #define STREAMS 4
-#define WORDS_MAX 256
+/* The agent's keeperWordsMax and keeperWordsBytesMax (protocol/limits.ts): it sends no more. */
+#define WORDS_MAX 250
 #define ORDER_BYTES_MAX 65536
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
@@ -113,11 +114,13 @@ int be_zygote(char *program, const char *door, char *runtime) {
     if (size == 0 || size > ORDER_BYTES_MAX || !read_whole(order, size)) return 65;
     char *words[WORDS_MAX + 3] = {program};
     int count = 1;
-    for (size_t at = 0; at < size && count < WORDS_MAX; at += strlen(order + at) + 1) {
+    for (size_t at = 0; at < size && count <= WORDS_MAX; at += strlen(order + at) + 1) {
       words[count++] = order + at;
     }
     words[count] = runtime;
     pid_t child = fork();
+    /* The agent is told at once by our end. */
+    if (child < 0) return 71;
     if (child == 0) {
       signal(SIGCHLD, SIG_DFL);
       become_keeper(words, door);

@@ -41,7 +41,7 @@ export const machineOf = async (path: string): Promise<number | null> => {
 }
 
 /**
- * The folder with `hyper-init` and `hello` for this machine. Without a C compiler for it, an
+ * The folder with `hyper-init`, `hyper-keeper` and `hello` for this machine. Without a C compiler for it, an
  * ENGINE_UNSUITABLE that says what to install.
  */
 export const findPrograms = async (request: ProgramsRequest): Promise<string> => {

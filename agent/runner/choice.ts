@@ -18,7 +18,7 @@ import { isOciId } from './oci/oci.ts'
 import type { ContainerSpec, Runner } from './runner.ts'
 
 export interface RunnerChoice extends Runner {
-  /** Who starts containers now, and why it is not the other one; '' where none was wanted. */
+  /** Who starts containers now, and why it is not the OCI runtime; '' where it is. */
   chosen(): { readonly name: 'docker' | 'oci'; readonly reason: string }
   /** Tries the OCI runner, where it is wanted. Throws ENGINE_UNSUITABLE where nothing else is. */
   settle(): Promise<void>

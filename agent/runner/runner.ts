@@ -79,7 +79,7 @@ export interface Runner {
   start(spec: ContainerSpec, signal: AbortSignal): Promise<RunningContainer>
   /** Null where there is no such container. Throws where the engine does not answer. */
   state(id: string, signal: AbortSignal): Promise<ContainerState | null>
-  /** What it wrote to its root; costs a walk through those files. 0 where there is none of that id. */
+  /** What it wrote to its root on disk; costs a walk through those files. 0 where there is none of that id. */
   writtenBytes(id: string, signal: AbortSignal): Promise<number>
   /** Resolves at the container's end, or when it is gone. */
   waitForEnd(id: string, signal: AbortSignal): Promise<void>

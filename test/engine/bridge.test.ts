@@ -82,9 +82,9 @@ test('ports of the host are not reached, by none of its addresses; its resolver 
 
 test('a container has no address but the one that rules are for', async () => {
   const said = await say(
-    'cat /proc/net/if_inet6; ip -o -4 address show dev eth0 | wc -l; wc -l < /etc/hosts',
+    'cat /proc/net/if_inet6 | grep -v " lo$"; ip -o -4 address show dev eth0 | wc -l',
   )
-  assert.deepEqual(said.split('\n'), ['1', '3'])
+  assert.equal(said, '1')
 })
 
 const OCI_ONLY =

@@ -49,7 +49,7 @@ const environmentOf = (template: Template, { environment }: Program, id: string)
   ]
 }
 
-/** Of others than root what it may have at the most: exec would leave them no more, and asks nobody. */
+/** Others than root get only the bounding set: of the rest exec leaves them nothing. */
 const capabilitiesOf = (template: Template, uid: number): object => {
   const { bounding } = template.process.capabilities ?? {}
   if (bounding === undefined) return {}

@@ -89,9 +89,9 @@ export const startKeeper = async (
     const how = await raceAbort(Promise.race([started, failed]), signal)
     if (how === 'failed') throw new Error(reasonOf(said))
   } catch (error) {
-    // Before its line that ends it; one whose line is on the way is ended by its FIFO.
+    // This gives the start up. Where "started" is on its way already, the caller's removal ends it.
     report.end()
-    await Promise.race([started, exited])
+    await released(Promise.race([started, exited]))
     for (const stream of Object.values(streams)) stream.destroy()
     throw error
   }

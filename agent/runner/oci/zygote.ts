@@ -76,6 +76,7 @@ export const createZygote = (deps: {
     readonly ms: number
   } | null = null
   let opening: Promise<() => Promise<void>> | null = null
+  let isClosed = false
 
   const admit = async (socket: Socket): Promise<void> => {
     // What is wrong with it shows in its close.
@@ -97,14 +98,35 @@ export const createZygote = (deps: {
     await rm(join(folder, DOOR), { force: true })
     const handle = await open(folder, 'r')
     const server = createServer((socket) => void admit(socket))
-    server.listen(`/proc/self/fd/${handle.fd}/${DOOR}`)
-    await once(server, 'listening')
+    try {
+      server.listen(`/proc/self/fd/${handle.fd}/${DOOR}`)
+      await once(server, 'listening')
+    } catch (error) {
+      await handle.close()
+      throw error
+    }
+    // A connection that could not be had is one of a keeper that does not come.
+    server.on('error', () => undefined)
     server.unref()
     return async () => {
       server.close()
       await rm(join(folder, DOOR), { force: true })
       await handle.close()
     }
+  }
+
+  const doorOpened = async (): Promise<void> => {
+    opening ??= openDoor()
+    try {
+      await opening
+    } catch (error) {
+      opening = null
+      throw error
+    }
+  }
+
+  const tellAll = (error: Error): void => {
+    for (const { reject } of awaited.values()) reject(error)
   }
 
   const end = (): void => {
@@ -120,7 +142,7 @@ export const createZygote = (deps: {
     const ended = (): void => {
       if (process?.child !== child) return
       process = null
-      for (const { reject } of awaited.values()) reject(new Error('the keepers’ zygote ended'))
+      tellAll(new Error('the keepers’ zygote ended'))
     }
     child.on('exit', ended).on('error', ended)
     child.stdin?.on('error', () => undefined)
@@ -139,9 +161,12 @@ export const createZygote = (deps: {
 
   return {
     async fork(id, words, runtime) {
-      opening ??= openDoor()
-      await opening
+      await doorOpened()
+      if (isClosed) throw new Error('the agent closes')
       const order = Buffer.from(words.map((word) => `${word}\0`).join(''))
+      if (words.length > limits.keeperWordsMax || order.length > limits.keeperWordsBytesMax) {
+        throw new Error('the image has too many volumes or layers')
+      }
       const sockets = new Map<number, Socket>()
       try {
         return await new Promise<KeeperStreams>((resolve, reject) => {
@@ -167,8 +192,10 @@ export const createZygote = (deps: {
       }
     },
     async close() {
+      isClosed = true
       end()
-      const closeDoor = await opening
+      tellAll(new Error('the agent closes'))
+      const closeDoor = await opening?.catch(() => null)
       opening = null
       await closeDoor?.()
     },
