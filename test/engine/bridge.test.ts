@@ -177,12 +177,13 @@ const second = async (order: 'lower' | 'higher'): Promise<string> => {
   const [first] = await ours()
   assert.ok(first !== undefined)
   const { Name, Driver, Labels, Options } = first
-  const bridge = `${Options?.['com.docker.network.bridge.name'] ?? ''}`.slice(0, -2)
+  const present = `${Options?.['com.docker.network.bridge.name'] ?? ''}`
+  const bridge = present.slice(0, -2) + (present.endsWith('ff') ? 'ee' : 'ff')
   for (;;) {
     const made = await client.docker.createNetwork({
       ...{ Name, Driver, CheckDuplicate: false },
       Labels: Labels ?? {},
-      Options: { ...Options, 'com.docker.network.bridge.name': `${bridge}ff` },
+      Options: { ...Options, 'com.docker.network.bridge.name': bridge },
     })
     if (made.id < first.Id === (order === 'lower')) return made.id
     await made.remove()
