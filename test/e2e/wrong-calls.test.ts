@@ -4,6 +4,8 @@
  */
 
 import assert from 'node:assert/strict'
+import { readdir } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { type Deployment, startDeployment } from '../support/deployment.ts'
 import { connectDocker } from '../support/docker.ts'
@@ -178,9 +180,12 @@ test('nothing waits or runs any more after all of it, and nothing stands but wha
         const response = await api(deployment.context, 'GET', '/agents')
         const agents = (await response.json()) as { ready: number }[]
         const ready = agents.reduce((sum, agent) => sum + agent.ready, 0)
-        const containers = await docker.listContainers({ all: true })
-        seen = `${ready} are ready; there are ${JSON.stringify(containers, null, 1)}`
-        return containers.length === ready
+        const filters = JSON.stringify({ label: ['hyper=call'] })
+        const byEngine = await docker.listContainers({ all: true, filters })
+        const folder = join(deployment.home, 'agent-1', 'oci')
+        const byAgent = await readdir(folder).catch(() => [])
+        seen = `${ready} are ready; there are ${JSON.stringify([byAgent, byEngine], null, 1)}`
+        return byEngine.length + byAgent.length === ready
       },
       30_000,
       () => seen,

@@ -124,7 +124,7 @@ const containersOf = async (agents: readonly string[]): Promise<readonly string[
   try {
     const all = await docker.listContainers({ all: true })
     return all
-      .filter(({ Labels }) => agents.includes(Labels['hyper.agent'] ?? ''))
+      .filter(({ Labels }) => agents.includes(Labels['hyper.agent'] ?? Labels['hyper.pin'] ?? ''))
       .map(({ Id, State, Labels }) => `${Id.slice(0, 12)} ${State} ${JSON.stringify(Labels)}`)
   } finally {
     close()
