@@ -8,8 +8,8 @@ import { createFunc, type TestFunc } from '../test/support/functions.ts'
 import { call, timed } from './deployed.ts'
 import { burst, callMany, onTheHost, saturatedBeside } from './lean-steps.ts'
 import { createRawEngine, type RawEngine } from './raw-engine.ts'
-import { keepResults } from './report.ts'
-import { type Figures, figuresOf } from './statistics.ts'
+import { check, keepResults, show } from './report.ts'
+import { figuresOf } from './statistics.ts'
 
 const COLD_ROUNDS = 20
 const POOLED_ROUNDS = 30
@@ -29,20 +29,6 @@ const MEMORY_GROWTH_MAX = 1.15
 
 const ECHO = ['echo', 'hello']
 const COMMON = ['--slots', '50', '--memory', '32g', '--quota', '1000']
-
-let isBroken = false
-const check = (what: string, value: number, bound: { min?: number; max?: number }): void => {
-  const isOver = !(value >= (bound.min ?? -Infinity) && value <= (bound.max ?? Infinity))
-  isBroken ||= isOver
-  const limit =
-    bound.min === undefined ? `at most ${bound.max}` : `at least ${bound.min.toFixed(2)}`
-  console.log(`${isOver ? 'OVER' : 'ok  '} ${what}: ${value.toFixed(2)} (${limit})`)
-}
-
-const show = (name: string, { n, min, median, p99 }: Figures): void => {
-  const numbers = [min, median, p99].map((ms) => ms.toFixed(1).padStart(9)).join('')
-  console.log(`     ${name.padEnd(28)} n ${String(n).padStart(4)}   min/median/p99 ms${numbers}`)
-}
 
 interface Product {
   readonly deployment: Deployment
@@ -143,4 +129,3 @@ try {
 } finally {
   close()
 }
-if (isBroken) process.exitCode = 1

@@ -16,7 +16,8 @@
  *   linking    where it has a network: a namespace with an interface at the agent's bridge
  *   starting   the runtime makes the container with our pipes; a kill ends it      ─► exit 2
  *   keeping    what it writes goes to the files first, as far as the bound and while the disk takes it,
- *              and then to the agent, if there is one: up to there the files have all that it ever saw. Nobody reads: nothing more is read
+ *              and then to the agent, if there is one: up to there the files have all that it ever saw.
+ *              Nobody reads: nothing more is read
  *   ended      PID 1 was reaped, both pipes ended: cgroups removed, `end` written  ─► exit 0
  *
  * The mounts live in the namespace, so they go with us, whatever ends us. Descriptors: 0 becomes the

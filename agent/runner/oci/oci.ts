@@ -37,6 +37,8 @@ import type { Zygote } from './zygote.ts'
 
 const IMAGE = 'hyper.image'
 const ID_BYTES = 20
+/** 128 and SIGKILL: of one whose keeper could not write how it ended. */
+const KILLED = 137
 /** The engine's own ids are hexadecimal. */
 const PREFIX = 'oci-'
 const HOSTS = '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n'
@@ -215,7 +217,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       if (end !== null) return end
       if (await isKept(folder)) return { isRunning: true, exitCode: 0, oomKilled: false }
       const names = await readdir(folder).catch(() => null)
-      return names === null ? null : { isRunning: false, exitCode: 137, oomKilled: false }
+      return names === null ? null : { isRunning: false, exitCode: KILLED, oomKilled: false }
     },
     // Its root is in memory, and bounded by it: no disk is filled.
     writtenBytes: async () => 0,
