@@ -20,6 +20,8 @@ export type Area = {
   /** As many processes share its files: a test must leave its process as it found it. */
   readonly hasSharedProcesses?: boolean
   readonly timeoutMs: number
+  /** For one test: one that hangs is told by its name, and does not take the area's time. */
+  readonly testTimeoutMs: number
   /** Where its files are, if not in a folder of its name, and which of them are its own. */
   readonly of?: { readonly folder: string; readonly files: RegExp }
   /** Beside what all areas are handed. */
@@ -35,6 +37,7 @@ const withEngine = (name: string, timeoutMs: number): Area => ({
   hasEngine: true,
   concurrency: 1,
   timeoutMs,
+  testTimeoutMs: 4 * minute,
 })
 
 const withoutEngine = (name: string, timeoutMs: number): Area => ({
@@ -42,6 +45,7 @@ const withoutEngine = (name: string, timeoutMs: number): Area => ({
   hasEngine: false,
   concurrency: availableParallelism(),
   timeoutMs,
+  testTimeoutMs: 4 * minute,
 })
 
 /** In the order in which they run: what fails fast comes first. */
@@ -71,7 +75,7 @@ export const AREAS: readonly Area[] = [
 ]
 
 /** Runs only when it is asked for by name. */
-export const SOAK: Area = withEngine('soak', 120 * minute)
+export const SOAK: Area = { ...withEngine('soak', 120 * minute), testTimeoutMs: 120 * minute }
 
 /** The area's test files; none where its folder does not exist. */
 export const findTestFiles = async (area: Area): Promise<readonly string[]> => {
@@ -119,6 +123,7 @@ export const runSuite = async (deps: {
     files: area.hasSharedProcesses ? await dealOut(files, area.concurrency, dir) : [...files],
     concurrency: area.concurrency,
     env,
+    timeout: area.testTimeoutMs,
     signal: AbortSignal.any([signal, deadline]),
   })
   let passed = 0
