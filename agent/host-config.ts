@@ -7,15 +7,20 @@
  *            (gosu, apt)
  *
  * Memory is a limit without swap; CPUs are a cap, and never more than the host has. The mount with
- * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file.
+ * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file. Its place
+ * has a name that is new with each container: the engine mounts an image's volumes before or after
+ * it by their depth, links among them, so that one that knew the name could have a volume seen there.
  */
 
+import { randomBytes } from 'node:crypto'
 import { isNetworked } from '../protocol/func.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Assignment } from '../protocol/messages.ts'
 
-/** Where hyper-init stands in every function container. */
-export const INIT_MOUNT = '/.hyper'
+const INIT_PLACE_BYTES = 8
+
+/** Where hyper-init and its switch will stand in one container: a path at its root. */
+export const newInitPlace = (): string => `/.hyper-${randomBytes(INIT_PLACE_BYTES).toString('hex')}`
 
 const STRICT_TMP = `rw,nosuid,nodev,size=${limits.strictTmpBytesMax},mode=1777`
 const NANO = 1e9
@@ -51,8 +56,13 @@ export interface RunnerHost {
   readonly mountDir: string
 }
 
-/** `network`: of those that ask for one, its name or id at the engine. */
-export const hostConfigOf = (fence: Fence, network: string, host: RunnerHost): HostConfig => {
+export interface Place {
+  /** Of those that ask for one, its name or id at the engine. */
+  readonly network: string
+  readonly init: string
+}
+
+export const hostConfigOf = (fence: Fence, place: Place, host: RunnerHost): HostConfig => {
   const isStrict = fence.profile === 'strict'
   const cpus = Math.min(fence.cpus, host.cpus())
   return {
@@ -66,9 +76,9 @@ export const hostConfigOf = (fence: Fence, network: string, host: RunnerHost): H
       { Name: 'core', Soft: 0, Hard: 0 },
     ],
     IpcMode: isStrict ? 'none' : 'private',
-    NetworkMode: isNetworked(fence) ? network : 'none',
+    NetworkMode: isNetworked(fence) ? place.network : 'none',
     ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),
-    Mounts: [{ Type: 'bind', Source: host.mountDir, Target: INIT_MOUNT, ReadOnly: true }],
+    Mounts: [{ Type: 'bind', Source: host.mountDir, Target: place.init, ReadOnly: true }],
     LogConfig: LOG_CONFIG,
     RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
   }

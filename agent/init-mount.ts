@@ -1,5 +1,5 @@
 /**
- * The folder that every function container sees at `/.hyper`: hyper-init and its dead man's switch.
+ * The folder that every function container sees at `/.hyper-…`: hyper-init and its dead man's switch.
  *
  * It lies in the agent's home under a name made from the program's content, so that an upgrade
  * never changes a program under running containers; those of older versions stay, and their

@@ -7,7 +7,7 @@
 import { once } from 'node:events'
 import { cpus } from 'node:os'
 import type Docker from 'dockerode'
-import { hostConfigOf } from '../agent/host-config.ts'
+import { hostConfigOf, newInitPlace } from '../agent/host-config.ts'
 import { SIZES } from '../protocol/func.ts'
 
 export interface RawCall {
@@ -36,7 +36,7 @@ export const createRawEngine = (docker: Docker, initDir: string): RawEngine => {
       Healthcheck: { Test: ['NONE'] },
       HostConfig: hostConfigOf(
         { ...SIZES.s4, network: 'bridge', runtime: '', profile: 'default' },
-        'bridge',
+        { network: 'bridge', init: newInitPlace() },
         { cpus: () => cpus().length, mountDir: initDir },
       ),
     })

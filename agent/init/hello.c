@@ -4,15 +4,18 @@
  * With the argument `--watch-switch` it waits until the dead man's switch beside hyper-init moves, and
  * fails if it does not; it takes any others.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NAME_BYTES_MAX (1u << 20)
-#define SWITCH_PATH "/.hyper/switch"
+#define INIT_PLACE ".hyper-"
 #define SWITCH_BYTES 8
 #define LOOKS_MAX 60
 #define LOOK_NS 50000000
@@ -28,9 +31,21 @@ static bool say(const char *text, size_t bytes) {
   return true;
 }
 
+/* Where hyper-init is, as a path; empty where it is nowhere. */
+static void find_init(char *path, size_t size) {
+  path[0] = 0;
+  DIR *root = opendir("/");
+  if (root == NULL) return;
+  for (struct dirent *entry; (entry = readdir(root)) != NULL;) {
+    if (strncmp(entry->d_name, INIT_PLACE, strlen(INIT_PLACE)) == 0)
+      snprintf(path, size, "/%s/switch", entry->d_name);
+  }
+  closedir(root);
+}
+
 /* Opens it anew for every look, as hyper-init does. */
-static bool read_switch(char *counter) {
-  int fd = open(SWITCH_PATH, O_RDONLY | O_CLOEXEC);
+static bool read_switch(const char *path, char *counter) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return false;
   ssize_t got = read(fd, counter, SWITCH_BYTES);
   close(fd);
@@ -38,11 +53,12 @@ static bool read_switch(char *counter) {
 }
 
 static bool switch_moves(void) {
-  char first[SWITCH_BYTES], now[SWITCH_BYTES];
+  char path[PATH_MAX], first[SWITCH_BYTES], now[SWITCH_BYTES];
+  find_init(path, sizeof path);
   const struct timespec pause = {.tv_nsec = LOOK_NS};
-  if (!read_switch(first)) return false;
+  if (!read_switch(path, first)) return false;
   for (int looks = 0; looks < LOOKS_MAX; looks++) {
-    if (!read_switch(now)) return false;
+    if (!read_switch(path, now)) return false;
     if (memcmp(first, now, SWITCH_BYTES) != 0) return true;
     nanosleep(&pause, NULL);
   }

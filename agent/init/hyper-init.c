@@ -277,11 +277,11 @@ static void close_strays(void) {
   closedir(folder);
 }
 
-int main(void) {
+int main(int argc, char **argv) {
   close_strays();
   prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   first_process = getpid() == 1;
-  watch_begin(first_process);
+  watch_begin(first_process, argc > 0 ? argv[0] : NULL);
 
   static struct frame frame;
   if (!frame_read(STDIN_FILENO, &frame, await_input)) return EXIT_NEVER_STARTED;

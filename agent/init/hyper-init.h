@@ -56,8 +56,9 @@ int64_t clock_ms(void);
 int64_t after(int64_t from_ms, uint64_t length_ms);
 int64_t earlier(int64_t a, int64_t b);
 
-/* To be called first, once. `first_process`: we are PID 1 of a namespace of our own. */
-void watch_begin(bool first_process);
+/* To be called first, once. `first_process`: we are PID 1 of a namespace of our own.
+   `program`: our own path, which the dead man's switch lies beside; may be NULL. */
+void watch_begin(bool first_process, const char *program);
 
 /* Lets one more signal mean "stop". */
 void catch_stop(int signal);

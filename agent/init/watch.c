@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -19,9 +20,6 @@
 #ifndef HYPER_SWITCH_DEAD_MS
 #define HYPER_SWITCH_DEAD_MS 600000
 #endif
-#ifndef HYPER_SWITCH_PATH
-#define HYPER_SWITCH_PATH "/.hyper/switch"
-#endif
 
 static bool only_from_outside; /* Whether a stop counts only when it comes from outside. */
 static volatile sig_atomic_t stop_came;
@@ -32,6 +30,9 @@ static volatile sig_atomic_t stop_came;
 #define STACK_BYTES 16384
 
 #define STILL_LOOKS_MAX ((HYPER_SWITCH_DEAD_MS) / (HYPER_SWITCH_CHECK_MS))
+
+/* Beside our program; empty where we cannot tell where that is: a switch that does not move. */
+static char switch_path[PATH_MAX];
 
 static struct {
   bool known;
@@ -107,7 +108,7 @@ void wait_until(struct pollfd *fds, nfds_t count, int64_t at_ms) {
 static bool counter_moved(void) {
   static int kept = -1;
   uint8_t counter[sizeof dead_man.counter];
-  int fd = open(HYPER_SWITCH_PATH, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  int fd = open(switch_path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0 && errno != EMFILE) return false;
   if (fd >= 0) {
     if (kept >= 0) close(kept);
@@ -140,7 +141,16 @@ static void grow_stack(void) {
   for (size_t i = 0; i < sizeof room; i += 1024) room[i] = 0;
 }
 
-void watch_begin(bool first_process) {
+static void find_switch(const char *program) {
+  static const char name[] = "/switch";
+  const char *slash = program != NULL ? strrchr(program, '/') : NULL;
+  if (slash == NULL || (size_t)(slash - program) > sizeof switch_path - sizeof name) return;
+  memcpy(switch_path, program, (size_t)(slash - program));
+  memcpy(switch_path + (slash - program), name, sizeof name);
+}
+
+void watch_begin(bool first_process, const char *program) {
+  find_switch(program);
   only_from_outside = first_process;
   grow_stack();
   struct sigaction child = {.sa_handler = on_child}; /* Of stops, too: see let_go(). */

@@ -15,7 +15,7 @@ import {
   startError,
   statusOfRefusal,
 } from '../engine-answers.ts'
-import { hostConfigOf, INIT_MOUNT, type RunnerHost } from '../host-config.ts'
+import { hostConfigOf, newInitPlace, type RunnerHost } from '../host-config.ts'
 import { attach, createAttached } from './attach.ts'
 import { readEngineLog } from './engine-log.ts'
 import { type ContainerSpec, cancelled, type Runner, type RunningContainer } from './runner.ts'
@@ -31,9 +31,14 @@ export interface RunnerIdentity {
   readonly storeId: string
 }
 
-const createBody = (spec: ContainerSpec, identity: RunnerIdentity, host: RunnerHost) => ({
+const createBody = (
+  spec: ContainerSpec,
+  init: string,
+  identity: RunnerIdentity,
+  host: RunnerHost,
+) => ({
   Image: spec.image,
-  Entrypoint: [`${INIT_MOUNT}/hyper-init`],
+  Entrypoint: [`${init}/hyper-init`],
   Cmd: [],
   User: spec.user,
   WorkingDir: spec.workingDir,
@@ -50,7 +55,7 @@ const createBody = (spec: ContainerSpec, identity: RunnerIdentity, host: RunnerH
     'hyper.agent': identity.agentId,
     'hyper.store': identity.storeId,
   },
-  HostConfig: hostConfigOf(spec.fence, spec.network, host),
+  HostConfig: hostConfigOf(spec.fence, { network: spec.network, init }, host),
 })
 
 const within = (signal: AbortSignal, timeoutMs: number): AbortSignal =>
@@ -112,7 +117,7 @@ export const createDockerRunner = (
     spec: ContainerSpec,
     abortSignal: AbortSignal,
   ): Promise<string> => {
-    const body = createBody(spec, identity, host)
+    const body = createBody(spec, newInitPlace(), identity, host)
     // dockerode repeats the whole body in the query unless the two are told apart.
     const options = { _query: { name }, _body: body, abortSignal }
     const container = await docker.createContainer(options)

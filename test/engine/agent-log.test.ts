@@ -30,7 +30,11 @@ const line = (bytes: number): string => `${'x'.repeat(bytes)}\n`
 /** Writes `content` to both streams in a container logged as functions are; gives its log. */
 const logOf = async (content: Buffer): Promise<{ stdout: Buffer; stderr: Buffer }> => {
   const fence = { memoryBytes: 64 * KiB * KiB, cpus: 1, network: 'none', runtime: '' } as const
-  const { LogConfig } = hostConfigOf({ ...fence, profile: 'default' }, '', host)
+  const { LogConfig } = hostConfigOf(
+    { ...fence, profile: 'default' },
+    { network: '', init: '/.hyper-1' },
+    host,
+  )
   const container = await docker.createContainer({
     Image: 'ubuntu',
     Cmd: ['tee', '/dev/stderr'],

@@ -41,7 +41,7 @@ echo user=$(id -u) $(id -g)
 echo root=$(can touch /x)
 echo tmp=$(can touch /tmp/x) $(mounted /tmp)
 echo shm=$(mounted /dev/shm)
-echo hyper=$(mounted /.hyper) $(can touch /.hyper/x) $(can sh -c 'echo 1 > /.hyper/switch')
+echo hyper=$(mounted /.hyper-*) $(can touch /.hyper-*/x) $(can sh -c 'echo 1 > '/.hyper-*/switch)
 echo sysctl=$(can sh -c 'echo 1 > /proc/sys/net/ipv4/ip_forward')
 echo cgroups=$(can mkdir /sys/fs/cgroup/x /sys/fs/cgroup/memory/x)
 echo blocks=$(find /dev -type b)
@@ -118,7 +118,7 @@ const hostFiles = ({ hyper = '', binds }: Facts): string => {
   const [mount = '', ...writes] = hyper.split(' ')
   assert.deepEqual(writes, ['no', 'no'], 'nothing can be written to it')
   const form = mount.split(',').includes('ro') ? 'read-only' : 'writable'
-  return `\`${binds}\`, ${form}`
+  return `\`${binds?.replace(/^(\/\.hyper-)[0-9a-f]{16}$/, '$1…')}\`, ${form}`
 }
 
 const openFiles = ({ openFiles: found = '' }: Facts): string => {

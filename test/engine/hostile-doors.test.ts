@@ -61,6 +61,7 @@ for (const profile of PROFILES) {
   test(`nothing that is forbidden is open to a function of profile ${profile}`, async () => {
     const call = runProgram(programOf('forbidden-acts'), profile)
     const said = finished(await hostile.attack(call))
+    assert.match(linesOf(said, 'place').join(), /^\/\.hyper-[0-9a-f]{16}$/)
     const open = linesOf(said, 'open').filter((act) => !OF_ENGINE.includes(act))
     assert.deepEqual(open, [])
     assert.ok(linesOf(said, 'shut').length >= 50, said)

@@ -7,7 +7,7 @@ import assert from 'node:assert/strict'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { INIT_MOUNT } from '../../agent/host-config.ts'
+import { initPlaceOf } from '../../agent/runner/oci/config.ts'
 import { readTemplate, type Template } from '../../agent/runner/oci/template.ts'
 import { memoryOf, OCI_SKIP, type OciBench, openOciBench } from '../support/oci-bench.ts'
 import { type CallSpec, outputOf, sh, soon, specOf } from '../support/runner-call.ts'
@@ -44,19 +44,25 @@ const comparable = (config: Template, volumes: readonly string[]) => {
   const { hooks: _hooks, ...kept } = config
   const { cgroupsPath: _cgroupsPath, ...linux } = kept.linux
   const { path: _path, ...root } = kept.root
+  const init = initPlaceOf(config)
   const named = kept.process.env.map((row) => row.replace(/^HOSTNAME=.*/, 'HOSTNAME=ID'))
   const isMoved = ({ destination }: Mount): boolean =>
-    destination === INIT_MOUNT || volumes.includes(destination)
+    destination === init || volumes.includes(destination)
   const places = [...OWN_FILES, ...volumes]
   const mounts = kept.mounts.map((mount) =>
     places.includes(mount.destination) ? { ...mount, source: 'OWN' } : mount,
   )
+  const anyInit = (mount: Mount): Mount =>
+    mount.destination === init ? { ...mount, destination: 'INIT' } : mount
   return {
     ...kept,
     ...{ hostname: 'ID', root, linux },
-    process: { ...kept.process, env: named.sort() },
+    process: { ...kept.process, args: ['INIT'], env: named.sort() },
     mounts: mounts.filter((mount) => !isMoved(mount)),
-    moved: mounts.filter(isMoved).sort((a, b) => a.destination.localeCompare(b.destination)),
+    moved: mounts
+      .filter(isMoved)
+      .map(anyInit)
+      .sort((a, b) => a.destination.localeCompare(b.destination)),
   }
 }
 
@@ -71,7 +77,7 @@ cat /proc/self/oom_score_adj /proc/sys/net/ipv4/ip_unprivileged_port_start
 find /dev | grep -v /dev/fd/ | sort | xargs ls -ldn | awk '{ print $1, $3, $4, $NF }'
 grep -v ' / ' /proc/mounts | awk '{ print $1 != "overlay" && $1 !~ "^/" ? $1 : "-", $2, $3, $4 }' |
   grep -v ' /\\(etc/\\|.hyper\\|volume\\|sys/fs/cgroup\\)'
-grep ' /\\(.hyper\\|etc/.*\\) ' /proc/mounts | awk '{ print $2, substr($4, 1, 2) }' | sort
+sed 's|/.hyper-[^ ]*|/.hyper|' /proc/mounts | grep ' /\\(.hyper\\|etc/.*\\) ' | awk '{ print $2, substr($4, 1, 2) }' | sort
 grep ' /sys/fs/cgroup/' /proc/mounts | awk '{ print $2, $3, $4 }'
 awk '$2 == "/" { print $3, substr($4, 1, 2) }' /proc/mounts
 ls -ldn /* | awk '{ print $1, $3, $4, $NF }'

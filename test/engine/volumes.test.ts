@@ -13,51 +13,48 @@ import { outputOf, sh, soon } from '../support/runner-call.ts'
 import { newIdentity } from '../support/runner-engine.ts'
 
 /** Where its volumes are, the image has files of its own: a hyper-init and a hosts among them. */
-const FILES = `
-mkdir -p /.hyper /deep/er
-printf '#!/bin/sh\\necho stolen\\nsleep 600\\n' > /.hyper/hyper-init
-chmod 755 /.hyper/hyper-init
+const filesAt = (init: string): string => `
+mkdir -p ${init} /deep/er
+printf '#!/bin/sh\\necho stolen\\nsleep 600\\n' > ${init}/hyper-init
+chmod 755 ${init}/hyper-init
 echo stolen > /tmp/file
 echo stolen > /etc/hosts.own
-ln -s /.hyper /link
-ln -s /.hyper /deep/er/link
+ln -s ${init} /link
+ln -s ${init} /deep/er/link
+ln -s / /all
 `
 const LOOK = `
-grep -q stolen /.hyper/hyper-init || echo "init is ours"
+init=$(tr '\\0' '\\n' < /proc/1/cmdline)
+grep -q stolen "$init" || echo "init is ours"
 grep -q localhost /etc/hosts && echo "hosts are ours"
 awk '$2 == "/tmp" { print "tmp is", $3 }' /proc/mounts | tail -n 1
 `
 const OURS = 'init is ours\nhosts are ours\ntmp is tmpfs\n'
 
+/** INIT stands for where hyper-init was in a container before: all that an image's maker can know. */
 const VOLUMES: readonly (readonly string[])[] = [
-  ['/.hyper'],
-  ['/.hyper/'],
+  ['INIT'],
+  ['INIT/'],
   ['/tmp'],
   ['/etc'],
-  ['/tmp/', '/etc', '/.hyper', '/etc/deeper'],
+  ['/tmp/', '/etc', 'INIT', '/etc/deeper'],
+  // Links to that place, and what lies in it.
+  ['/link'],
+  ['/deep/er/link'],
+  ['INIT/below'],
 ]
-/** Links to hyper-init's place, and what lies in it. */
-const ONLY_OCI = [['/link'], ['/deep/er/link'], ['/.hyper/below']] as const
+const INIT = /INIT/g
+const RUNNERS = ['docker', 'oci'] as const
+type RunnerName = (typeof RUNNERS)[number]
 /** A container that is not ours waits for nobody. */
 const STOLEN_MS = 20_000
 
 describe('a container of an image with volumes', { skip: OCI_SKIP }, () => {
   let bench: OciBench
-  let base = ''
   const made: string[] = []
 
   before(async () => {
     bench = await openOciBench()
-    const { docker } = bench.bench
-    const container = await docker.createContainer({
-      ...{ Image: bench.images.ubuntu, Cmd: ['sh', '-c', FILES] },
-    })
-    await container.start()
-    await container.wait()
-    const { Id } = await container.commit()
-    base = Id
-    made.push(base)
-    await container.remove()
   })
   afterEach(() => eventually(async () => (await bench.leftovers()).length === 0))
   after(async () => {
@@ -67,25 +64,25 @@ describe('a container of an image with volumes', { skip: OCI_SKIP }, () => {
       await docker.getImage(id).remove({ force: true, noprune: true })
   })
 
-  const imageWith = async (volumes: readonly string[]): Promise<string> => {
+  const runnerOf = (name: RunnerName): Runner =>
+    name === 'oci' ? bench.runner : bench.bench.dockerRunner(newIdentity())
+
+  const imageWith = async (volumes: readonly string[], init: string): Promise<string> => {
     const { docker } = bench.bench
-    const container = await docker.createContainer({ Image: base })
-    const changes = volumes.map((path) => `VOLUME ${path}`).join('\n')
+    const script = ['sh', '-c', filesAt(init)]
+    const container = await docker.createContainer({ Image: bench.images.ubuntu, Cmd: script })
+    await container.start()
+    assert.equal((await container.wait()).StatusCode, 0)
+    const changes = volumes.map((path) => `VOLUME ${path.replace(INIT, init)}`).join('\n')
     const { Id } = await container.commit({ changes })
     await container.remove()
     made.push(Id)
     return Id
   }
 
-  const runners: readonly (readonly [string, () => Runner])[] = [
-    ['docker', () => bench.bench.dockerRunner(newIdentity())],
-    ['oci', () => bench.runner],
-  ]
-  const strict = { ...sh(LOOK), fence: { profile: 'strict' } } as const
-
-  const look = async (runner: Runner, volumes: readonly string[]): Promise<string> => {
-    const image = await imageWith(volumes)
+  const runIn = async (runner: Runner, image: string, script: string): Promise<string> => {
     try {
+      const strict = { ...sh(script), fence: { profile: 'strict' } } as const
       return await raceAbort(outputOf(runner, image, strict), AbortSignal.timeout(STOLEN_MS))
     } finally {
       for (const { id } of await runner.list(soon())) await runner.remove(id, soon())
@@ -93,17 +90,21 @@ describe('a container of an image with volumes', { skip: OCI_SKIP }, () => {
   }
 
   for (const volumes of VOLUMES) {
-    for (const [name, runnerOf] of runners) {
+    for (const name of RUNNERS) {
       test(`that are ${volumes.join(', ')} has what is ours by the ${name} runner`, async () => {
-        assert.equal(await look(runnerOf(), volumes), OURS)
+        const runner = runnerOf(name)
+        const init = await runIn(runner, bench.images.ubuntu, 'printf %s /.hyper-*')
+        assert.match(init, /^\/\.hyper-[0-9a-f]{16}$/)
+        const image = await imageWith(volumes, init)
+        assert.equal(await runIn(runner, image, LOOK), OURS)
       })
     }
   }
 
-  // Docker mounts the deeper ones later, links or not: its containers get the image’s hyper-init.
-  for (const volumes of ONLY_OCI) {
-    test(`that are ${volumes.join(', ')} has what is ours by the oci runner`, async () => {
-      assert.equal(await look(bench.runner, volumes), OURS)
+  for (const name of RUNNERS) {
+    test(`that are a link to all of it is not started by the ${name} runner`, async () => {
+      const image = await imageWith(['/all'], '/.hyper')
+      await assert.rejects(runIn(runnerOf(name), image, LOOK), { code: 'START_FAILED' })
     })
   }
 })

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { ChildProcess } from 'node:child_process'
-import { mkdtemp, rm, utimes, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, symlink, utimes, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { before, describe, type TestContext, test } from 'node:test'
@@ -25,7 +25,6 @@ const SHORT = {
   HYPER_STOP_GRACE_MS: 300,
   HYPER_SWITCH_CHECK_MS: TURN_MS,
   HYPER_SWITCH_DEAD_MS: DEAD_MS,
-  HYPER_SWITCH_PATH: '"switch"', // In the working directory: one program does for all.
 }
 const orphaned = { reason: 'orphaned', bySignal: true, status: 9 }
 
@@ -39,6 +38,13 @@ const placeOf = async (context: TestContext) => {
   const cwd = await mkdtemp(join(tmpdir(), 'hyper-init-switch-'))
   context.after(() => rm(cwd, { recursive: true, force: true }))
   const path = join(cwd, 'switch')
+  /** It looks beside the path that it was started by: one program does for all. */
+  const here = async (program: string): Promise<string> => {
+    const link = join(cwd, 'hyper-init')
+    await rm(link, { force: true })
+    await symlink(program, link)
+    return link
+  }
   let count = 0n
   const turnOnce = async (): Promise<void> => {
     const counter = Buffer.alloc(8)
@@ -46,11 +52,11 @@ const placeOf = async (context: TestContext) => {
     await writeFile(path, counter, { flag: count === 1n ? 'w' : 'r+' })
   }
   return {
-    cwd,
     path,
     turnOnce,
-    run: (part: FramePart, options: Partial<InitRunOptions> = {}, program = initPath) =>
-      runFrame(program, part, { cwd, ...options }),
+    here,
+    run: async (part: FramePart, options: Partial<InitRunOptions> = {}, program = initPath) =>
+      runFrame(await here(program), part, options),
   }
 }
 
@@ -104,8 +110,8 @@ describe('the dead man’s switch', { concurrency: 4 }, () => {
   })
 
   test('ends an idle hyper-init, too, which then started nothing', async (t) => {
-    const { cwd } = await placeOf(t)
-    const { status } = await runInit(initPath, { input: [], cwd })
+    const { here } = await placeOf(t)
+    const { status } = await runInit(await here(initPath), { input: [] })
     assert.equal(status, NEVER_STARTED_STATUS)
   })
 

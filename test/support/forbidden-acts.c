@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/fs.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -62,6 +63,9 @@ static long has_bytes(const char *path) {
   return got > 0 ? 0 : -1;
 }
 
+/* A place that is not there, where there is no hyper-init. */
+static const char *init_place = "/.hyper";
+
 /* In a process of its own, because it changes what the next acts could do. */
 static long aside(long (*act)(void)) {
   pid_t child = fork();
@@ -88,8 +92,8 @@ static long join_first(void) {
 static long mount_memory(void) { return mount("none", "/mnt", "tmpfs", 0, NULL); }
 static long mount_processes(void) { return mount("none", "/mnt", "proc", 0, NULL); }
 static long mount_bound(void) { return mount("/", "/mnt", NULL, MS_BIND, NULL); }
-static long open_mount(void) { return mount(NULL, "/.hyper", NULL, MS_REMOUNT | MS_BIND, NULL); }
-static long take_mount(void) { return umount2("/.hyper", MNT_DETACH); }
+static long open_mount(void) { return mount(NULL, init_place, NULL, MS_REMOUNT | MS_BIND, NULL); }
+static long take_mount(void) { return umount2(init_place, MNT_DETACH); }
 static long raise_files(void) {
   return setrlimit(RLIMIT_NOFILE, &(struct rlimit){1 << 19, 1 << 19});
 }
@@ -139,7 +143,18 @@ static long socket_of(int family, int type, int protocol) {
   return fd;
 }
 
+static const char *in_init_place(const char *name) {
+  static char paths[4][320];
+  static int at;
+  char *path = paths[at++ % 4];
+  snprintf(path, sizeof *paths, "%s/%s", init_place, name);
+  return path;
+}
+
 int main(void) {
+  glob_t found;
+  if (glob("/.hyper-*", 0, NULL, &found) == 0) init_place = found.gl_pathv[0];
+  printf("place %s\n", init_place);
   char words[64] = {0};
   struct timespec now;
   mkdir("/mnt", 0755);
@@ -147,15 +162,16 @@ int main(void) {
   bool is_older = access("/sys/fs/cgroup/memory", F_OK) == 0;
   const char *group = is_older ? "/sys/fs/cgroup/memory/x" : "/sys/fs/cgroup/x";
 
-  const char *written[] = {"/.hyper/hyper-init",       "/.hyper/switch",
-                           "/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches",
+  const char *ours[] = {"hyper-init", "switch"};
+  for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) say(ours[i], opened(in_init_place(ours[i]), O_WRONLY));
+  const char *written[] = {"/proc/sys/kernel/core_pattern", "/proc/sys/vm/drop_caches",
                            "/proc/sys/net/ipv4/ip_forward", "/proc/sysrq-trigger",
                            "/proc/irq/default_smp_affinity", "/sys/kernel/mm/transparent_hugepage/enabled",
                            "/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory.max",
                            "/sys/fs/cgroup/pids/pids.max", "/sys/fs/cgroup/pids.max"};
   for (size_t i = 0; i < sizeof written / sizeof *written; i++) say(written[i], opened(written[i], O_WRONLY));
-  say("a file in /.hyper", opened("/.hyper/x", O_WRONLY | O_CREAT));
-  say("rename in /.hyper", rename("/.hyper/switch", "/.hyper/hctiws"));
+  say("a file beside hyper-init", opened(in_init_place("x"), O_WRONLY | O_CREAT));
+  say("rename beside hyper-init", rename(in_init_place("switch"), in_init_place("hctiws")));
   say("a group of its own", mkdir(group, 0755));
   const char *read_from[] = {"/proc/kcore", "/proc/kmsg", "/dev/kmsg", "/dev/mem", "/proc/keys",
                              "/proc/timer_list", "/proc/sched_debug"};
@@ -165,8 +181,8 @@ int main(void) {
   say("mount tmpfs", aside(mount_memory));
   say("mount proc", aside(mount_processes));
   say("bind mount", aside(mount_bound));
-  say("remount /.hyper", aside(open_mount));
-  say("unmount /.hyper", aside(take_mount));
+  say("remount the place of hyper-init", aside(open_mount));
+  say("unmount the place of hyper-init", aside(take_mount));
   say("open a disk", open_node(S_IFBLK, some_disk()));
   say("open kernel memory", open_node(S_IFCHR, makedev(1, 1)));
   say("open the kernel's log", open_node(S_IFCHR, makedev(1, 11)));

@@ -88,11 +88,13 @@ test('a host config fences in by profile', () => {
   const fence = { memoryBytes: 64, cpus: 4, network: 'bridge', runtime: '' } as const
   const host = { cpus: () => 2, mountDir: '/init' }
   const of = (profile: 'default' | 'strict' | 'compat') =>
-    hostConfigOf({ ...fence, profile }, 'ours', host)
+    hostConfigOf({ ...fence, profile }, { network: 'ours', init: '/.hyper-1' }, host)
   for (const profile of ['default', 'strict', 'compat'] as const) {
     const { Memory, MemorySwap, NanoCpus, Mounts, LogConfig } = of(profile)
     assert.deepEqual([Memory, MemorySwap, NanoCpus], [64, 64, 2e9])
-    assert.deepEqual(Mounts, [{ Type: 'bind', Source: '/init', Target: '/.hyper', ReadOnly: true }])
+    assert.deepEqual(Mounts, [
+      { Type: 'bind', Source: '/init', Target: '/.hyper-1', ReadOnly: true },
+    ])
     assert.equal((LogConfig as { Type: string }).Type, 'local')
   }
   assert.deepEqual(of('default').CapDrop, ['ALL'])
@@ -101,7 +103,11 @@ test('a host config fences in by profile', () => {
   assert.deepEqual([of('strict').NetworkMode, of('strict').ReadonlyRootfs], ['none', true])
   assert.deepEqual([of('compat').CapDrop, of('compat').SecurityOpt], [['NET_RAW'], undefined])
   assert.equal(
-    hostConfigOf({ ...fence, profile: 'strict', runtime: 'runsc' }, 'ours', host).Runtime,
+    hostConfigOf(
+      { ...fence, profile: 'strict', runtime: 'runsc' },
+      { network: 'ours', init: '/.hyper-1' },
+      host,
+    ).Runtime,
     'runsc',
   )
 })
@@ -191,7 +197,7 @@ test('refusals of the engine are told apart', () => {
     ['uids and gids must be in range 0-2147483647', 'USER_NOT_FOUND'],
     ['lstat /var/lib/docker/merged/etc/passwd/a: not a directory', 'WORKING_DIR_INVALID'],
     ['No such image: sha256:00', 'IMAGE_NOT_FOUND'],
-    ['exec /.hyper/hyper-init: exec format error', 'PLATFORM_MISMATCH'],
+    ['exec /.hyper-1/hyper-init: exec format error', 'PLATFORM_MISMATCH'],
     ['OCI runtime create failed: something', 'START_FAILED'],
   ] as const
   for (const [words, code] of starts) assert.equal(startError(refusal(words)).code, code, words)

@@ -127,7 +127,7 @@ describe('the configuration of a container', () => {
   const template: Template & { readonly ociVersion: string } = {
     ociVersion: '1.0.2',
     process: {
-      args: ['/.hyper/hyper-init'],
+      args: ['/.hyper-1/hyper-init'],
       env: ['PATH=/usr/bin:/bin', 'HOSTNAME=abcdef', 'LANG=C'],
       cwd: '/elsewhere',
       user: { uid: 5, gid: 6 },
@@ -236,11 +236,11 @@ describe('the configuration of a container', () => {
 
   test('has no volume over a mount of ours, and hyper-init after all others', () => {
     const at = (destination: string) => ({ destination, type: 'bind' })
-    const places = ['/proc', '/dev', '/dev/pts', '/.hyper', '/tmp', '/etc/hosts']
+    const places = ['/proc', '/dev', '/dev/pts', '/.hyper-1', '/tmp', '/etc/hosts']
     const ours = { ...template, mounts: places.map(at) }
     const asked = [
-      '/.hyper',
-      '/.hyper/x',
+      '/.hyper-1',
+      '/.hyper-1/x',
       '/data',
       '/dev',
       '/etc',
@@ -249,13 +249,13 @@ describe('the configuration of a container', () => {
       '/tmp/x',
     ]
     const volumes = volumesOf(ours, asked)
-    assert.deepEqual(volumes, ['/.hyper/x', '/data', '/etc', '/etc/x', '/tmp/x'])
+    assert.deepEqual(volumes, ['/.hyper-1/x', '/data', '/etc', '/etc/x', '/tmp/x'])
     const { mounts } = configOf(ours, fence, { ...program, volumes }, place, 2) as Template
     assert.deepEqual(
       mounts.map(({ destination }) => destination),
       [
         ...['/proc', '/dev', '/dev/pts', '/data', '/etc', '/tmp'],
-        ...['/.hyper/x', '/etc/x', '/tmp/x', '/etc/hosts', '/.hyper'],
+        ...['/.hyper-1/x', '/etc/x', '/tmp/x', '/etc/hosts', '/.hyper-1'],
       ],
     )
   })

@@ -6,8 +6,9 @@
  * container (hosts, hostname, resolv.conf) are those of its keeper, in memory.
  */
 
+import { dirname } from 'node:path'
 import { limits } from '../../../protocol/limits.ts'
-import { type Fence, INIT_MOUNT } from '../../host-config.ts'
+import type { Fence } from '../../host-config.ts'
 import type { Template } from './template.ts'
 import type { Identity } from './users.ts'
 
@@ -86,6 +87,9 @@ const ownFiles = ({ mounts }: Template, { folder }: Place): readonly Mount[] =>
     return OWN_FILES.includes(name) ? { ...mount, source: `${folder}/t/${name}` } : mount
   })
 
+/** The engine's container, which the template is of, has it there. */
+export const initPlaceOf = ({ process }: Template): string => dirname(process.args[0] ?? '')
+
 const depthOf = ({ destination }: Mount): number => destination.split('/').length
 
 /**
@@ -96,7 +100,7 @@ const depthOf = ({ destination }: Mount): number => destination.split('/').lengt
 const mountsOf = (template: Template, program: Program, place: Place): readonly Mount[] => {
   const all = ownFiles(template, place)
   const isKernels = ({ destination }: Mount): boolean => KERNELS.test(destination)
-  const isInit = ({ destination }: Mount): boolean => destination === INIT_MOUNT
+  const isInit = ({ destination }: Mount): boolean => destination === initPlaceOf(template)
   const others = all.filter((mount) => !isKernels(mount) && !isInit(mount))
   return [
     ...all.filter(isKernels),
