@@ -40,7 +40,12 @@ export const parseInfo = createParser(
     SwapLimit: maybe(Type.Boolean()),
     PidsLimit: maybe(Type.Boolean()),
     CpuCfsQuota: maybe(Type.Boolean()),
-    Runtimes: maybe(Type.Record(Type.String(), Type.Unknown())),
+    Runtimes: maybe(
+      Type.Record(
+        Type.String(),
+        maybe(Type.Object({ path: maybe(Type.String()), runtimeArgs: Words })),
+      ),
+    ),
   }),
   CODE,
   'answer of the engine about itself',

@@ -38,6 +38,8 @@ export interface EngineFacts {
   /** `linux/amd64`. */
   readonly platform: string
   readonly runtimes: readonly string[]
+  /** By name, of those that are programs and not plug-ins: the program and what it is always told. */
+  readonly runtimeWords: Readonly<Record<string, readonly [string, ...string[]]>>
   /** The one of containers that name none. */
   readonly defaultRuntime: string
   /** Where it keeps its files. */
@@ -116,6 +118,16 @@ const unlimitedOf = (info: ReturnType<typeof parseInfo>): readonly string[] =>
     info.CpuCfsQuota === false && 'CPUs',
   ].filter((name) => name !== false)
 
+const runtimeWordsOf = ({
+  Runtimes,
+}: ReturnType<typeof parseInfo>): EngineFacts['runtimeWords'] => {
+  const rows = Object.entries(Runtimes ?? {}).flatMap(([name, runtime]) => {
+    const { path, runtimeArgs } = runtime ?? {}
+    return path ? [[name, [path, ...(runtimeArgs ?? [])]] as const] : []
+  })
+  return Object.fromEntries(rows)
+}
+
 const ARCHITECTURES: Readonly<Record<string, string>> = { x86_64: 'amd64', aarch64: 'arm64' }
 
 /** Asks an engine who it is. The first question goes without a version, so that any can answer. */
@@ -137,6 +149,7 @@ const ask = async (docker: EngineClient): Promise<EngineFacts> => {
     cpus: info.NCPU,
     platform: `${info.OSType}/${ARCHITECTURES[info.Architecture] ?? info.Architecture}`,
     runtimes: Object.keys(info.Runtimes ?? {}),
+    runtimeWords: runtimeWordsOf(info),
     defaultRuntime: info.DefaultRuntime || 'runc',
     rootDir: info.DockerRootDir,
     storageDriver: info.Driver ?? '',

@@ -81,7 +81,8 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
     ...{ engine, identity, host, log, cgroups: deps.cgroups, images, signal },
     ...{ home: config.home, initDir: config.initDir, wanted: config.runner },
     linkOf: bridge.link,
-    probeOci: () => probeRunner(probingOci),
+    probeOci: (runtime) => probeRunner(probingOci, runtime),
+    probeDocker: (runtime) => probeRunner(probing, runtime),
   })
   const { runner } = runners
   const lull = createLull(machineClock)
@@ -111,8 +112,7 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
     await runner.settle()
   }
   const trial = createTrial({ engine, probe: tryEngine, log })
-  const probe = (runtime: string): Promise<void> => probeRunner(probing, runtime)
-  const runtimes = createRuntimes({ engine, probe, log, onChange: deps.onChange })
+  const runtimes = createRuntimes({ engine, probe: runners.tryNamed, log, onChange: deps.onChange })
   const pool = poolOf(runner, () => readyRoom(config, deps.room()), deps.onChange)
   const supply = supplyOf(pool, runtimes)
   const close = async (): Promise<void> => {

@@ -25,9 +25,10 @@
  * container runs, and closes with us. Whoever ends it before that line gives the start up.
  *
  *   hyper-keeper FOLDER LAYERS LOWER ROOT_BYTES LOG_BYTES ID CGROUP…
- *                -- [VOLUME…] -- [NAMESPACE BRIDGE GATEWAY FIRST COUNT PREFIX NUMBER] -- RUNTIME
+ *                -- [VOLUME…] -- [NAMESPACE BRIDGE GATEWAY FIRST COUNT PREFIX NUMBER]
+ *                -- [NAMED_RUNTIME [WORD…]] -- RUNTIME
  *
- * LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
+ * A named runtime is started in the place of the standard one, which the zygote has a copy of. LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
  */
 #include "hyper-keeper.h"
 
@@ -43,27 +44,20 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-#define CHUNK_BYTES 65536
 /* The agent has this long to take what was written, once the container ended. */
 #define FLUSH_MS 10000
 /* Of the runtime's log, and of its STDERR. */
 #define WORDS_BYTES 4096
 #define END_BYTES 8
+/* As many as an engine's operator tells a runtime. */
+#define RUNTIME_WORDS_MAX 32
+/* Whom a start that failed left: they end at once. */
+#define CHILDREN_TRIES 100
+#define TRY_NS 5000000
 
-struct stream {
-  const char *name;
-  int from;   /* -1: it ended. */
-  int to;     /* -1: nobody takes it. */
-  int log;    /* -1: no more of it is kept. */
-  size_t log_left;
-  size_t at, end; /* What was read and not yet passed on. */
-  uint8_t bytes[CHUNK_BYTES];
-};
-
-static struct stream streams[2] = {{.name = "stdout", .to = STDOUT_FILENO},
-                                   {.name = "stderr", .to = STDERR_FILENO}};
 static char **cgroups; /* Ends with NULL. */
 static int kill_fd, signal_fd, end_fd;
 
@@ -84,8 +78,13 @@ static bool take_signals(void) {
 
 /* ---- starting ---- */
 
-static _Noreturn void become_runtime(const char *runtime, const char *id, const int writes[2],
-                                     pid_t keeper) {
+static _Noreturn void become_runtime(char **runtime, char *id, const int writes[2], pid_t keeper) {
+  char *own[] = {"--root",   "state", "--log",      "runtime.log", "--log-format", "json", "run",
+                 "--detach", "--bundle", ".", "--pid-file", "pid", id,      NULL};
+  char *words[RUNTIME_WORDS_MAX + sizeof own / sizeof *own];
+  int count = 0;
+  for (; runtime[count] != NULL && count < RUNTIME_WORDS_MAX; count++) words[count] = runtime[count];
+  memcpy(words + count, own, sizeof own);
   /* Who sees that we are gone looks once for what we left: the runtime must not make it after that. */
   if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != keeper) _exit(127);
   sigset_t none;
@@ -94,12 +93,10 @@ static _Noreturn void become_runtime(const char *runtime, const char *id, const 
   signal(SIGPIPE, SIG_DFL);
   dup2(writes[0], STDOUT_FILENO);
   dup2(writes[1], STDERR_FILENO);
-  if (chdir("t") == 0)
-    execl(runtime, runtime, "--root", "state", "--log", "runtime.log", "--log-format", "json", "run",
-          "--detach", "--bundle", ".", "--pid-file", "pid", id, NULL);
-  if (errno != ENOEXEC) fail(runtime);
+  if (chdir("t") == 0) execv(*words, words);
+  if (errno != ENOEXEC) fail(*runtime);
   /* The system's words for it are what a runtime says of an image for other machines. */
-  dprintf(STDERR_FILENO, "%s is no program of this machine\n", runtime);
+  dprintf(STDERR_FILENO, "%s is no program of this machine\n", *runtime);
   _exit(1);
 }
 
@@ -121,15 +118,29 @@ static void tell_reason(void) {
   tell(streams[1].from);
 }
 
+/*
+ * A runtime with processes of its own around the container (gVisor's) leaves them when its start fails,
+ * and perhaps not yet in the cgroup. As the subreaper of all of them we have them for children.
+ */
+static void end_children(void) {
+  for (int tries = 0; tries < CHILDREN_TRIES && waitpid(-1, NULL, WNOHANG) >= 0; tries++) {
+    FILE *list = fopen("/proc/thread-self/children", "re");
+    for (int pid; list != NULL && fscanf(list, "%d", &pid) == 1;) kill(pid, SIGKILL);
+    if (list != NULL) fclose(list);
+    nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
+  }
+}
+
 static _Noreturn void give_up(void) {
   tell_reason();
   cgroups_kill(cgroups);
+  end_children();
   cgroups_remove(cgroups);
   _exit(2);
 }
 
 /* PID 1 of the container. */
-static pid_t start(const char *runtime, const char *id) {
+static pid_t start(char **runtime, char *id) {
   int writes[2];
   for (int i = 0; i < 2; i++) {
     int ends[2];
@@ -166,45 +177,6 @@ static pid_t start(const char *runtime, const char *id) {
 
 /* ---- keeping ---- */
 
-static void drop(struct stream *stream) {
-  stream->to = -1;
-  stream->at = stream->end = 0;
-}
-
-static void keep(struct stream *stream) {
-  size_t kept = 0;
-  size_t count = stream->end < stream->log_left ? stream->end : stream->log_left;
-  while (stream->log >= 0 && kept < count) {
-    ssize_t took = write(stream->log, stream->bytes + kept, count - kept);
-    if (took < 0 && errno == EINTR) continue;
-    if (took < 0) stream->log = -1;
-    else kept += (size_t)took;
-  }
-  stream->log_left -= kept;
-}
-
-static void pull(struct stream *stream) {
-  ssize_t got = read(stream->from, stream->bytes, sizeof stream->bytes);
-  if (got < 0) return;
-  if (got == 0) {
-    close(stream->from);
-    stream->from = -1;
-    return;
-  }
-  stream->at = 0;
-  stream->end = (size_t)got;
-  keep(stream);
-  if (stream->to < 0) drop(stream);
-}
-
-static void push(struct stream *stream) {
-  ssize_t took = write(stream->to, stream->bytes + stream->at, stream->end - stream->at);
-  if (took < 0 && (errno == EAGAIN || errno == EINTR)) return;
-  if (took < 0) drop(stream);
-  else stream->at += (size_t)took;
-  if (stream->at == stream->end) stream->at = stream->end = 0;
-}
-
 /* One turn: false when there was nothing to do for so long. */
 static bool turn(int timeout_ms, bool *is_killed) {
   struct pollfd fds[6];
@@ -219,8 +191,8 @@ static bool turn(int timeout_ms, bool *is_killed) {
   if (poll(fds, (nfds_t)count, timeout_ms) == 0) return false;
   if (take_signals() || fds[1].revents != 0) *is_killed = true;
   for (int i = 0; i < 2; i++) {
-    if (fds[2 + 2 * i].revents != 0) pull(&streams[i]);
-    if (streams[i].end > 0) push(&streams[i]);
+    if (fds[2 + 2 * i].revents != 0) stream_pull(&streams[i]);
+    if (streams[i].end > 0) stream_push(&streams[i]);
   }
   return true;
 }
@@ -251,7 +223,7 @@ static void run(pid_t first) {
       was_killed = true;
       /* Once it was reaped, its number may be another's. */
       if (!is_over) kill(first, SIGKILL);
-      for (int i = 0; i < 2; i++) drop(&streams[i]);
+      for (int i = 0; i < 2; i++) stream_drop(&streams[i]);
     }
     is_over = is_over || is_reaped(first, &status);
   }
@@ -270,12 +242,7 @@ static void open_all(size_t log_bytes) {
   if (mkfifo("kill", 0600) < 0 || mkfifo("alive", 0600) < 0) fail("no FIFO");
   kill_fd = open("kill", O_RDWR | O_NONBLOCK | O_CLOEXEC);
   if (kill_fd < 0 || open("alive", O_RDWR | O_CLOEXEC) < 0) fail("no FIFO");
-  for (int i = 0; i < 2; i++) {
-    streams[i].log = open(streams[i].name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (streams[i].log < 0) fail("no file for what it writes");
-    streams[i].log_left = log_bytes;
-    fcntl(streams[i].to, F_SETFL, fcntl(streams[i].to, F_GETFL) | O_NONBLOCK);
-  }
+  for (int i = 0; i < 2; i++) stream_open(&streams[i], log_bytes);
   /* Now, because the disk may be full by then, and nobody would know how it ended. */
   end_fd = open("end.new", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (end_fd < 0 || (errno = posix_fallocate(end_fd, 0, END_BYTES)) != 0) fail("no file for its end");
@@ -299,12 +266,14 @@ static char **end_list(char **list) {
 int main(int argc, char **argv) {
   if (argc == 4 && strcmp(argv[1], "--zygote") == 0) return be_zygote(argv[0], argv[2], argv[3]);
   if (argc < 11) return 64;
-  const char *folder = argv[1], *id = argv[6];
+  char *folder = argv[1], *id = argv[6];
   cgroups = argv + 7;
   char **volumes = end_list(cgroups);
   char **link = volumes == NULL ? NULL : end_list(volumes);
-  char **runtime = link == NULL ? NULL : end_list(link);
-  if (runtime == NULL || *runtime == NULL) return 64;
+  char **named = link == NULL ? NULL : end_list(link);
+  char **standard = named == NULL ? NULL : end_list(named);
+  if (standard == NULL || *standard == NULL) return 64;
+  char **runtime = *named == NULL ? standard : named;
 
   cgroups_leave_agent(cgroups);
   setsid();
@@ -319,7 +288,7 @@ int main(int argc, char **argv) {
   mount_root(folder, argv[2], argv[3]);
   mount_volumes(volumes);
   link_container(link);
-  pid_t first = start(*runtime, id);
+  pid_t first = start(runtime, id);
   dprintf(REPORT_FD, "started\n");
   run(first);
   return 0;

@@ -1,6 +1,6 @@
 /*
  * What the parts of hyper-keeper share: the container's files and root (keeper-mounts.c), its network
- * (keeper-link.c), its cgroups (keeper-cgroups.c), the life around them (hyper-keeper.c), and of what
+ * (keeper-link.c), its cgroups (keeper-cgroups.c), what it writes (keeper-streams.c), the life around them (hyper-keeper.c), and of what
  * keepers are forked (keeper-zygote.c).
  */
 #ifndef HYPER_KEEPER_H
@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* What the agent gives a keeper (hyper-keeper.c), and a copy of the runtime's program, where there is one. */
@@ -42,6 +43,31 @@ void mount_volumes(char **volumes);
  */
 void link_container(char **link);
 void unlink_container(void);
+
+#define STREAM_BYTES 65536
+
+struct stream {
+  const char *name;
+  int from;   /* -1: it ended. */
+  int to;     /* -1: nobody takes it. */
+  int log;    /* -1: no more of it is kept. */
+  size_t log_left;
+  size_t at, end; /* What was read and not yet passed on. */
+  uint8_t bytes[STREAM_BYTES];
+};
+
+/* STDOUT and STDERR. */
+extern struct stream streams[2];
+
+/* Makes its file, in the folder that we work in. */
+void stream_open(struct stream *stream, size_t log_bytes);
+
+/* Takes what is there, to be called where nothing waits to be passed on. */
+void stream_pull(struct stream *stream);
+void stream_push(struct stream *stream);
+
+/* Nobody takes it any more. */
+void stream_drop(struct stream *stream);
 
 /* Folders of one cgroup, one a hierarchy; the list ends with NULL. */
 

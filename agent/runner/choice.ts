@@ -6,8 +6,8 @@
  *   oci      the OCI runtime is started directly where it can be; where it cannot, no call is taken
  *   auto     … and where it cannot, the engine starts it, and why is told
  *
- * A call that the OCI runner cannot fence in as the engine does (a runtime by name, a network whose
- * bridge is not this host's) is the engine's in every case.
+ * A call that the OCI runner cannot fence in as the engine does (a runtime by name that it has not
+ * tried, a network whose bridge is not this host's) is the engine's in every case.
  */
 
 import type { Log } from '../../daemon/log.ts'
@@ -30,6 +30,8 @@ export const chooseRunner = (deps: {
   readonly wanted: AgentConfig['runner']
   readonly docker: Runner
   readonly oci: Runner
+  /** Whether the OCI runner has seen this runtime, which the engine has by that name, run a container. */
+  readonly isDirect: (runtime: string) => boolean
   /** Whether the OCI runner can connect a container to this network. */
   readonly canLink: (network: string) => boolean
   /** Runs a container of the OCI runner. Throws why that cannot be. */
@@ -42,7 +44,9 @@ export const chooseRunner = (deps: {
   let reason = wanted === 'docker' ? NOT_WANTED : 'it was not tried yet'
 
   const starter = ({ fence, network }: ContainerSpec): Runner =>
-    reason === '' && fence.runtime === '' && (network === '' || deps.canLink(network))
+    reason === '' &&
+    (fence.runtime === '' || deps.isDirect(fence.runtime)) &&
+    (network === '' || deps.canLink(network))
       ? oci
       : docker
   const ownerOf = (id: string): Runner => (isOciId(id) ? oci : docker)

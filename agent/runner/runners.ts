@@ -6,6 +6,7 @@
 import { join } from 'node:path'
 import type { Log } from '../../daemon/log.ts'
 import type { AgentConfig } from '../../protocol/daemon.ts'
+import { messageOf } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { Engine } from '../engine.ts'
 import type { RunnerHost } from '../host-config.ts'
@@ -13,7 +14,7 @@ import type { Images } from '../images.ts'
 import { chooseRunner } from './choice.ts'
 import { createDockerRunner, type RunnerIdentity } from './docker.ts'
 import type { Cgroups } from './oci/cgroups.ts'
-import { checkGround } from './oci/ground.ts'
+import { checkGround, findNamedRuntime } from './oci/ground.ts'
 import { createImageRoots } from './oci/image-root.ts'
 import type { Link } from './oci/link.ts'
 import { createOciRunner } from './oci/oci.ts'
@@ -52,8 +53,10 @@ export const createRunners = (deps: {
   readonly initDir: string
   readonly log: Log
   readonly signal: AbortSignal
-  /** Runs a container of `ociProber`. */
-  readonly probeOci: () => Promise<void>
+  /** Runs a container of `ociProber` under this runtime, '' for the engine's default one. */
+  readonly probeOci: (runtime: string) => Promise<void>
+  /** Runs one of `prober`. */
+  readonly probeDocker: (runtime: string) => Promise<void>
 }) => {
   const { engine, identity, host, cgroups, home } = deps
   const asking = (name: string): RunnerIdentity => ({
@@ -71,11 +74,14 @@ export const createRunners = (deps: {
     image: async () => (await deps.images.importHello(deps.signal)).id,
   })
   let runtime = ''
+  /** Runtimes by name that ran a container of ours without the engine. */
+  const direct = new Set<string>()
   const { linkOf } = deps
   const shared = {
     ...{ host, cgroups, roots, zygote, linkOf },
     templateOf: templates.of,
     runtime: () => runtime,
+    namedRuntime: (name: string) => findNamedRuntime(engine.facts(), name),
   }
   const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })
   const ociProber = checked(
@@ -86,7 +92,7 @@ export const createRunners = (deps: {
     runtime = await checkGround({ facts: engine.facts(), keeper, cgroups })
     await templates.sweep()
     await roots.adopt()
-    await deps.probeOci()
+    await deps.probeOci('')
   }
   /** What an earlier process, or a trial that failed, left at the engine. */
   const leaveOci = async (): Promise<void> => {
@@ -96,10 +102,26 @@ export const createRunners = (deps: {
   const runner = chooseRunner({
     ...{ wanted: deps.wanted, docker, oci, tryOci, leaveOci, log: deps.log },
     canLink: (network) => linkOf(network) !== null,
+    isDirect: (name) => direct.has(name),
   })
+  /** Directly where that can be, and else through the engine. Throws what is wrong with that. */
+  const tryNamed = async (name: string): Promise<void> => {
+    if (runner.chosen().name === 'oci') {
+      try {
+        await shared.namedRuntime(name)
+        await deps.probeOci(name)
+        direct.add(name)
+        return
+      } catch (error) {
+        const reason = messageOf(error)
+        deps.log.info({ runtime: name, reason }, 'the engine starts containers of this runtime')
+      }
+    }
+    await deps.probeDocker(name)
+  }
   const forgetEngine = engine.onChange(templates.forget)
   return {
-    ...{ runner, prober, ociProber, unpin: roots.forget },
+    ...{ runner, prober, ociProber, tryNamed, unpin: roots.forget },
     async close() {
       forgetEngine()
       await zygote.close()

@@ -8,11 +8,14 @@ import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { release, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
+import type { Template } from '../../agent/runner/oci/template.ts'
 import { findCommand } from '../../cli/setup/engine-install.ts'
 import type { ImagePin } from '../../protocol/image.ts'
 import type { Assignment } from '../../protocol/messages.ts'
 import { type AgentBench, createAgentBench } from '../support/agent-bench.ts'
 import { type Deployment, startDeployment } from '../support/deployment.ts'
+import { templateBy } from '../support/oci-bench.ts'
+import { connectRunnerEngine } from '../support/runner-engine.ts'
 import { startWorkbench, type Workbench } from '../support/workbench.ts'
 
 /** Mounts a copy of the switch's folder, which nobody turns. Counts its starts. */
@@ -36,9 +39,15 @@ exit 1
 
 let dir: string
 let workbench: Workbench
+const RUNNERS = process.getuid?.() === 0 ? (['docker', 'oci'] as const) : (['docker'] as const)
+type RunnerName = 'docker' | 'oci'
+
 let bench: AgentBench
+let direct: AgentBench
 let ubuntu: ImagePin
 const log: string[] = []
+const directLog: string[] = []
+const benchOf = (runner: RunnerName): AgentBench => (runner === 'oci' ? direct : bench)
 
 const install = async (name: string, script: string, runc: string): Promise<string> => {
   const path = join(dir, name)
@@ -61,13 +70,17 @@ before(async () => {
     },
   })
   Object.assign(process.env, workbench.environment)
-  bench = await createAgentBench({ onLog: (line) => log.push(line) })
+  bench = await createAgentBench({ runner: 'docker', onLog: (line) => log.push(line) })
   await bench.open()
   await bench.connect()
+  direct = await createAgentBench({ runner: 'auto', onLog: (line) => directLog.push(line) })
+  await direct.open()
+  await direct.connect()
   ubuntu = await bench.pin('ubuntu')
 })
 after(async () => {
   await bench.close()
+  await direct.close()
   await workbench.stop()
   await rm(dir, { recursive: true, force: true })
 })
@@ -77,8 +90,53 @@ const call = (script: string, part: Partial<Assignment> = {}) => ({
   ...part,
 })
 
+/** Ids and paths are each container's own. */
+const comparable = (template: Template | undefined) => {
+  assert.ok(template !== undefined)
+  const { hooks: _hooks, root: _root, ...kept } = template
+  const { cgroupsPath: _path, ...linux } = kept.linux
+  const own = /[0-9a-f]{64}|^HOSTNAME=.*|\/\.hyper-[0-9a-f]+|[0-9a-f]{12}$/g
+  return JSON.parse(
+    JSON.stringify({ ...kept, linux }, (_key, value) =>
+      typeof value === 'string' ? value.replace(own, 'OWN') : value,
+    ),
+  )
+}
+
 test('only runtimes that ran a container are told to the coordinator', () => {
-  assert.deepEqual(bench.premises().hostFacts().runtimes.toSorted(), ['runc', 'runsc'])
+  for (const each of [bench, direct])
+    assert.deepEqual(each.premises().hostFacts().runtimes.toSorted(), ['runc', 'runsc'])
+})
+
+test('runtimes that we know are started without the engine, others by it, and that is logged', {
+  skip: RUNNERS.length === 1 && 'needs root',
+}, async () => {
+  const lines = directLog.filter((line) => line.includes('the engine starts containers of this'))
+  for (const name of ['stale', 'failing'])
+    assert.ok(
+      lines.some((line) => line.includes(`"runtime":"${name}"`)),
+      name,
+    )
+  assert.equal(lines.length, 2, lines.join('\n'))
+  const key = direct.assign(call('exec sleep 60'))
+  await direct.message('started', key)
+  assert.match((await direct.containers()).join(), /^oci-/)
+  direct.cancel(key)
+  await direct.message('gone', key)
+})
+
+test('the engine hands gVisor what it hands its default runtime', async () => {
+  const engine = await connectRunnerEngine()
+  try {
+    for (const profile of ['default', 'strict', 'compat'] as const) {
+      const [ours, theirs] = await Promise.all(
+        ['', 'runsc'].map((runtime) => templateBy(engine, { profile, runtime })),
+      )
+      assert.deepEqual(comparable(ours), comparable(theirs), profile)
+    }
+  } finally {
+    engine.close()
+  }
 })
 
 test('why another one is not offered is logged', () => {
@@ -96,30 +154,36 @@ test('a runtime that does not work is tried once, however often the engine comes
   assert.equal(await starts(), before)
 })
 
-test('a call under runsc sees another kernel, in each profile', async () => {
-  for (const profile of ['default', 'strict', 'compat'] as const) {
-    const result = await bench.run(call('uname -r; dmesg | head -n 1', { profile }))
-    const said = Buffer.from(result.stdout).toString()
-    assert.equal(result.code, 'FINISHED', result.message)
-    assert.match(said, /Starting gVisor/)
-    assert.ok(!said.includes(release()), said)
-  }
-})
+for (const runner of RUNNERS)
+  test(`a call under runsc sees another kernel, in each profile (${runner})`, async () => {
+    for (const profile of ['default', 'strict', 'compat'] as const) {
+      const result = await benchOf(runner).run(call('uname -r; dmesg | head -n 1', { profile }))
+      const said = Buffer.from(result.stdout).toString()
+      assert.equal(result.code, 'FINISHED', result.message)
+      assert.match(said, /Starting gVisor/)
+      assert.ok(!said.includes(release()), said)
+    }
+  })
 
-test('1 MB goes through runsc byte for byte', async () => {
-  const payload = Buffer.alloc(1024 * 1024, 'hyper')
-  const result = await bench.run(call('cat', { payload }))
-  assert.deepEqual([result.code, payload.equals(result.stdout)], ['FINISHED', true])
-})
+for (const runner of RUNNERS)
+  test(`1 MB goes through runsc byte for byte (${runner})`, async () => {
+    const payload = Buffer.alloc(1024 * 1024, 'hyper')
+    const result = await benchOf(runner).run(call('cat', { payload }))
+    assert.deepEqual([result.code, payload.equals(result.stdout)], ['FINISHED', true])
+  })
 
-test('timeout, exit code and a cancel are the same under runsc', async () => {
-  assert.equal((await bench.run(call('exit 7'))).exitCode, 7)
-  assert.equal((await bench.run(call('sleep 60', { timeoutMs: 500 }))).code, 'CALL_TIMED_OUT')
-  const key = bench.assign(call('exec sleep 60'))
-  await bench.message('started', key)
-  bench.cancel(key)
-  await bench.message('gone', key)
-})
+for (const runner of RUNNERS)
+  test(`timeout, exit code and a cancel are the same under runsc (${runner})`, async () => {
+    assert.equal((await benchOf(runner).run(call('exit 7'))).exitCode, 7)
+    assert.equal(
+      (await benchOf(runner).run(call('sleep 60', { timeoutMs: 500 }))).code,
+      'CALL_TIMED_OUT',
+    )
+    const key = benchOf(runner).assign(call('exec sleep 60'))
+    await benchOf(runner).message('started', key)
+    benchOf(runner).cancel(key)
+    await benchOf(runner).message('gone', key)
+  })
 
 test('a call that asks for a runtime that is not offered is never run without it', async () => {
   for (const runtime of ['failing', 'stale', 'none-such', 'io.containerd.runc.v2']) {

@@ -56,6 +56,7 @@ const FACTS: EngineFacts = {
   ...{
     platform: PLATFORM,
     runtimes: ['runc'],
+    runtimeWords: {},
     defaultRuntime: 'runc',
     product: 'Docker',
     unlimited: [],

@@ -46,10 +46,10 @@ export interface OciBench extends RunnerBench {
   templateOf(profile: Fence['profile']): Promise<Template>
 }
 
-/** What the engine hands to its runtime for a function of this profile. */
-const templateBy = async (bench: RunnerEngine, profile: Fence['profile']): Promise<Template> => {
+/** What the engine hands to its runtime for a function that is fenced in so. */
+export const templateBy = async (bench: RunnerEngine, fence: Partial<Fence>): Promise<Template> => {
   const docker = bench.dockerRunner(newIdentity())
-  const spec = specOf(bench.images.ubuntu, { fence: { profile } })
+  const spec = specOf(bench.images.ubuntu, { fence })
   const container = await docker.start(spec, soon())
   try {
     return await readTemplate(container.id)
@@ -112,7 +112,22 @@ export const leftoversOf = async (agent: OciAgent): Promise<readonly string[]> =
   ]
 }
 
-export const openOciBench = async (): Promise<OciBench> => {
+const NAMED: Readonly<Record<string, readonly string[]>> = {
+  runsc: ['/usr/bin/runsc', '--network=none'],
+}
+
+/** Starts all of them under a runtime by name, where one is told. */
+const under = (runtime: string, runner: Runner): Runner =>
+  runtime === ''
+    ? runner
+    : {
+        ...runner,
+        start: (spec, signal) =>
+          runner.start({ ...spec, fence: { ...spec.fence, runtime } }, signal),
+      }
+
+/** `named`: of the runtimes by name, that of all its containers; '' for the engine's default one. */
+export const openOciBench = async (named = ''): Promise<OciBench> => {
   const bench = await connectRunnerEngine()
   const folder = await mkdtemp(join(tmpdir(), 'oci-'))
   const runtime = await findCommand('runc')
@@ -122,7 +137,7 @@ export const openOciBench = async (): Promise<OciBench> => {
   const roots = createImageRoots(bench.engine, newIdentity().agentId, async () => false)
   const templates = new Map<string, Promise<Template>>()
   const templateOf = (profile: Fence['profile']): Promise<Template> => {
-    const template = templates.get(profile) ?? templateBy(bench, profile)
+    const template = templates.get(profile) ?? templateBy(bench, { profile })
     templates.set(profile, template)
     return template
   }
@@ -136,8 +151,10 @@ export const openOciBench = async (): Promise<OciBench> => {
     const deps = {
       ...{ identity, host, home, zygote, cgroups, templateOf, roots },
       ...{ runtime: () => runtime, linkOf: () => null },
+      namedRuntime: async (name: string) => NAMED[name] ?? [],
     }
-    const openOn: OciAgent['openOn'] = (changes) => createOciRunner({ ...deps, ...changes })
+    const openOn: OciAgent['openOn'] = (changes) =>
+      under(named, createOciRunner({ ...deps, ...changes }))
     const reopen = async (): Promise<Runner> => openOn({})
     return { home, cgroupName, cgroups, runner: openOn({}), reopen, openOn }
   }
@@ -150,6 +167,7 @@ export const openOciBench = async (): Promise<OciBench> => {
     reopen: own.reopen,
     foreign: other.runner,
     images: bench.images,
+    hasSilentRuntime: named === 'runsc',
     leftovers: async () => [...(await leftoversOf(own)), ...(await leftoversOf(other))],
     async close() {
       await roots.close()

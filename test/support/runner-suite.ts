@@ -19,6 +19,8 @@ export interface RunnerBench {
   /** A runner of another agent on the same host. */
   readonly foreign: Runner
   readonly images: RunnerImages
+  /** Its runtime does not say what of a container it could not make. */
+  readonly hasSilentRuntime?: boolean
   /** What of both agents' containers is on the host: one line for each thing. */
   leftovers(): Promise<readonly string[]>
   close(): Promise<void>
@@ -35,11 +37,14 @@ const removeAll = async (runner: Runner): Promise<void> => {
   for (const { id } of await runner.list(soon())) await runner.remove(id, soon())
 }
 
+type RunnerTests = (open: () => Promise<RunnerBench>) => void
+
 /** `skip`: why it cannot run here. */
 export const testRunner = (
   name: string,
   open: () => Promise<RunnerBench>,
   skip: string | false = false,
+  parts: readonly RunnerTests[] = [testLife, testProgram, testFences, testLeaving],
 ): void => {
   describe(name, { skip }, () => {
     const opened = Promise.withResolvers<RunnerBench>()
@@ -66,9 +71,6 @@ export const testRunner = (
       const bench = await opened.promise
       await bench.close()
     })
-    testLife(() => opened.promise)
-    testProgram(() => opened.promise)
-    testFences(() => opened.promise)
-    testLeaving(() => opened.promise)
+    for (const part of parts) part(() => opened.promise)
   })
 }

@@ -32,6 +32,7 @@ const createBench = (
       if (isStuck) throw new Error('the engine does not answer')
     },
     canLink: (network) => network === 'ours',
+    isDirect: (runtime) => runtime === 'tried',
   })
   const start = (network: string, runtime = '') =>
     runner.start(
@@ -59,8 +60,9 @@ test('what cannot be fenced in as the engine does is the engine’s', async () =
   await runner.settle()
   await start('ours')
   await start('another’s')
-  await start('', 'runsc')
-  assert.deepEqual(asked, ['oci start', 'docker start', 'docker start'])
+  await start('', 'untried')
+  await start('', 'tried')
+  assert.deepEqual(asked, ['oci start', 'docker start', 'docker start', 'oci start'])
 })
 
 test('auto goes on with the engine and says why, oci does not', async () => {

@@ -2,13 +2,15 @@
 
 import { constants } from 'node:fs'
 import { access } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, isAbsolute, join } from 'node:path'
 import type { EngineFacts } from '../../engine.ts'
 import type { Cgroups } from './cgroups.ts'
 
 const FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 /** Those whose containers were compared with the engine's. */
 const RUNTIMES = ['runc', 'crun']
+/** Those that are started directly where a function asks for them by name. */
+const NAMED = [...RUNTIMES, 'runsc']
 const STORAGE = 'overlay2'
 
 const isExecutable = (path: string): Promise<boolean> =>
@@ -16,6 +18,28 @@ const isExecutable = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   )
+
+const findProgram = async (name: string): Promise<string> => {
+  for (const folder of FOLDERS) {
+    const path = join(folder, name)
+    if (await isExecutable(path)) return path
+  }
+  throw new Error(`${name} is not on this host`)
+}
+
+/**
+ * The program of a runtime that the engine has under this name, by its full path, and what it is
+ * always told. Throws where it is not one of those that are started directly.
+ */
+export const findNamedRuntime = async (
+  facts: Pick<EngineFacts, 'runtimeWords'> | null,
+  name: string,
+): Promise<readonly string[]> => {
+  const [program, ...words] = facts?.runtimeWords[name] ?? []
+  if (program === undefined || !NAMED.includes(basename(program)))
+    throw new Error(`the runtime ${name} is started by the engine alone`)
+  return [isAbsolute(program) ? program : await findProgram(program), ...words]
+}
 
 /** The program of the engine's default runtime. Throws what is missing. */
 export const checkGround = async (of: {
@@ -34,9 +58,5 @@ export const checkGround = async (of: {
   if (!RUNTIMES.includes(defaultRuntime)) {
     throw new Error(`the engine’s default runtime is ${defaultRuntime}`)
   }
-  for (const folder of FOLDERS) {
-    const path = join(folder, defaultRuntime)
-    if (await isExecutable(path)) return path
-  }
-  throw new Error(`${defaultRuntime} is not on this host`)
+  return findProgram(defaultRuntime)
 }

@@ -29,8 +29,10 @@ export interface KeeperTask {
   readonly link: readonly string[]
   /** By name: the runtime's configuration, and those that the engine keeps for each container. */
   readonly files: Readonly<Record<string, string>>
-  /** The OCI runtime's program. */
+  /** The engine's default OCI runtime, as a program. */
   readonly runtime: string
+  /** In its place another one, and what it is always told; none where there is none. */
+  readonly named: readonly string[]
 }
 
 /** The runtime's log and STDERR, as far as the keeper passes them on. */
@@ -40,7 +42,7 @@ const NO_READER = 'ENXIO'
 const argumentsOf = (task: KeeperTask): string[] => [
   ...[task.folder, task.layers, task.lower, `${task.rootBytes}`],
   ...[`${limits.containerLogBytesMax}`, task.id, ...task.cgroups],
-  ...['--', ...task.volumes, '--', ...task.link, '--'],
+  ...['--', ...task.volumes, '--', ...task.link, '--', ...task.named, '--'],
 ]
 
 const filesOf = ({ files }: KeeperTask): Buffer => {

@@ -73,8 +73,10 @@ export interface OciDeps {
   readonly home: string
   /** Of what its keepers are forked. */
   readonly zygote: Pick<Zygote, 'fork'>
-  /** The OCI runtime's program. */
+  /** The engine's default OCI runtime, as a program. */
   readonly runtime: () => string
+  /** Another one that the engine has under this name: its program, and what it is always told. */
+  readonly namedRuntime: (name: string) => Promise<readonly string[]>
   readonly cgroups: Cgroups
   readonly roots: Pick<ImageRoots, 'use'>
   /** How a container gets onto this network of the engine's; null where it cannot. */
@@ -151,6 +153,8 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
         ...{ workingDir: spec.workingDir, environment, volumes },
       }
       const link = linkOf(spec.network)
+      const { runtime: name } = spec.fence
+      const named = name === '' ? [] : await deps.namedRuntime(name)
       const place = { id, folder, cgroupsPath: cgroups.pathOf(id), isLinked: link.length > 0 }
       const config = configOf(template, spec.fence, process, place, host.cpus())
       const files = {
@@ -162,7 +166,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       await writeLabels(id, spec)
       const task = {
         ...{ id, folder, layers, lower, volumes, link, files },
-        ...{ runtime: deps.runtime(), rootBytes: spec.fence.memoryBytes },
+        ...{ runtime: deps.runtime(), named, rootBytes: spec.fence.memoryBytes },
         cgroups: cgroups.foldersOf(id),
       }
       return await startKeeper(deps.zygote, task, signal)
