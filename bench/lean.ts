@@ -5,7 +5,7 @@
  *
  * cold        a call that finds no container ready, and the engine's own, in turn
  * burst       200 at once onto an empty pool
- * saturated   callers without a pause, for a minute, and the engine's best before and after: calls a
+ * saturated   callers without a pause, for a minute, beside the engine's best before and after: calls a
  *             second, CPU of the whole machine a call, memory of the daemons
  * pooled      an echo onto a container that stands ready, by each of the two runners
  * many        10,000 calls, each with words of its own; what is on the host before and after

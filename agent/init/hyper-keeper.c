@@ -54,6 +54,8 @@
 #define END_BYTES 8
 /* As many as an engine's operator tells a runtime. */
 #define RUNTIME_WORDS_MAX 32
+/* More than it takes: with a large configuration it collects after all. */
+#define GO_BYTES "64MiB"
 /* Whom a start that failed left: they end at once. */
 #define CHILDREN_TRIES 100
 #define TRY_NS 5000000
@@ -238,6 +240,16 @@ static void run(pid_t first) {
 
 /* ---- the life ---- */
 
+/*
+ * A runtime in Go that lives for milliseconds: threads for every core, and collecting what it leaves
+ * behind, cost a twentieth of its CPU. Not for one that stays beside its container.
+ */
+static void start_lean(void) {
+  setenv("GOMAXPROCS", "1", 1);
+  setenv("GOGC", "off", 1);
+  setenv("GOMEMLIMIT", GO_BYTES, 1);
+}
+
 static void open_all(size_t log_bytes) {
   if (mkfifo("kill", 0600) < 0 || mkfifo("alive", 0600) < 0) fail("no FIFO");
   kill_fd = open("kill", O_RDWR | O_NONBLOCK | O_CLOEXEC);
@@ -274,6 +286,7 @@ int main(int argc, char **argv) {
   char **standard = named == NULL ? NULL : end_list(named);
   if (standard == NULL || *standard == NULL) return 64;
   char **runtime = *named == NULL ? standard : named;
+  if (runtime == standard) start_lean();
 
   cgroups_leave_agent(cgroups);
   setsid();
