@@ -74,8 +74,9 @@ export const createRunners = (deps: {
     image: async () => (await deps.images.importHello(deps.signal)).id,
   })
   let runtime = ''
-  /** Runtimes by name that ran a container of ours without the engine. */
-  const direct = new Set<string>()
+  /** Runtimes by name that ran a container of ours without the engine, and the words they had then. */
+  const direct = new Map<string, string>()
+  const wordsOf = (name: string): string => JSON.stringify(engine.facts()?.runtimeWords[name] ?? [])
   const { linkOf } = deps
   const shared = {
     ...{ host, cgroups, roots, zygote, linkOf },
@@ -102,15 +103,17 @@ export const createRunners = (deps: {
   const runner = chooseRunner({
     ...{ wanted: deps.wanted, docker, oci, tryOci, leaveOci, log: deps.log },
     canLink: (network) => linkOf(network) !== null,
-    isDirect: (name) => direct.has(name),
+    // With other words than those it is untried.
+    isDirect: (name) => direct.get(name) === wordsOf(name),
   })
   /** Directly where that can be, and else through the engine. Throws what is wrong with that. */
   const tryNamed = async (name: string): Promise<void> => {
     if (runner.chosen().name === 'oci') {
       try {
+        const words = wordsOf(name)
         await shared.namedRuntime(name)
         await deps.probeOci(name)
-        direct.add(name)
+        direct.set(name, words)
         return
       } catch (error) {
         const reason = messageOf(error)
