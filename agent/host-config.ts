@@ -7,9 +7,10 @@
  *            (gosu, apt)
  *
  * Memory is a limit without swap; CPUs are a cap, and never more than the host has. The mount with
- * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file. Its place
- * has a name that is new with each container: the engine mounts an image's volumes before or after
- * it by their depth, links among them, so that one that knew the name could have a volume seen there.
+ * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file. Where the
+ * engine starts the container, the folder's place has a name that is new with each: the engine mounts
+ * an image's volumes before or after it by their depth, links among them, so that an image that knew
+ * the name could have a volume seen there. The OCI runner mounts it last.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -56,13 +57,12 @@ export interface RunnerHost {
   readonly mountDir: string
 }
 
-export interface Place {
-  /** Of those that ask for one, its name or id at the engine. */
-  readonly network: string
-  readonly init: string
-}
-
-export const hostConfigOf = (fence: Fence, place: Place, host: RunnerHost): HostConfig => {
+/** `network`: of those that ask for one, its name or id at the engine. */
+export const hostConfigOf = (
+  fence: Fence,
+  place: { readonly network: string; readonly initPlace: string },
+  host: RunnerHost,
+): HostConfig => {
   const isStrict = fence.profile === 'strict'
   const cpus = Math.min(fence.cpus, host.cpus())
   return {
@@ -78,7 +78,7 @@ export const hostConfigOf = (fence: Fence, place: Place, host: RunnerHost): Host
     IpcMode: isStrict ? 'none' : 'private',
     NetworkMode: isNetworked(fence) ? place.network : 'none',
     ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),
-    Mounts: [{ Type: 'bind', Source: host.mountDir, Target: place.init, ReadOnly: true }],
+    Mounts: [{ Type: 'bind', Source: host.mountDir, Target: place.initPlace, ReadOnly: true }],
     LogConfig: LOG_CONFIG,
     RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
   }

@@ -150,7 +150,7 @@ export const openOciBench = async (named = ''): Promise<OciBench> => {
     const { host } = bench
     const deps = {
       ...{ identity, host, home, zygote, cgroups, templateOf, roots },
-      ...{ runtime: () => runtime, linkOf: () => null },
+      ...{ runtime: () => runtime, link: () => null },
       namedRuntime: async (name: string) => NAMED[name] ?? [],
     }
     const openOn: OciAgent['openOn'] = (changes) =>

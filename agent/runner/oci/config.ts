@@ -87,7 +87,7 @@ const ownFiles = ({ mounts }: Template, { folder }: Place): readonly Mount[] =>
     return OWN_FILES.includes(name) ? { ...mount, source: `${folder}/t/${name}` } : mount
   })
 
-/** The engine's container, which the template is of, has it there. */
+/** As in the engine's container that the template was read from: the same for all of a profile. */
 export const initPlaceOf = ({ process }: Template): string => dirname(process.args[0] ?? '')
 
 const depthOf = ({ destination }: Mount): number => destination.split('/').length

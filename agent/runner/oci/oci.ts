@@ -80,7 +80,7 @@ export interface OciDeps {
   readonly cgroups: Cgroups
   readonly roots: Pick<ImageRoots, 'use'>
   /** How a container gets onto this network of the engine's; null where it cannot. */
-  readonly linkOf: (network: string) => Link | null
+  readonly link: (network: string) => Link | null
   readonly templateOf: (profile: ContainerSpec['fence']['profile']) => Promise<Template>
 }
 
@@ -91,9 +91,9 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
   const unlabelled = new Set<string>()
 
   /** What its keeper is told of its network. */
-  const linkOf = (network: string): readonly string[] => {
+  const networkWordsOf = (network: string): readonly string[] => {
     if (network === '') return []
-    const link = deps.linkOf(network)
+    const link = deps.link(network)
     if (link === null) throw new Error('its network is not to be had from here')
     return linkWordsOf(link)
   }
@@ -148,15 +148,15 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       signal.throwIfAborted()
       const { environment, layers, lower } = root
       const volumes = volumesOf(template, root.volumes)
-      const process = {
+      const program = {
         identity: identityOf(spec.user, root.users),
         ...{ workingDir: spec.workingDir, environment, volumes },
       }
-      const link = linkOf(spec.network)
+      const link = networkWordsOf(spec.network)
       const { runtime: name } = spec.fence
-      const named = name === '' ? [] : await deps.namedRuntime(name)
+      const runtimeWords = name === '' ? [] : await deps.namedRuntime(name)
       const place = { id, folder, cgroupsPath: cgroups.pathOf(id), isLinked: link.length > 0 }
-      const config = configOf(template, spec.fence, process, place, host.cpus())
+      const config = configOf(template, spec.fence, program, place, host.cpus())
       const files = {
         'config.json': JSON.stringify(config),
         hosts: HOSTS,
@@ -166,7 +166,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       await writeLabels(id, spec)
       const task = {
         ...{ id, folder, layers, lower, volumes, link, files },
-        ...{ runtime: deps.runtime(), named, rootBytes: spec.fence.memoryBytes },
+        ...{ runtime: deps.runtime(), runtimeWords, rootBytes: spec.fence.memoryBytes },
         cgroups: cgroups.foldersOf(id),
       }
       return await startKeeper(deps.zygote, task, signal)
