@@ -7,10 +7,9 @@
  *            (gosu, apt)
  *
  * Memory is a limit without swap; CPUs are a cap, and never more than the host has. The mount with
- * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file. Where the
- * engine starts the container, the folder's place has a name that is new with each: the engine mounts
- * an image's volumes before or after it by their depth, links among them, so that an image that knew
- * the name could have a volume seen there. The OCI runner mounts it last.
+ * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file. Its place
+ * has a name that is new with each container. An image that knew the name could have a volume seen
+ * there, which the engine mounts later, or a link that leads elsewhere once the container runs.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -75,6 +74,8 @@ export const hostConfigOf = (
       { Name: 'nofile', Soft: limits.openFilesSoft, Hard: limits.openFilesHard },
       { Name: 'core', Soft: 0, Hard: 0 },
     ],
+    // Whatever the engine's operator wants for containers that say nothing: PID 1 is hyper-init.
+    Init: false,
     IpcMode: isStrict ? 'none' : 'private',
     NetworkMode: isNetworked(fence) ? place.network : 'none',
     ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),

@@ -119,10 +119,11 @@ static void run(pid_t first) {
     if (is_killed && !was_killed) {
       was_killed = true;
       if (first > 0) kill(first, SIGKILL);
-      else cgroups_kill(cgroups);
       for (int i = 0; i < 2; i++) stream_drop(&streams[i]);
     }
     is_over = is_over || is_reaped(&first, &status);
+    /* gVisor's other process serves nobody then. */
+    if (first == 0 && !is_over) cgroups_kill(cgroups);
   }
   bool ran_out = cgroups_ran_out(cgroups);
   cgroups_remove(cgroups);

@@ -14,7 +14,8 @@ import type { Images } from '../images.ts'
 import { chooseRunner } from './choice.ts'
 import { createDockerRunner, type RunnerIdentity } from './docker.ts'
 import type { Cgroups } from './oci/cgroups.ts'
-import { checkGround, findNamedRuntime } from './oci/ground.ts'
+import { createDirectRuntimes } from './oci/direct-runtimes.ts'
+import { checkGround } from './oci/ground.ts'
 import { createImageRoots } from './oci/image-root.ts'
 import type { Link } from './oci/link.ts'
 import { createOciRunner } from './oci/oci.ts'
@@ -74,15 +75,13 @@ export const createRunners = (deps: {
     image: async () => (await deps.images.importHello(deps.signal)).id,
   })
   let runtime = ''
-  /** Runtimes by name that ran a container of ours without the engine, and the words they had then. */
-  const triedWords = new Map<string, string>()
-  const wordsOf = (name: string): string => JSON.stringify(engine.facts()?.runtimeWords[name] ?? [])
+  const directRuntimes = createDirectRuntimes(engine.facts)
   const { link } = deps
   const shared = {
     ...{ host, cgroups, roots, zygote, link },
     templateOf: templates.of,
     runtime: () => runtime,
-    namedRuntime: (name: string) => findNamedRuntime(engine.facts(), name),
+    wordsOf: directRuntimes.wordsOf,
   }
   const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })
   const ociProber = checked(
@@ -104,18 +103,13 @@ export const createRunners = (deps: {
     ...{ wanted: deps.wanted, docker, oci, tryOci, leaveOci, log: deps.log },
     canLink: (network) => link(network) !== null,
     defaultRuntime: () => engine.facts()?.defaultRuntime ?? '',
-    // With other words than those it is untried.
-    isDirect: (name) => triedWords.get(name) === wordsOf(name),
+    isDirect: directRuntimes.has,
   })
   /** Directly where that can be, and else through the engine. Throws what is wrong with that. */
   const tryNamed = async (name: string): Promise<void> => {
     if (runner.chosen().name === 'oci') {
       try {
-        const words = wordsOf(name)
-        // Else its refusal would be told as that of a start.
-        await shared.namedRuntime(name)
-        await deps.probeOci(name)
-        triedWords.set(name, words)
+        await directRuntimes.try(name, () => deps.probeOci(name))
         return
       } catch (error) {
         const reason = messageOf(error)

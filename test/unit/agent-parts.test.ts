@@ -90,7 +90,8 @@ test('a host config fences in by profile', () => {
   const of = (profile: 'default' | 'strict' | 'compat') =>
     hostConfigOf({ ...fence, profile }, { network: 'ours', initPlace: '/.hyper-1' }, host)
   for (const profile of ['default', 'strict', 'compat'] as const) {
-    const { Memory, MemorySwap, NanoCpus, Mounts, LogConfig } = of(profile)
+    const { Memory, MemorySwap, NanoCpus, Mounts, LogConfig, Init } = of(profile)
+    assert.equal(Init, false)
     assert.deepEqual([Memory, MemorySwap, NanoCpus], [64, 64, 2e9])
     assert.deepEqual(Mounts, [
       { Type: 'bind', Source: '/init', Target: '/.hyper-1', ReadOnly: true },

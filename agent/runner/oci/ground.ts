@@ -11,6 +11,8 @@ const FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '
 const DEFAULT_PROGRAMS = ['runc', 'crun']
 /** Those that are started directly, whatever name the engine has them under. */
 const DIRECT_PROGRAMS = [...DEFAULT_PROGRAMS, 'runsc']
+/** A keeper's lists of words end with it. */
+const END_OF_WORDS = '--'
 const STORAGE = 'overlay2'
 
 const isExecutable = (path: string): Promise<boolean> =>
@@ -36,6 +38,8 @@ export const findNamedRuntime = async (
   name: string,
 ): Promise<readonly string[]> => {
   const [program, ...words] = facts?.runtimeWords[name] ?? []
+  if (words.includes(END_OF_WORDS))
+    throw new Error(`the engine gives ${name} a word ${END_OF_WORDS}`)
   if (program === undefined || !DIRECT_PROGRAMS.includes(basename(program)))
     throw new Error(`the runtime ${name} is started by the engine alone`)
   return [isAbsolute(program) ? program : await findProgram(program), ...words]

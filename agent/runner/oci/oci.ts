@@ -16,7 +16,7 @@ import { isMissing } from '../../../protocol/errors.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { createParser } from '../../../protocol/schema.ts'
 import { startError } from '../../engine-answers.ts'
-import type { RunnerHost } from '../../host-config.ts'
+import { newInitPlace, type RunnerHost } from '../../host-config.ts'
 import type { RunnerIdentity } from '../docker.ts'
 import {
   type ContainerSpec,
@@ -75,8 +75,8 @@ export interface OciDeps {
   readonly zygote: Pick<Zygote, 'fork'>
   /** The engine's default OCI runtime, as a program. */
   readonly runtime: () => string
-  /** Another one that the engine has under this name: its program, and what it is always told. */
-  readonly namedRuntime: (name: string) => Promise<readonly string[]>
+  /** Of one by name: its program, and what it is always told. */
+  readonly wordsOf: (runtime: string) => readonly string[]
   readonly cgroups: Cgroups
   readonly roots: Pick<ImageRoots, 'use'>
   /** How a container gets onto this network of the engine's; null where it cannot. */
@@ -154,8 +154,11 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       }
       const link = networkWordsOf(spec.network)
       const { runtime: name } = spec.fence
-      const runtimeWords = name === '' ? [] : await deps.namedRuntime(name)
-      const place = { id, folder, cgroupsPath: cgroups.pathOf(id), isLinked: link.length > 0 }
+      const runtimeWords = name === '' ? [] : deps.wordsOf(name)
+      const place = {
+        ...{ id, folder, initPlace: newInitPlace() },
+        ...{ cgroupsPath: cgroups.pathOf(id), isLinked: link.length > 0 },
+      }
       const config = configOf(template, spec.fence, program, place, host.cpus())
       const files = {
         'config.json': JSON.stringify(config),
