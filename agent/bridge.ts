@@ -55,7 +55,7 @@ interface Network {
 }
 
 /** Whether and where containers that the engine does not start can be connected to it. Pure. */
-const linkOf = (bridge: string, { IPAM }: NetworkRow): Network['link'] => {
+const linkIn = (bridge: string, { IPAM }: NetworkRow): Network['link'] => {
   const { Subnet, Gateway, IPRange } = IPAM?.Config?.[0] ?? {}
   const range = ownRangeOf(Subnet ?? '')
   if (range === null || IPRange !== engineRangeOf(Subnet ?? '')) return null
@@ -68,7 +68,7 @@ const oursOf = (row: NetworkRow): Network | null => {
   const bridge = Options?.[BRIDGE_NAME] ?? ''
   const isOurs = Driver === 'bridge' && Labels?.hyper === LABEL && isBridgeName(bridge)
   return isOurs && Options?.[BRIDGE_ICC] === 'false'
-    ? { id: Id, bridge, link: linkOf(bridge, row) }
+    ? { id: Id, bridge, link: linkIn(bridge, row) }
     : null
 }
 

@@ -80,7 +80,7 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
   const runners = createRunners({
     ...{ engine, identity, host, log, cgroups: deps.cgroups, images, signal },
     ...{ home: config.home, initDir: config.initDir, wanted: config.runner },
-    linkOf: bridge.link,
+    link: bridge.link,
     probeOci: (runtime) => probeRunner(probingOci, runtime),
     probeDocker: (runtime) => probeRunner(probing, runtime),
   })
@@ -104,7 +104,7 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
       supply: supplyOf(pool, { check: silent }),
     }
   }
-  const probing = probingBy(runners.prober)
+  const probing = probingBy(runners.dockerProber)
   const probingOci = probingBy(runners.ociProber)
   const tryEngine = async (): Promise<void> => {
     refuseUnknown(engine)

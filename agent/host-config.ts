@@ -8,8 +8,8 @@
  *
  * Memory is a limit without swap; CPUs are a cap, and never more than the host has. The mount with
  * hyper-init is a folder, so that the dead man's switch beside it is the agent's own file. Its place
- * has a name that is new with each container: the engine mounts an image's volumes before or after
- * it by their depth, links among them, so that one that knew the name could have a volume seen there.
+ * has a name that is new with each container. An image that knew the name could have a volume seen
+ * there, which the engine mounts later, or a link that leads elsewhere once the container runs.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -56,13 +56,12 @@ export interface RunnerHost {
   readonly mountDir: string
 }
 
-export interface Place {
-  /** Of those that ask for one, its name or id at the engine. */
-  readonly network: string
-  readonly init: string
-}
-
-export const hostConfigOf = (fence: Fence, place: Place, host: RunnerHost): HostConfig => {
+/** `network`: of those that ask for one, its name or id at the engine. */
+export const hostConfigOf = (
+  fence: Fence,
+  place: { readonly network: string; readonly initPlace: string },
+  host: RunnerHost,
+): HostConfig => {
   const isStrict = fence.profile === 'strict'
   const cpus = Math.min(fence.cpus, host.cpus())
   return {
@@ -75,10 +74,12 @@ export const hostConfigOf = (fence: Fence, place: Place, host: RunnerHost): Host
       { Name: 'nofile', Soft: limits.openFilesSoft, Hard: limits.openFilesHard },
       { Name: 'core', Soft: 0, Hard: 0 },
     ],
+    // Whatever the engine's operator wants for containers that say nothing: PID 1 is hyper-init.
+    Init: false,
     IpcMode: isStrict ? 'none' : 'private',
     NetworkMode: isNetworked(fence) ? place.network : 'none',
     ...(fence.runtime === '' ? {} : { Runtime: fence.runtime }),
-    Mounts: [{ Type: 'bind', Source: host.mountDir, Target: place.init, ReadOnly: true }],
+    Mounts: [{ Type: 'bind', Source: host.mountDir, Target: place.initPlace, ReadOnly: true }],
     LogConfig: LOG_CONFIG,
     RestartPolicy: { Name: 'no', MaximumRetryCount: 0 },
   }

@@ -47,8 +47,8 @@ const probeCall = (runtime: string): Assignment => ({
 })
 
 /**
- * Runs one container of this runner. Throws what is wrong. The runner is one of its own, so that no sweep takes the
- * container. `runtime` is '' for the engine's default one.
+ * Runs one container of this runner. Throws what is wrong. The runner is one of its own, so that no
+ * sweep takes the container. `runtime` is '' for the engine's default one.
  */
 export const probeRunner = async (deps: ProbeDeps, runtime = ''): Promise<void> => {
   const { runner, supply, nonces } = deps

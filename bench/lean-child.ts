@@ -82,9 +82,11 @@ const measureEmpty = (docker: Docker, raw: RawEngine) =>
     )
     const ratio = saturated.product.perSecond / saturated.engine.perSecond
     check('product to engine, saturated', ratio, { min: SATURATED_RATIO_MIN })
+    const toHighest = saturated.product.perSecond / saturated.highest.perSecond
+    console.log(`     … to the highest of the engine's four figures: ${toHighest.toFixed(2)}`)
     check('memory, last third to second', saturated.memoryGrowth, { max: MEMORY_GROWTH_MAX })
     console.log(`     burst of 200 onto an empty pool: ${perSecond.toFixed(2)} a second`)
-    check('… to the engine’s best', perSecond / saturated.engine.perSecond, {
+    check('… to the engine’s best', perSecond / saturated.highest.perSecond, {
       min: BURST_RATIO_MIN,
     })
     return { cold, burst: perSecond, saturated }

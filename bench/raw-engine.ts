@@ -36,7 +36,7 @@ export const createRawEngine = (docker: Docker, initDir: string): RawEngine => {
       Healthcheck: { Test: ['NONE'] },
       HostConfig: hostConfigOf(
         { ...SIZES.s4, network: 'bridge', runtime: '', profile: 'default' },
-        { network: 'bridge', init: newInitPlace() },
+        { network: 'bridge', initPlace: newInitPlace() },
         { cpus: () => cpus().length, mountDir: initDir },
       ),
     })

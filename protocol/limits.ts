@@ -161,7 +161,8 @@ export const limits = {
   lullPatienceMs: second,
   /** A container that has told all and was let go is ended by force after this. */
   releaseMsMax: second,
-  /** What a keeper is told in one order, as the zygote reads it: cgroups, layers, an image's volumes. */
+  /** What a keeper is told in one order, as the zygote reads it: cgroups, an image's layers and
+   * volumes, a runtime's words. */
   keeperWordsMax: 250,
   keeperWordsBytesMax: 64 * KiB,
   /** A keeper that was not forked within this does not come: the fork itself takes milliseconds. */

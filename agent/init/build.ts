@@ -26,6 +26,7 @@ const SOURCES = {
     'keeper-zygote.c',
     'keeper-mounts.c',
     'keeper-link.c',
+    'keeper-start.c',
     'keeper-streams.c',
     'keeper-cgroups.c',
   ],

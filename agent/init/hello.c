@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #define NAME_BYTES_MAX (1u << 20)
-#define INIT_PLACE ".hyper-"
+/* As newInitPlace (host-config.ts) begins. */
+#define INIT_PLACE_START ".hyper-"
 #define SWITCH_BYTES 8
 #define LOOKS_MAX 60
 #define LOOK_NS 50000000
@@ -31,13 +32,13 @@ static bool say(const char *text, size_t bytes) {
   return true;
 }
 
-/* Where hyper-init is, as a path; empty where it is nowhere. */
-static void find_init(char *path, size_t size) {
+/* The path of the switch beside hyper-init; empty where there is none. */
+static void find_switch(char *path, size_t size) {
   path[0] = 0;
   DIR *root = opendir("/");
   if (root == NULL) return;
   for (struct dirent *entry; (entry = readdir(root)) != NULL;) {
-    if (strncmp(entry->d_name, INIT_PLACE, strlen(INIT_PLACE)) == 0)
+    if (strncmp(entry->d_name, INIT_PLACE_START, strlen(INIT_PLACE_START)) == 0)
       snprintf(path, size, "/%s/switch", entry->d_name);
   }
   closedir(root);
@@ -54,7 +55,7 @@ static bool read_switch(const char *path, char *counter) {
 
 static bool switch_moves(void) {
   char path[PATH_MAX], first[SWITCH_BYTES], now[SWITCH_BYTES];
-  find_init(path, sizeof path);
+  find_switch(path, sizeof path);
   const struct timespec pause = {.tv_nsec = LOOK_NS};
   if (!read_switch(path, first)) return false;
   for (int looks = 0; looks < LOOKS_MAX; looks++) {

@@ -18,7 +18,7 @@
  *   keeping    what it writes goes to the files first, as far as the bound and while the disk takes it,
  *              and then to the agent, if there is one: up to there the files have all that it ever saw.
  *              Nobody reads: nothing more is read
- *   ended      PID 1 was reaped, both pipes ended: cgroups removed, `end` written  ─► exit 0
+ *   ended      all processes were reaped, both pipes ended: cgroups removed, `end` written  ─► exit 0
  *
  * The mounts live in the namespace, so they go with us, whatever ends us. Descriptors: 0 becomes the
  * container's STDIN, 1 and 2 go to the agent, 3 gives the agent's files, takes one line when the
@@ -28,7 +28,9 @@
  *                -- [VOLUME…] -- [NAMESPACE BRIDGE GATEWAY FIRST COUNT PREFIX NUMBER]
  *                -- [NAMED_RUNTIME [WORD…]] -- RUNTIME
  *
- * A named runtime is started in the place of the standard one, which the zygote has a copy of. LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
+ * A named runtime is started in the place of the default one, which the zygote has a copy of.
+ *
+ * LOWER names the layers as overlay does, relative to LAYERS: full names would not fit into a page.
  */
 #include "hyper-keeper.h"
 
@@ -49,132 +51,22 @@
 
 /* The agent has this long to take what was written, once the container ended. */
 #define FLUSH_MS 10000
-/* Of the runtime's log, and of its STDERR. */
-#define WORDS_BYTES 4096
 #define END_BYTES 8
-/* As many as an engine's operator tells a runtime. */
-#define RUNTIME_WORDS_MAX 32
-/* More than it takes: with a large configuration it collects after all. */
-#define GO_BYTES "64MiB"
-/* Whom a start that failed left: they end at once. */
-#define CHILDREN_TRIES 100
-#define TRY_NS 5000000
 
-static char **cgroups; /* Ends with NULL. */
-static int kill_fd, signal_fd, end_fd;
+char **cgroups;
+int kill_fd, signal_fd;
+static int end_fd;
 
 _Noreturn void fail(const char *what) {
   dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
   _exit(1);
 }
 
-/* ---- signals ---- */
-
-/* Whether one of those that came tells us to end the container. */
-static bool take_signals(void) {
+bool take_signals(void) {
   struct signalfd_siginfo info;
   bool is_told = false;
   while (read(signal_fd, &info, sizeof info) > 0) is_told |= info.ssi_signo == SIGTERM;
   return is_told;
-}
-
-/* ---- starting ---- */
-
-static _Noreturn void become_runtime(char **runtime, char *id, const int writes[2], pid_t keeper) {
-  char *own[] = {"--root",   "state", "--log",      "runtime.log", "--log-format", "json", "run",
-                 "--detach", "--bundle", ".", "--pid-file", "pid", id,      NULL};
-  char *words[RUNTIME_WORDS_MAX + sizeof own / sizeof *own];
-  int count = 0;
-  for (; runtime[count] != NULL && count < RUNTIME_WORDS_MAX; count++) words[count] = runtime[count];
-  memcpy(words + count, own, sizeof own);
-  /* Who sees that we are gone looks once for what we left: the runtime must not make it after that. */
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != keeper) _exit(127);
-  sigset_t none;
-  sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, NULL);
-  signal(SIGPIPE, SIG_DFL);
-  dup2(writes[0], STDOUT_FILENO);
-  dup2(writes[1], STDERR_FILENO);
-  if (chdir("t") == 0) execv(*words, words);
-  if (errno != ENOEXEC) fail(*runtime);
-  /* The system's words for it are what a runtime says of an image for other machines. */
-  dprintf(STDERR_FILENO, "%s is no program of this machine\n", *runtime);
-  _exit(1);
-}
-
-static void tell(int from) {
-  char words[WORDS_BYTES];
-  ssize_t got = read(from, words, sizeof words);
-  if (got > 0) dprintf(STDERR_FILENO, "%.*s\n", (int)got, words);
-}
-
-/* Nobody else sees the runtime's log, whose end says why, and what else it said, whose beginning does. */
-static void tell_reason(void) {
-  int log = open("t/runtime.log", O_RDONLY | O_CLOEXEC);
-  if (log >= 0) {
-    /* Refused where it is shorter. */
-    lseek(log, -WORDS_BYTES, SEEK_END);
-    tell(log);
-    close(log);
-  }
-  tell(streams[1].from);
-}
-
-/*
- * A runtime with processes of its own around the container (gVisor's) leaves them when its start fails,
- * and perhaps not yet in the cgroup. As the subreaper of all of them we have them for children.
- */
-static void end_children(void) {
-  for (int tries = 0; tries < CHILDREN_TRIES && waitpid(-1, NULL, WNOHANG) >= 0; tries++) {
-    FILE *list = fopen("/proc/thread-self/children", "re");
-    for (int pid; list != NULL && fscanf(list, "%d", &pid) == 1;) kill(pid, SIGKILL);
-    if (list != NULL) fclose(list);
-    nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
-  }
-}
-
-static _Noreturn void give_up(void) {
-  tell_reason();
-  cgroups_kill(cgroups);
-  end_children();
-  cgroups_remove(cgroups);
-  _exit(2);
-}
-
-/* PID 1 of the container. */
-static pid_t start(char **runtime, char *id) {
-  int writes[2];
-  for (int i = 0; i < 2; i++) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) fail("no pipe");
-    streams[i].from = ends[0];
-    writes[i] = ends[1];
-    fcntl(ends[0], F_SETFL, O_NONBLOCK);
-  }
-  pid_t keeper = getpid(), child = fork();
-  if (child < 0) fail("no process");
-  if (child == 0) become_runtime(runtime, id, writes, keeper);
-  close(writes[0]);
-  close(writes[1]);
-  close(STDIN_FILENO);
-  int status;
-  while (waitpid(child, &status, WNOHANG) == 0) {
-    struct pollfd fds[3] = {{.fd = signal_fd, .events = POLLIN},
-                            {.fd = kill_fd, .events = POLLIN},
-                            {.fd = REPORT_FD, .events = POLLRDHUP}};
-    poll(fds, 3, -1);
-    if (take_signals() || fds[1].revents != 0 || fds[2].revents != 0) {
-      kill(child, SIGKILL);
-      /* Until it is gone it makes more. */
-      waitpid(child, NULL, 0);
-      give_up();
-    }
-  }
-  FILE *file = status == 0 ? fopen("t/pid", "re") : NULL;
-  int pid;
-  if (file == NULL || fscanf(file, "%d", &pid) != 1) give_up();
-  fclose(file);
-  return pid;
 }
 
 /* ---- keeping ---- */
@@ -199,12 +91,15 @@ static bool turn(int timeout_ms, bool *is_killed) {
   return true;
 }
 
-static bool is_reaped(pid_t first, int *status) {
+/* Whether all have ended. `first` is 0 once it was reaped: its number may be another's then. */
+static bool is_reaped(pid_t *first, int *status) {
   for (;;) {
     int how;
     pid_t pid = waitpid(-1, &how, WNOHANG);
     if (pid <= 0) return pid < 0;
-    if (pid == first) *status = how;
+    if (pid != *first) continue;
+    *status = how;
+    *first = 0;
   }
 }
 
@@ -218,16 +113,17 @@ static void write_end(int status, bool ran_out) {
 
 static void run(pid_t first) {
   int status = 0;
-  bool is_killed = false, was_killed = false, is_over = is_reaped(first, &status);
+  bool is_killed = false, was_killed = false, is_over = is_reaped(&first, &status);
   while (!is_over || streams[0].from >= 0 || streams[1].from >= 0) {
     turn(-1, &is_killed);
     if (is_killed && !was_killed) {
       was_killed = true;
-      /* Once it was reaped, its number may be another's. */
-      if (!is_over) kill(first, SIGKILL);
+      if (first > 0) kill(first, SIGKILL);
       for (int i = 0; i < 2; i++) stream_drop(&streams[i]);
     }
-    is_over = is_over || is_reaped(first, &status);
+    is_over = is_over || is_reaped(&first, &status);
+    /* gVisor's other process serves nobody then. */
+    if (first == 0 && !is_over) cgroups_kill(cgroups);
   }
   bool ran_out = cgroups_ran_out(cgroups);
   cgroups_remove(cgroups);
@@ -239,16 +135,6 @@ static void run(pid_t first) {
 }
 
 /* ---- the life ---- */
-
-/*
- * A runtime in Go that lives for milliseconds: threads for every core, and collecting what it leaves
- * behind, cost a twentieth of its CPU. Not for one that stays beside its container.
- */
-static void start_lean(void) {
-  setenv("GOMAXPROCS", "1", 1);
-  setenv("GOGC", "off", 1);
-  setenv("GOMEMLIMIT", GO_BYTES, 1);
-}
 
 static void open_all(size_t log_bytes) {
   if (mkfifo("kill", 0600) < 0 || mkfifo("alive", 0600) < 0) fail("no FIFO");
@@ -277,16 +163,16 @@ static char **end_list(char **list) {
 
 int main(int argc, char **argv) {
   if (argc == 4 && strcmp(argv[1], "--zygote") == 0) return be_zygote(argv[0], argv[2], argv[3]);
-  if (argc < 11) return 64;
+  if (argc < 13) return 64;
   char *folder = argv[1], *id = argv[6];
   cgroups = argv + 7;
   char **volumes = end_list(cgroups);
   char **link = volumes == NULL ? NULL : end_list(volumes);
   char **named = link == NULL ? NULL : end_list(link);
-  char **standard = named == NULL ? NULL : end_list(named);
-  if (standard == NULL || *standard == NULL) return 64;
-  char **runtime = *named == NULL ? standard : named;
-  if (runtime == standard) start_lean();
+  char **default_runtime = named == NULL ? NULL : end_list(named);
+  if (default_runtime == NULL || *default_runtime == NULL) return 64;
+  char **runtime = *named == NULL ? default_runtime : named;
+  if (runtime == default_runtime) make_lean();
 
   cgroups_leave_agent(cgroups);
   setsid();
@@ -301,7 +187,7 @@ int main(int argc, char **argv) {
   mount_root(folder, argv[2], argv[3]);
   mount_volumes(volumes);
   link_container(link);
-  pid_t first = start(runtime, id);
+  pid_t first = start_container(runtime, id);
   dprintf(REPORT_FD, "started\n");
   run(first);
   return 0;

@@ -1,7 +1,8 @@
 /*
  * What the parts of hyper-keeper share: the container's files and root (keeper-mounts.c), its network
- * (keeper-link.c), its cgroups (keeper-cgroups.c), what it writes (keeper-streams.c), the life around them (hyper-keeper.c), and of what
- * keepers are forked (keeper-zygote.c).
+ * (keeper-link.c), its cgroups (keeper-cgroups.c), its start (keeper-start.c), what it writes
+ * (keeper-streams.c), the life around them (hyper-keeper.c), and of what keepers are forked
+ * (keeper-zygote.c).
  */
 #ifndef HYPER_KEEPER_H
 #define HYPER_KEEPER_H
@@ -11,8 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
-/* What the agent gives a keeper (hyper-keeper.c), and a copy of the runtime's program, where there is one. */
+/* What the agent gives a keeper (hyper-keeper.c), and a copy of the default runtime's program, where there is one. */
 #define REPORT_FD 3
 #define RUNTIME_FD 4
 
@@ -44,6 +46,21 @@ void mount_volumes(char **volumes);
 void link_container(char **link);
 void unlink_container(void);
 
+/* What ends the container: a byte in `kill`, or a signal. */
+extern int kill_fd, signal_fd;
+
+/* Whether one of the signals that came tells us to end the container. */
+bool take_signals(void);
+
+/* For a runtime that ends once the container runs. */
+void make_lean(void);
+
+/*
+ * Has the runtime, its program and arguments, make the container with our pipes. The process whose end
+ * is the container's: its PID 1, or gVisor's kernel. Ends the keeper where there is none.
+ */
+pid_t start_container(char **runtime, char *id);
+
 #define STREAM_BYTES 65536
 
 struct stream {
@@ -70,8 +87,9 @@ void stream_push(struct stream *stream);
 void stream_drop(struct stream *stream);
 
 /* Folders of one cgroup, one a hierarchy; the list ends with NULL. */
+extern char **cgroups;
 
-/* Else who stops the agent's unit would stop us, and by that the container. */
+/* Moves us out of the agent's cgroup: who stops its unit must not stop the container. */
 void cgroups_leave_agent(char **cgroups);
 void cgroups_kill(char **cgroups);
 bool cgroups_ran_out(char **cgroups);

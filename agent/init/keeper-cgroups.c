@@ -17,7 +17,7 @@
 
 /* A cgroup is busy for moments after its last process. */
 #define CGROUP_TRIES 100
-#define TRY_NS 10000000
+#define CGROUP_TRY_NS 10000000
 
 /*
  * Whether systemd knows by this hierarchy which processes are a unit's. The others stay as they are:
@@ -98,7 +98,7 @@ void cgroups_remove(char **cgroups) {
   for (char **cgroup = cgroups; *cgroup != NULL; cgroup++) {
     for (int tries = 0; rmdir(*cgroup) < 0 && errno == EBUSY && tries < CGROUP_TRIES; tries++) {
       cgroups_kill(cgroups);
-      nanosleep(&(struct timespec){.tv_nsec = TRY_NS}, NULL);
+      nanosleep(&(struct timespec){.tv_nsec = CGROUP_TRY_NS}, NULL);
     }
   }
 }

@@ -6,8 +6,9 @@
  *   oci      the OCI runtime is started directly where it can be; where it cannot, no call is taken
  *   auto     … and where it cannot, the engine starts it, and why is told
  *
- * A call that the OCI runner cannot fence in as the engine does (a runtime by name that it has not
- * tried, a network whose bridge is not this host's) is the engine's in every case.
+ * A call that the OCI runner cannot fence in as the engine does (a runtime by name that it has not seen
+ * run a container, a network whose bridge is not this host's) is the engine's in every case. The
+ * engine's default runtime is the same by its name as without.
  */
 
 import type { Log } from '../../daemon/log.ts'
@@ -30,6 +31,7 @@ export const chooseRunner = (deps: {
   readonly wanted: AgentConfig['runner']
   readonly docker: Runner
   readonly oci: Runner
+  readonly defaultRuntime: () => string
   /** Whether the OCI runner has seen this runtime, which the engine has by that name, run a container. */
   readonly isDirect: (runtime: string) => boolean
   /** Whether the OCI runner can connect a container to this network. */
@@ -43,6 +45,10 @@ export const chooseRunner = (deps: {
   const { wanted, docker, oci, log } = deps
   let reason = wanted === 'docker' ? NOT_WANTED : 'it was not tried yet'
 
+  const plain = (spec: ContainerSpec): ContainerSpec =>
+    spec.fence.runtime === deps.defaultRuntime()
+      ? { ...spec, fence: { ...spec.fence, runtime: '' } }
+      : spec
   const starter = ({ fence, network }: ContainerSpec): Runner =>
     reason === '' &&
     (fence.runtime === '' || deps.isDirect(fence.runtime)) &&
@@ -61,7 +67,10 @@ export const chooseRunner = (deps: {
   }
 
   return {
-    start: (spec, signal) => starter(spec).start(spec, signal),
+    start: (asked, signal) => {
+      const spec = plain(asked)
+      return starter(spec).start(spec, signal)
+    },
     state: (id, signal) => ownerOf(id).state(id, signal),
     writtenBytes: (id, signal) => ownerOf(id).writtenBytes(id, signal),
     waitForEnd: (id, signal) => ownerOf(id).waitForEnd(id, signal),

@@ -1,8 +1,9 @@
 /**
  * The runner that goes through the Docker engine. One container: create, attach, start, in this
  * order, because an attach after the end would hang for ever. A start that fails removes what it
- * made; what the engine makes after it was no longer waited for goes with the next sweep. Removal is forced and takes the anonymous volumes along; a container that is gone already,
- * or on its way out, counts as removed.
+ * made; what the engine makes after it was no longer waited for goes with the next sweep. Removal is
+ * forced and takes the anonymous volumes along; a container that is gone already, or on its way out,
+ * counts as removed.
  */
 
 import { randomBytes } from 'node:crypto'
@@ -33,12 +34,12 @@ export interface RunnerIdentity {
 
 const createBody = (
   spec: ContainerSpec,
-  init: string,
+  initPlace: string,
   identity: RunnerIdentity,
   host: RunnerHost,
 ) => ({
   Image: spec.image,
-  Entrypoint: [`${init}/hyper-init`],
+  Entrypoint: [`${initPlace}/hyper-init`],
   Cmd: [],
   User: spec.user,
   WorkingDir: spec.workingDir,
@@ -55,7 +56,7 @@ const createBody = (
     'hyper.agent': identity.agentId,
     'hyper.store': identity.storeId,
   },
-  HostConfig: hostConfigOf(spec.fence, { network: spec.network, init }, host),
+  HostConfig: hostConfigOf(spec.fence, { network: spec.network, initPlace }, host),
 })
 
 const within = (signal: AbortSignal, timeoutMs: number): AbortSignal =>

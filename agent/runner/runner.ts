@@ -1,8 +1,8 @@
 /**
- * The contract of a runner: starts a container around hyper-init, hands over its
- * streams, ends it, lists its own. `docker.ts` goes through the engine. What is started waits in
- * hyper-init for its one frame; until then no code of the function has run in it, so that a
- * container can be started before there is a call for it.
+ * The contract of a runner: starts a container around hyper-init, hands over its streams, ends it,
+ * lists its own. `docker.ts` goes through the engine, `oci/oci.ts` starts the OCI runtime itself. What
+ * is started waits in hyper-init for its one frame; until then no code of the function has run in it,
+ * so that a container can be started before there is a call for it.
  *
  * Everything a runner starts carries labels: of this agent, of one store. It touches nothing else.
  */
@@ -64,7 +64,10 @@ export interface RunningContainer {
    * Resolves when it is gone, or was given up.
    */
   release(): Promise<void>
-  /** Lets go of the streams; a process that runs goes on. hyper-init without a call, or with its call told, ends. */
+  /**
+   * Lets go of the streams; a process that runs goes on. hyper-init without a call, or with its call
+   * told, ends.
+   */
   detach(): void
 }
 
@@ -77,7 +80,7 @@ export interface OwnContainer {
 export interface Runner {
   /** START_FAILED, USER_NOT_FOUND, WORKING_DIR_INVALID, IMAGE_NOT_FOUND … leave nothing behind. */
   start(spec: ContainerSpec, signal: AbortSignal): Promise<RunningContainer>
-  /** Null where there is no such container. Throws where the engine does not answer. */
+  /** Null where there is no such container. Throws where that cannot be told. */
   state(id: string, signal: AbortSignal): Promise<ContainerState | null>
   /** What it wrote to its root on disk; costs a walk through those files. 0 where there is none of that id. */
   writtenBytes(id: string, signal: AbortSignal): Promise<number>

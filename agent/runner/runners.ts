@@ -14,7 +14,8 @@ import type { Images } from '../images.ts'
 import { chooseRunner } from './choice.ts'
 import { createDockerRunner, type RunnerIdentity } from './docker.ts'
 import type { Cgroups } from './oci/cgroups.ts'
-import { checkGround, findNamedRuntime } from './oci/ground.ts'
+import { createDirectRuntimes } from './oci/direct-runtimes.ts'
+import { checkGround } from './oci/ground.ts'
 import { createImageRoots } from './oci/image-root.ts'
 import type { Link } from './oci/link.ts'
 import { createOciRunner } from './oci/oci.ts'
@@ -45,7 +46,7 @@ export const createRunners = (deps: {
   readonly host: RunnerHost
   readonly cgroups: Cgroups
   readonly images: Pick<Images, 'importHello'>
-  readonly linkOf: (network: string) => Link | null
+  readonly link: (network: string) => Link | null
   readonly wanted: AgentConfig['runner']
   /** The agent's own folder. */
   readonly home: string
@@ -55,7 +56,7 @@ export const createRunners = (deps: {
   readonly signal: AbortSignal
   /** Runs a container of `ociProber` under this runtime, '' for the engine's default one. */
   readonly probeOci: (runtime: string) => Promise<void>
-  /** Runs one of `prober`. */
+  /** Runs one of `dockerProber`. */
   readonly probeDocker: (runtime: string) => Promise<void>
 }) => {
   const { engine, identity, host, cgroups, home } = deps
@@ -65,7 +66,7 @@ export const createRunners = (deps: {
   })
   const probeIdentity = asking('probe')
   const docker = createDockerRunner(engine, identity, host)
-  const prober = createDockerRunner(engine, probeIdentity, host)
+  const dockerProber = createDockerRunner(engine, probeIdentity, host)
   const keeper = join(deps.initDir, 'hyper-keeper')
   const zygote = createZygote({ program: keeper, folder: join(home, 'oci-door') })
   const roots = createImageRoots(engine, identity.agentId, (image) => oci.uses(image))
@@ -74,15 +75,13 @@ export const createRunners = (deps: {
     image: async () => (await deps.images.importHello(deps.signal)).id,
   })
   let runtime = ''
-  /** Runtimes by name that ran a container of ours without the engine, and the words they had then. */
-  const direct = new Map<string, string>()
-  const wordsOf = (name: string): string => JSON.stringify(engine.facts()?.runtimeWords[name] ?? [])
-  const { linkOf } = deps
+  const directRuntimes = createDirectRuntimes(engine.facts)
+  const { link } = deps
   const shared = {
-    ...{ host, cgroups, roots, zygote, linkOf },
+    ...{ host, cgroups, roots, zygote, link },
     templateOf: templates.of,
     runtime: () => runtime,
-    namedRuntime: (name: string) => findNamedRuntime(engine.facts(), name),
+    wordsOf: directRuntimes.wordsOf,
   }
   const oci = createOciRunner({ ...shared, identity, home: join(home, 'oci') })
   const ociProber = checked(
@@ -102,29 +101,26 @@ export const createRunners = (deps: {
   }
   const runner = chooseRunner({
     ...{ wanted: deps.wanted, docker, oci, tryOci, leaveOci, log: deps.log },
-    canLink: (network) => linkOf(network) !== null,
-    // With other words than those it is untried.
-    isDirect: (name) => direct.get(name) === wordsOf(name),
+    canLink: (network) => link(network) !== null,
+    defaultRuntime: () => engine.facts()?.defaultRuntime ?? '',
+    isDirect: directRuntimes.has,
   })
   /** Directly where that can be, and else through the engine. Throws what is wrong with that. */
   const tryNamed = async (name: string): Promise<void> => {
     if (runner.chosen().name === 'oci') {
       try {
-        const words = wordsOf(name)
-        await shared.namedRuntime(name)
-        await deps.probeOci(name)
-        direct.set(name, words)
+        await directRuntimes.try(name, () => deps.probeOci(name))
         return
       } catch (error) {
         const reason = messageOf(error)
-        deps.log.info({ runtime: name, reason }, 'the engine starts containers of this runtime')
+        deps.log.info({ runtime: name, reason }, 'a runtime is left to the engine')
       }
     }
     await deps.probeDocker(name)
   }
   const forgetEngine = engine.onChange(templates.forget)
   return {
-    ...{ runner, prober, ociProber, tryNamed, unpin: roots.forget },
+    ...{ runner, dockerProber, ociProber, tryNamed, unpin: roots.forget },
     async close() {
       forgetEngine()
       await zygote.close()

@@ -32,7 +32,7 @@ const logOf = async (content: Buffer): Promise<{ stdout: Buffer; stderr: Buffer 
   const fence = { memoryBytes: 64 * KiB * KiB, cpus: 1, network: 'none', runtime: '' } as const
   const { LogConfig } = hostConfigOf(
     { ...fence, profile: 'default' },
-    { network: '', init: '/.hyper-1' },
+    { network: '', initPlace: '/.hyper-1' },
     host,
   )
   const container = await docker.createContainer({

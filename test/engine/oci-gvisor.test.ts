@@ -1,9 +1,11 @@
-/** gVisor's containers whose keeper is killed: of its processes around them none is left either. */
+/** gVisor's containers by the OCI runner: their bounds, and that none of its processes outlives a keeper. */
 
 import assert from 'node:assert/strict'
-import { readdir } from 'node:fs/promises'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
+import { limits } from '../../protocol/limits.ts'
 import { eventually } from '../support/eventually.ts'
 import {
   keeperOf,
@@ -13,9 +15,10 @@ import {
   openOciBench,
   processesOf,
 } from '../support/oci-bench.ts'
-import { discard, sh, soon, specOf, startCall } from '../support/runner-call.ts'
+import { discard, outputOf, sh, soon, specOf, startCall } from '../support/runner-call.ts'
 
 const KILLED = 137
+const MiB = 1024 * 1024
 const STEPS = 16
 
 describe('a container of gVisor’s', { skip: OCI_SKIP }, () => {
@@ -25,6 +28,49 @@ describe('a container of gVisor’s', { skip: OCI_SKIP }, () => {
     bench = await openOciBench('runsc')
   })
   after(() => bench.close())
+
+  test('is held to its size by its cgroup, as the host sees it', async () => {
+    const fence = { memoryBytes: 96 * MiB, cpus: 0.25 }
+    const spec = { ...sh('echo begun; sleep 600'), fence }
+    const running = await startCall(bench.runner, bench.images.ubuntu, spec)
+    const { id } = running.container
+    await bench.own.cgroups.check(id, { memoryBytes: fence.memoryBytes, pids: limits.pidsMax })
+    const quotas = await Promise.all(
+      bench.own.cgroups
+        .foldersOf(id)
+        .flatMap((folder) => [
+          readFile(join(folder, 'cpu.cfs_quota_us'), 'utf8').catch(() => ''),
+          readFile(join(folder, 'cpu.max'), 'utf8').catch(() => ''),
+        ]),
+    )
+    assert.ok(
+      quotas.some((quota) => /^25000( 100000)?\n$/.test(quota)),
+      quotas.join(),
+    )
+    await discard(bench.runner, running)
+  })
+
+  test('that takes more memory than it has is ended for that', async () => {
+    const spec = sh('head -c 400000000 /dev/zero | tail -c 300000000 | wc -c')
+    const running = await startCall(bench.runner, bench.images.ubuntu, spec)
+    running.send()
+    await bench.runner.waitForEnd(running.container.id, soon())
+    assert.equal((await bench.runner.state(running.container.id, soon()))?.oomKilled, true)
+    await running.told.catch(() => undefined)
+    await discard(bench.runner, running)
+  })
+
+  test('has no network, and of a strict function a closed root and a small /tmp', async () => {
+    const script = `
+can() { "$@" 2>/dev/null && echo yes || echo no; }
+place=$(echo /.hyper-*)
+test -d $place && echo root $(can touch /x) init $(can touch $place/x) tmp $(can touch /tmp/x)
+echo interfaces $(ls /sys/class/net 2>/dev/null || awk -F: 'NR > 2 { print $1 }' /proc/net/dev)
+`
+    const spec = { ...sh(script), fence: { profile: 'strict' } } as const
+    const said = await outputOf(bench.runner, bench.images.ubuntu, spec)
+    assert.equal(said, 'root no init no tmp yes\ninterfaces lo\n')
+  })
 
   test('whose keeper is killed is ended by the next look', async () => {
     const running = await startCall(bench.runner, bench.images.ubuntu, sh('echo begun; sleep 600'))
@@ -45,20 +91,33 @@ describe('a container of gVisor’s', { skip: OCI_SKIP }, () => {
     const startMs = performance.now() - began
     first.detach()
     await bench.runner.remove(first.id, soon())
+    let cut = 0
     for (let step = 0; step < STEPS; step += 1) {
-      const settled = bench.runner.start(specOf(bench.images.ubuntu), soon()).catch(() => null)
+      let isSettled = false
+      const settled = bench.runner
+        .start(specOf(bench.images.ubuntu), soon())
+        .catch((error: unknown) => {
+          assert.match(String(error), /could not be started/)
+          return null
+        })
+        .finally(() => {
+          isSettled = true
+        })
       const keeper = async (): Promise<number | null> => {
         const [id = 'none yet'] = await readdir(bench.own.home)
         return keeperOf(bench, id).catch(() => null)
       }
       let pid = await keeper()
-      for (; pid === null; pid = await keeper()) await setImmediate()
+      for (; pid === null && !isSettled; pid = await keeper()) await setImmediate()
+      assert.ok(pid !== null, 'a keeper was seen')
       await pause((startMs * step) / STEPS)
       process.kill(pid, 'SIGKILL')
       const container = await settled
       container?.detach()
-      if (container !== null) await bench.runner.remove(container.id, soon())
+      if (container === null) cut += 1
+      else await bench.runner.remove(container.id, soon())
       await eventually(async () => (await leftoversOf(bench.own)).length === 0)
     }
+    assert.ok(cut > STEPS / 4, `only ${cut} starts were cut`)
   })
 })

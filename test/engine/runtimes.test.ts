@@ -111,7 +111,7 @@ test('only runtimes that ran a container are told to the coordinator', () => {
 test('runtimes that we know are started without the engine, others by it, and that is logged', {
   skip: RUNNERS.length === 1 && 'needs root',
 }, async () => {
-  const lines = directLog.filter((line) => line.includes('the engine starts containers of this'))
+  const lines = directLog.filter((line) => line.includes('a runtime is left to the engine'))
   for (const name of ['stale', 'failing'])
     assert.ok(
       lines.some((line) => line.includes(`"runtime":"${name}"`)),

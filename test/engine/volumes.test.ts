@@ -43,6 +43,7 @@ const VOLUMES: readonly (readonly string[])[] = [
   ['/deep/er/link'],
   ['INIT/below'],
 ]
+const PLACE = 'printf %s /.hyper-*'
 const INIT = /INIT/g
 const RUNNERS = ['docker', 'oci'] as const
 type RunnerName = (typeof RUNNERS)[number]
@@ -93,8 +94,9 @@ describe('a container of an image with volumes', { skip: OCI_SKIP }, () => {
     for (const name of RUNNERS) {
       test(`that are ${volumes.join(', ')} has what is ours by the ${name} runner`, async () => {
         const runner = runnerOf(name)
-        const init = await runIn(runner, bench.images.ubuntu, 'printf %s /.hyper-*')
+        const init = await runIn(runner, bench.images.ubuntu, PLACE)
         assert.match(init, /^\/\.hyper-[0-9a-f]{16}$/)
+        assert.notEqual(await runIn(runner, bench.images.ubuntu, PLACE), init)
         const image = await imageWith(volumes, init)
         assert.equal(await runIn(runner, image, LOOK), OURS)
       })

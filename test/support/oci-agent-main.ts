@@ -30,7 +30,7 @@ const run = async (task: OciAgentTask): Promise<void> => {
   const runner = createOciRunner({
     identity: { agentId, storeId: agentId },
     host: { cpus: () => 1, mountDir },
-    ...{ home, runtime: () => runtime, linkOf: () => null, namedRuntime: async () => [] },
+    ...{ home, runtime: () => runtime, link: () => null, wordsOf: () => [] },
     zygote: createZygote({ program: keeper, folder: `${home}.door` }),
     cgroups: await openCgroups(task.cgroupName),
     roots: { use: (_image, act) => act(task.root) },

@@ -82,8 +82,12 @@ export const processesOf = async (
     const cgroup = await textOf(`/proc/${pid}/cgroup`)
     // This process, and those of the test runner, may have its name in what they are told.
     const isKeeper = command.split('\0').includes(join(home, id))
-    const isOfKeeper = command.split('\0').some((word) => word.startsWith(join(home, id, '/')))
-    if (isKeeper || isOfKeeper || cgroup.includes(cgroupStart)) found.push(Number(pid))
+    const words = command.split('\0')
+    const isOfKeeper = words.some((word) => word.startsWith(join(home, id, '/')))
+    // gVisor's are told no path of it.
+    const isOfRuntime = words.some((word) => (id === '' ? ANY_ID.test(word) : word === id))
+    if (isKeeper || isOfKeeper || isOfRuntime || cgroup.includes(cgroupStart))
+      found.push(Number(pid))
   }
   return found
 }
@@ -111,6 +115,8 @@ export const leftoversOf = async (agent: OciAgent): Promise<readonly string[]> =
     ...(await processesOf(agent)).map((pid) => `process: ${pid}`),
   ]
 }
+
+const ANY_ID = /^oci-[0-9a-f]{40}$/
 
 const NAMED: Readonly<Record<string, readonly string[]>> = {
   runsc: ['/usr/bin/runsc', '--network=none'],
@@ -150,8 +156,8 @@ export const openOciBench = async (named = ''): Promise<OciBench> => {
     const { host } = bench
     const deps = {
       ...{ identity, host, home, zygote, cgroups, templateOf, roots },
-      ...{ runtime: () => runtime, linkOf: () => null },
-      namedRuntime: async (name: string) => NAMED[name] ?? [],
+      ...{ runtime: () => runtime, link: () => null },
+      wordsOf: (name: string) => NAMED[name] ?? [],
     }
     const openOn: OciAgent['openOn'] = (changes) =>
       under(named, createOciRunner({ ...deps, ...changes }))

@@ -88,9 +88,10 @@ test('a host config fences in by profile', () => {
   const fence = { memoryBytes: 64, cpus: 4, network: 'bridge', runtime: '' } as const
   const host = { cpus: () => 2, mountDir: '/init' }
   const of = (profile: 'default' | 'strict' | 'compat') =>
-    hostConfigOf({ ...fence, profile }, { network: 'ours', init: '/.hyper-1' }, host)
+    hostConfigOf({ ...fence, profile }, { network: 'ours', initPlace: '/.hyper-1' }, host)
   for (const profile of ['default', 'strict', 'compat'] as const) {
-    const { Memory, MemorySwap, NanoCpus, Mounts, LogConfig } = of(profile)
+    const { Memory, MemorySwap, NanoCpus, Mounts, LogConfig, Init } = of(profile)
+    assert.equal(Init, false)
     assert.deepEqual([Memory, MemorySwap, NanoCpus], [64, 64, 2e9])
     assert.deepEqual(Mounts, [
       { Type: 'bind', Source: '/init', Target: '/.hyper-1', ReadOnly: true },
@@ -105,7 +106,7 @@ test('a host config fences in by profile', () => {
   assert.equal(
     hostConfigOf(
       { ...fence, profile: 'strict', runtime: 'runsc' },
-      { network: 'ours', init: '/.hyper-1' },
+      { network: 'ours', initPlace: '/.hyper-1' },
       host,
     ).Runtime,
     'runsc',

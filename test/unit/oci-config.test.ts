@@ -168,6 +168,7 @@ describe('the configuration of a container', () => {
     folder: '/home/c',
     cgroupsPath: '/hyper/c',
     isLinked: false,
+    initPlace: '/.hyper-2',
   }
 
   const made = (
@@ -185,7 +186,7 @@ describe('the configuration of a container', () => {
     const { process, root, linux, ...rest } = made()
     assert.deepEqual(template, before, 'the template is not changed')
     assert.equal(process.apparmorProfile, 'docker-default')
-    assert.deepEqual(process.args, template.process.args)
+    assert.deepEqual(process.args, ['/.hyper-2/hyper-init'], 'its place is the container’s own')
     assert.deepEqual(process.user, { uid: 1000, gid: 1001, additionalGids: [1001, 29] })
     assert.deepEqual(root, { path: '/home/c/t/rootfs', readonly: true })
     assert.equal(linux.cgroupsPath, '/hyper/c')
@@ -255,7 +256,7 @@ describe('the configuration of a container', () => {
       mounts.map(({ destination }) => destination),
       [
         ...['/proc', '/dev', '/dev/pts', '/data', '/etc', '/tmp'],
-        ...['/.hyper-1/x', '/etc/x', '/tmp/x', '/etc/hosts', '/.hyper-1'],
+        ...['/.hyper-1/x', '/etc/x', '/tmp/x', '/etc/hosts', '/.hyper-2'],
       ],
     )
   })

@@ -21,4 +21,5 @@ test('others are the engine’s: those that we do not know, plug-ins, and names 
   await assert.rejects(findNamedRuntime(factsOf(['/usr/bin/kata-runtime']), 'mine'), /engine alone/)
   await assert.rejects(findNamedRuntime({ runtimeWords: {} }, 'mine'), /engine alone/)
   await assert.rejects(findNamedRuntime(null, 'mine'), /engine alone/)
+  await assert.rejects(findNamedRuntime(factsOf(['/usr/bin/runsc', '--']), 'mine'), /a word --/)
 })

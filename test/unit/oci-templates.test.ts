@@ -7,9 +7,15 @@ import { createTemplates, refuseForeign } from '../../agent/runner/oci/templates
 import type { RunningContainer } from '../../agent/runner/runner.ts'
 
 const templateOf = (kinds: readonly string[], selinuxLabel = ''): Template => ({
-  process: { args: [], env: [], cwd: '/', user: { uid: 0, gid: 0 }, selinuxLabel },
+  process: {
+    args: ['/.hyper-1/hyper-init'],
+    env: [],
+    cwd: '/',
+    user: { uid: 0, gid: 0 },
+    selinuxLabel,
+  },
   root: { path: 'rootfs' },
-  mounts: [],
+  mounts: [{ destination: '/.hyper-1' }],
   linux: { resources: {}, cgroupsPath: '', namespaces: kinds.map((type) => ({ type })) },
 })
 
@@ -18,6 +24,12 @@ test('users that the engine maps, labels of SELinux and a host’s network are r
   assert.throws(() => refuseForeign(templateOf(['network', 'user'])), /maps the users/)
   assert.throws(() => refuseForeign(templateOf(['mount'])), /no network of their own/)
   assert.throws(() => refuseForeign(templateOf(['network'], 'system_u:x')), /SELinux/)
+  const { process, ...others } = templateOf(['network'])
+  const args = ['/sbin/docker-init', '--', ...process.args]
+  assert.throws(
+    () => refuseForeign({ ...others, process: { ...process, args } }),
+    /another program/,
+  )
 })
 
 const createBench = () => {

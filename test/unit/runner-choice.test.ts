@@ -33,6 +33,7 @@ const createBench = (
     },
     canLink: (network) => network === 'ours',
     isDirect: (runtime) => runtime === 'tried',
+    defaultRuntime: () => 'standard',
   })
   const start = (network: string, runtime = '') =>
     runner.start(
@@ -62,7 +63,8 @@ test('what cannot be fenced in as the engine does is the engine’s', async () =
   await start('another’s')
   await start('', 'untried')
   await start('', 'tried')
-  assert.deepEqual(asked, ['oci start', 'docker start', 'docker start', 'oci start'])
+  await start('', 'standard')
+  assert.deepEqual(asked, ['oci start', 'docker start', 'docker start', 'oci start', 'oci start'])
 })
 
 test('auto goes on with the engine and says why, oci does not', async () => {

@@ -23,6 +23,8 @@ export interface Place {
   readonly id: string
   /** The container's folder. */
   readonly folder: string
+  /** Where hyper-init stands in the container. */
+  readonly initPlace: string
   readonly cgroupsPath: string
   /** Whether its keeper has made a network for it. */
   readonly isLinked: boolean
@@ -87,7 +89,7 @@ const ownFiles = ({ mounts }: Template, { folder }: Place): readonly Mount[] =>
     return OWN_FILES.includes(name) ? { ...mount, source: `${folder}/t/${name}` } : mount
   })
 
-/** The engine's container, which the template is of, has it there. */
+/** Where it was in the engine's container that the template was read from. */
 export const initPlaceOf = ({ process }: Template): string => dirname(process.args[0] ?? '')
 
 const depthOf = ({ destination }: Mount): number => destination.split('/').length
@@ -102,10 +104,11 @@ const mountsOf = (template: Template, program: Program, place: Place): readonly 
   const isKernels = ({ destination }: Mount): boolean => KERNELS.test(destination)
   const isInit = ({ destination }: Mount): boolean => destination === initPlaceOf(template)
   const others = all.filter((mount) => !isKernels(mount) && !isInit(mount))
+  const init = all.filter(isInit).map((mount) => ({ ...mount, destination: place.initPlace }))
   return [
     ...all.filter(isKernels),
     ...[...volumeMounts(program, place), ...others].sort((a, b) => depthOf(a) - depthOf(b)),
-    ...all.filter(isInit),
+    ...init,
   ]
 }
 
@@ -128,6 +131,7 @@ export const configOf = (
     ...kept,
     process: {
       ...template.process,
+      args: [`${place.initPlace}/hyper-init`],
       user: { ...template.process.user, uid, gid, additionalGids },
       capabilities: capabilitiesOf(template, uid),
       env: environmentOf(template, program, place.id),

@@ -8,9 +8,11 @@ import type { Cgroups } from './cgroups.ts'
 
 const FOLDERS = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 /** Those whose containers were compared with the engine's. */
-const RUNTIMES = ['runc', 'crun']
-/** Those that are started directly where a function asks for them by name. */
-const NAMED = [...RUNTIMES, 'runsc']
+const DEFAULT_PROGRAMS = ['runc', 'crun']
+/** Those that are started directly, whatever name the engine has them under. */
+const DIRECT_PROGRAMS = [...DEFAULT_PROGRAMS, 'runsc']
+/** A keeper's lists of words end with it. */
+const END_OF_WORDS = '--'
 const STORAGE = 'overlay2'
 
 const isExecutable = (path: string): Promise<boolean> =>
@@ -36,7 +38,9 @@ export const findNamedRuntime = async (
   name: string,
 ): Promise<readonly string[]> => {
   const [program, ...words] = facts?.runtimeWords[name] ?? []
-  if (program === undefined || !NAMED.includes(basename(program)))
+  if (words.includes(END_OF_WORDS))
+    throw new Error(`the engine gives ${name} a word ${END_OF_WORDS}`)
+  if (program === undefined || !DIRECT_PROGRAMS.includes(basename(program)))
     throw new Error(`the runtime ${name} is started by the engine alone`)
   return [isAbsolute(program) ? program : await findProgram(program), ...words]
 }
@@ -55,7 +59,7 @@ export const checkGround = async (of: {
   if (storageDriver !== STORAGE) {
     throw new Error(`the engine’s storage driver is ${storageDriver}, not ${STORAGE}`)
   }
-  if (!RUNTIMES.includes(defaultRuntime)) {
+  if (!DEFAULT_PROGRAMS.includes(defaultRuntime)) {
     throw new Error(`the engine’s default runtime is ${defaultRuntime}`)
   }
   return findProgram(defaultRuntime)

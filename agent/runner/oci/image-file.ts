@@ -22,7 +22,7 @@ const refused = (path: string, why: string): HyperError =>
   )
 
 /** Where the link leads in the image; '' where it is none. */
-const linkOf = (header: unknown): string => {
+const targetOf = (header: unknown): string => {
   const text = Buffer.from(String(header ?? ''), 'base64').toString()
   return text === '' ? '' : (parsePathStat(JSON.parse(text)).linkTarget ?? '')
 }
@@ -37,7 +37,7 @@ export const readImageFile = async (
   try {
     const abortSignal = AbortSignal.timeout(limits.engineAnswerMs)
     const archive = await container.getArchive({ path, abortSignal })
-    const target = linkOf(archive.headers['x-docker-container-path-stat'])
+    const target = targetOf(archive.headers['x-docker-container-path-stat'])
     if (target !== '' && target !== path) {
       archive.destroy()
       return await readImageFile(container, target, links - 1)

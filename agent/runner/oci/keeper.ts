@@ -31,8 +31,8 @@ export interface KeeperTask {
   readonly files: Readonly<Record<string, string>>
   /** The engine's default OCI runtime, as a program. */
   readonly runtime: string
-  /** In its place another one, and what it is always told; none where there is none. */
-  readonly named: readonly string[]
+  /** The one that the function asked for by name, in its place: program and arguments; else none. */
+  readonly runtimeWords: readonly string[]
 }
 
 /** The runtime's log and STDERR, as far as the keeper passes them on. */
@@ -42,7 +42,7 @@ const NO_READER = 'ENXIO'
 const argumentsOf = (task: KeeperTask): string[] => [
   ...[task.folder, task.layers, task.lower, `${task.rootBytes}`],
   ...[`${limits.containerLogBytesMax}`, task.id, ...task.cgroups],
-  ...['--', ...task.volumes, '--', ...task.link, '--', ...task.named, '--'],
+  ...['--', ...task.volumes, '--', ...task.link, '--', ...task.runtimeWords, '--'],
 ]
 
 const filesOf = ({ files }: KeeperTask): Buffer => {

@@ -16,7 +16,7 @@ import { isMissing } from '../../../protocol/errors.ts'
 import { limits } from '../../../protocol/limits.ts'
 import { createParser } from '../../../protocol/schema.ts'
 import { startError } from '../../engine-answers.ts'
-import type { RunnerHost } from '../../host-config.ts'
+import { newInitPlace, type RunnerHost } from '../../host-config.ts'
 import type { RunnerIdentity } from '../docker.ts'
 import {
   type ContainerSpec,
@@ -75,12 +75,12 @@ export interface OciDeps {
   readonly zygote: Pick<Zygote, 'fork'>
   /** The engine's default OCI runtime, as a program. */
   readonly runtime: () => string
-  /** Another one that the engine has under this name: its program, and what it is always told. */
-  readonly namedRuntime: (name: string) => Promise<readonly string[]>
+  /** Of one by name: its program, and what it is always told. */
+  readonly wordsOf: (runtime: string) => readonly string[]
   readonly cgroups: Cgroups
   readonly roots: Pick<ImageRoots, 'use'>
   /** How a container gets onto this network of the engine's; null where it cannot. */
-  readonly linkOf: (network: string) => Link | null
+  readonly link: (network: string) => Link | null
   readonly templateOf: (profile: ContainerSpec['fence']['profile']) => Promise<Template>
 }
 
@@ -91,9 +91,9 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
   const unlabelled = new Set<string>()
 
   /** What its keeper is told of its network. */
-  const linkOf = (network: string): readonly string[] => {
+  const networkWordsOf = (network: string): readonly string[] => {
     if (network === '') return []
-    const link = deps.linkOf(network)
+    const link = deps.link(network)
     if (link === null) throw new Error('its network is not to be had from here')
     return linkWordsOf(link)
   }
@@ -148,15 +148,18 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       signal.throwIfAborted()
       const { environment, layers, lower } = root
       const volumes = volumesOf(template, root.volumes)
-      const process = {
+      const program = {
         identity: identityOf(spec.user, root.users),
         ...{ workingDir: spec.workingDir, environment, volumes },
       }
-      const link = linkOf(spec.network)
+      const link = networkWordsOf(spec.network)
       const { runtime: name } = spec.fence
-      const named = name === '' ? [] : await deps.namedRuntime(name)
-      const place = { id, folder, cgroupsPath: cgroups.pathOf(id), isLinked: link.length > 0 }
-      const config = configOf(template, spec.fence, process, place, host.cpus())
+      const runtimeWords = name === '' ? [] : deps.wordsOf(name)
+      const place = {
+        ...{ id, folder, initPlace: newInitPlace() },
+        ...{ cgroupsPath: cgroups.pathOf(id), isLinked: link.length > 0 },
+      }
+      const config = configOf(template, spec.fence, program, place, host.cpus())
       const files = {
         'config.json': JSON.stringify(config),
         hosts: HOSTS,
@@ -166,7 +169,7 @@ export const createOciRunner = (deps: OciDeps): OciRunner => {
       await writeLabels(id, spec)
       const task = {
         ...{ id, folder, layers, lower, volumes, link, files },
-        ...{ runtime: deps.runtime(), named, rootBytes: spec.fence.memoryBytes },
+        ...{ runtime: deps.runtime(), runtimeWords, rootBytes: spec.fence.memoryBytes },
         cgroups: cgroups.foldersOf(id),
       }
       return await startKeeper(deps.zygote, task, signal)

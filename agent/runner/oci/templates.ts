@@ -8,12 +8,17 @@
 import { SIZES } from '../../../protocol/func.ts'
 import { limits } from '../../../protocol/limits.ts'
 import type { ContainerSpec, Runner } from '../runner.ts'
+import { initPlaceOf } from './config.ts'
 import { readTemplate, type Template } from './template.ts'
 
 type Profile = ContainerSpec['fence']['profile']
 
 /** Throws what of it our containers do not have. Pure. */
-export const refuseForeign = ({ process, linux }: Template): void => {
+export const refuseForeign = (template: Template): void => {
+  const { process, linux, mounts } = template
+  const place = initPlaceOf(template)
+  if (process.args.length !== 1 || mounts.every(({ destination }) => destination !== place))
+    throw new Error('the engine starts another program than hyper-init')
   const kinds = linux.namespaces.map(({ type }) => type)
   if (kinds.includes('user')) throw new Error('the engine maps the users of containers')
   if (!kinds.includes('network'))

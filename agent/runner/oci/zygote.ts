@@ -3,7 +3,8 @@
  * each connects four times, as its STDIN, STDOUT, STDERR and report.
  *
  *   (none)   a first fork ─► forking      the runtime's program is copied as it is then
- *   forking  it is old    ─► (none)       so that a runtime that was replaced is not used for ever
+ *   forking  it is old, or another runtime is the default now ─► (none)
+ *                                         so that a runtime that was replaced is not used for ever
  *   forking  it ended     ─► (none)       whoever waits for a keeper is told
  *   closed   no keeper is begun; those that there are go on
  */
@@ -165,7 +166,7 @@ export const createZygote = (deps: {
       if (isClosed) throw new Error('the agent closes')
       const order = Buffer.from(words.map((word) => `${word}\0`).join(''))
       if (words.length > limits.keeperWordsMax || order.length > limits.keeperWordsBytesMax) {
-        throw new Error('the image has too many volumes or layers')
+        throw new Error('the image has too many volumes or layers, or the runtime too many words')
       }
       const sockets = new Map<number, Socket>()
       try {
