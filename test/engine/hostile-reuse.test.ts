@@ -14,7 +14,7 @@ import { type AgentBench, createAgentBench } from '../support/agent-bench.ts'
 import { connectDocker } from '../support/docker.ts'
 import { eventually } from '../support/eventually.ts'
 
-const CALLS = process.env.HYPER_LONG === '1' ? 1000 : 80
+const CALLS = process.env.HYPER_LONG === '1' ? 1000 : 40
 /** Side by side: the first finds one that stands ready, the others may not. */
 const ABREAST = 4
 const ROUNDS = CALLS / ABREAST

@@ -4,14 +4,12 @@ import { OCI_SKIP, openOciBench } from '../support/oci-bench.ts'
 import { openDockerBench } from '../support/runner-engine.ts'
 import { testLeaving } from '../support/runner-leaving.ts'
 import { testLife } from '../support/runner-life.ts'
-import { testProgram } from '../support/runner-program.ts'
 import { testRunner } from '../support/runner-suite.ts'
 
 testRunner('the docker runner', openDockerBench)
 testRunner('the oci runner', () => openOciBench(), OCI_SKIP)
-// Its fences are not the kernel's, and look otherwise from inside.
+// Users and folders are made of the same configuration; its fences look otherwise from inside (oci-gvisor).
 testRunner('the oci runner with gVisor', () => openOciBench('runsc'), OCI_SKIP, [
   testLife,
-  testProgram,
   testLeaving,
 ])

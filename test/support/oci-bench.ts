@@ -173,7 +173,6 @@ export const openOciBench = async (named = ''): Promise<OciBench> => {
     reopen: own.reopen,
     foreign: other.runner,
     images: bench.images,
-    hasSilentRuntime: named === 'runsc',
     leftovers: async () => [...(await leftoversOf(own)), ...(await leftoversOf(other))],
     async close() {
       await roots.close()

@@ -19,8 +19,6 @@ export interface RunnerBench {
   /** A runner of another agent on the same host. */
   readonly foreign: Runner
   readonly images: RunnerImages
-  /** Its runtime does not say what of a container it could not make. */
-  readonly hasSilentRuntime?: boolean
   /** What of both agents' containers is on the host: one line for each thing. */
   leftovers(): Promise<readonly string[]>
   close(): Promise<void>
