@@ -68,13 +68,19 @@ describe('a container of an image with volumes', { skip: OCI_SKIP }, () => {
   const runnerOf = (name: RunnerName): Runner =>
     name === 'oci' ? bench.runner : bench.bench.dockerRunner(newIdentity())
 
-  const imageWith = async (volumes: readonly string[], init: string): Promise<string> => {
+  const imageWith = async (
+    volumes: readonly string[],
+    init: string,
+    script = filesAt(init),
+  ): Promise<string> => {
     const { docker } = bench.bench
-    const script = ['sh', '-c', filesAt(init)]
-    const container = await docker.createContainer({ Image: bench.images.ubuntu, Cmd: script })
+    const container = await docker.createContainer({
+      ...{ Image: bench.images.ubuntu, Cmd: ['sh', '-c', script] },
+    })
     await container.start()
     assert.equal((await container.wait()).StatusCode, 0)
-    const changes = volumes.map((path) => `VOLUME ${path.replace(INIT, init)}`).join('\n')
+    const lines = volumes.map((path) => `VOLUME ${path.replace(INIT, init)}`)
+    const changes = ['WORKDIR /', ...lines].join('\n')
     const { Id } = await container.commit({ changes })
     await container.remove()
     made.push(Id)
@@ -98,6 +104,21 @@ describe('a container of an image with volumes', { skip: OCI_SKIP }, () => {
         assert.match(init, /^\/\.hyper-[0-9a-f]{16}$/)
         assert.notEqual(await runIn(runner, bench.images.ubuntu, PLACE), init)
         const image = await imageWith(volumes, init)
+        assert.equal(await runIn(runner, image, LOOK), OURS)
+      })
+    }
+  }
+
+  for (const [where, to] of [
+    ['its working directory, once it runs', '/proc/self/cwd'],
+    ['a folder of its own', '/own'],
+  ] as const) {
+    for (const name of RUNNERS) {
+      test(`or a link at a former place to ${where} has what is ours by the ${name} runner`, async () => {
+        const runner = runnerOf(name)
+        const init = await runIn(runner, bench.images.ubuntu, PLACE)
+        const script = `mkdir /own; echo stolen | tee /hyper-init > /own/hyper-init; ln -s ${to} ${init}`
+        const image = await imageWith([], init, script)
         assert.equal(await runIn(runner, image, LOOK), OURS)
       })
     }
