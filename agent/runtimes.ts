@@ -3,8 +3,9 @@
  * only those are offered that ran a container of ours, in which the dead man's switch was seen to
  * move: behind a runtime's cache of files it would not, and hyper-init would end long calls.
  *
- *   named by the engine ─► tried, once by each way to start it ─► offered
- *                                                             └─► not offered until the agent starts again: why is logged
+ *   named by the engine ─► tried, once by each way to start it
+ *   tried               ─► offered
+ *                       └─► not offered until the agent starts again: why is logged
  *
  * Never twice: with some runtimes every failed start leaves processes behind. The engine's default
  * one is what the trial of the engine has run.

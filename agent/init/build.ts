@@ -20,7 +20,7 @@ type BuiltInit = { initPath: string; helloPath: string; keeperPath: string }
 
 const FLAGS = ['-static', '-O2', '-Wall', '-Wextra', '-Werror', '-std=gnu11', '-s']
 const SOURCES = {
-  'hyper-init': ['hyper-init.c', 'watch.c', 'child.c', 'frame.c', 'leave.c'],
+  'hyper-init': ['hyper-init.c', 'watch.c', 'child.c', 'frame.c', 'marks.c', 'leave.c'],
   'hyper-keeper': [
     'hyper-keeper.c',
     'keeper-zygote.c',

@@ -1,6 +1,6 @@
 /**
  * What crosses the streams of hyper-init, in both directions. This file is the reference for both
- * sides: frame.c reads the frame; hyper-init.c writes header and trailer, which marks.ts knows and
+ * sides: frame.c reads the frame; marks.c writes header and trailer, which marks.ts knows and
  * stream-parser.ts finds. Numbers are little endian.
  *
  * Frame, agent → hyper-init, once, on STDIN:

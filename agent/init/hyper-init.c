@@ -6,7 +6,7 @@
  *   waiting    reading the frame                    ─► exit 250 when none comes, or a broken one
  *   running    header written, process started      ─► its end, by itself or by us
  *   ended      everything left is killed and reaped
- *   reporting  trailers on both streams             ─► leaving; exit 1 when nobody took them
+ *   reporting  trailers on both streams (marks.c)   ─► leaving; exit 1 when nobody took them
  *   leaving    until the agent closes STDIN         ─► exit 0 (leave.c)
  *
  * All waiting is done in ppoll() with the signals open only there, so that none is ever missed and
@@ -33,15 +33,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Overridden by tests, at compile time only: what runs in a container must not choose it. */
-#ifndef HYPER_STOP_GRACE_MS
-#define HYPER_STOP_GRACE_MS 10000
-#endif
 #define REAP_MS 1000
-
-enum reason { RUNNING = 0, EXITED = 1, SIGNALLED, EXEC_FAILED, TIMEOUT, STOPPED, ORPHANED };
-
-static const uint8_t HEADER_MAGIC[8] = {0x89, 'H', 'Y', 'H', 'D', 'R', '1', '\n'};
 
 static bool first_process;
 
@@ -56,17 +48,6 @@ static bool await_input(int fd) {
   }
 }
 
-/* Nobody else has written yet, so the pipe has room for it. */
-static bool write_header(int fd, const struct frame *frame) {
-  uint8_t header[sizeof HEADER_MAGIC + NONCE_BYTES + CALL_ID_BYTES + sizeof frame->attempt + 1];
-  memcpy(header, HEADER_MAGIC, sizeof HEADER_MAGIC);
-  memcpy(header + 8, frame->header_nonce, NONCE_BYTES);
-  memcpy(header + 24, frame->call_id, CALL_ID_BYTES);
-  memcpy(header + 40, frame->attempt, sizeof frame->attempt);
-  header[44] = '\n';
-  return write(fd, header, sizeof header) == (ssize_t)sizeof header;
-}
-
 /* ---- running ---- */
 
 struct run {
@@ -75,10 +56,8 @@ struct run {
   size_t left_bytes;
   int64_t deadline_ms; /* Of the function, counted from its exec. */
   int64_t kill_ms;     /* When a stop that was not obeyed becomes a kill. */
-  enum reason reason;
   int exec_errno;
-  bool by_signal;
-  int status;
+  struct ending ending;
 };
 
 static void close_once(int *fd) {
@@ -137,8 +116,8 @@ static bool child_ended(struct run *run) {
       continue;
     }
     if (ended.si_pid == run->child.pid) {
-      run->by_signal = ended.si_code != CLD_EXITED;
-      run->status = ended.si_status;
+      run->ending.by_signal = ended.si_code != CLD_EXITED;
+      run->ending.status = ended.si_status;
       return true;
     }
     waitpid(ended.si_pid, NULL, WNOHANG);
@@ -146,19 +125,19 @@ static bool child_ended(struct run *run) {
 }
 
 static void begin_stop(struct run *run, enum reason reason, int signal, int64_t now_ms) {
-  run->reason = reason;
+  run->ending.reason = reason;
   run->kill_ms = now_ms + HYPER_STOP_GRACE_MS;
   signal_child(run, signal);
 }
 
 static void keep_time(struct run *run, const struct frame *frame) {
   int64_t now_ms = clock_ms();
-  if (agent_is_gone() && run->reason != ORPHANED) {
+  if (agent_is_gone() && run->ending.reason != ORPHANED) {
     run->kill_ms = now_ms;
-    if (run->reason == RUNNING) run->reason = ORPHANED;
-  } else if (run->reason == RUNNING && stop_requested()) {
+    if (run->ending.reason == RUNNING) run->ending.reason = ORPHANED;
+  } else if (run->ending.reason == RUNNING && stop_requested()) {
     begin_stop(run, STOPPED, frame->stop_signal, now_ms);
-  } else if (run->reason == RUNNING && now_ms >= run->deadline_ms) {
+  } else if (run->ending.reason == RUNNING && now_ms >= run->deadline_ms) {
     begin_stop(run, TIMEOUT, frame->stop_signal, now_ms);
   }
   if (now_ms >= run->kill_ms) {
@@ -173,7 +152,7 @@ static void run_to_its_end(struct run *run, const struct frame *frame) {
     keep_time(run, frame);
     struct pollfd fds[2] = {{.fd = run->child.exec_fd, .events = POLLIN},
                             {.fd = run->child.feed_fd, .events = POLLOUT}};
-    int64_t stop_ms = run->reason == RUNNING ? run->deadline_ms : NEVER;
+    int64_t stop_ms = run->ending.reason == RUNNING ? run->deadline_ms : NEVER;
     wait_until(fds, 2, earlier(run->kill_ms, stop_ms));
     if (fds[0].revents != 0) learn_of_exec(run, frame);
     if (fds[1].revents != 0) feed(run);
@@ -181,11 +160,11 @@ static void run_to_its_end(struct run *run, const struct frame *frame) {
   learn_of_exec(run, frame); /* Its end may have been seen before its message. */
   close_once(&run->child.feed_fd);
   if (run->exec_errno != 0) {
-    run->reason = EXEC_FAILED;
-    run->by_signal = false;
-    run->status = run->exec_errno;
-  } else if (run->reason == RUNNING) {
-    run->reason = run->by_signal ? SIGNALLED : EXITED;
+    run->ending.reason = EXEC_FAILED;
+    run->ending.by_signal = false;
+    run->ending.status = run->exec_errno;
+  } else if (run->ending.reason == RUNNING) {
+    run->ending.reason = run->ending.by_signal ? SIGNALLED : EXITED;
   }
 }
 
@@ -207,58 +186,6 @@ static void end_all(const struct run *run) {
     if (first_process) kill_the_rest(run);
     wait_until(NULL, 0, until_ms);
   }
-}
-
-/* ---- reporting ---- */
-
-/* One write, of what the pipe has room for. True when this stream is done with. */
-static bool write_some(int fd, const uint8_t *bytes, size_t total, size_t *written) {
-  ssize_t took = write(fd, bytes + *written, total - *written);
-  if (took < 0) return errno != EAGAIN && errno != EINTR;
-  *written += (size_t)took;
-  return *written == total;
-}
-
-/*
- * Each stream on its own, so that one that is stalled does not hold up the other. A reader that is
- * only slow is waited for; how long is for the function's time and the switch to say, but what can
- * be written at once is written whatever they say. True when any trailer went out.
- */
-static bool write_trailers(const struct run *run, const struct frame *frame) {
-  uint8_t trailer[NONCE_BYTES + 4];
-  memcpy(trailer, frame->trailer_nonce, NONCE_BYTES);
-  trailer[NONCE_BYTES] = (uint8_t)run->reason;
-  trailer[NONCE_BYTES + 1] = run->by_signal;
-  trailer[NONCE_BYTES + 2] = (uint8_t)(run->status & 0xff);
-  trailer[NONCE_BYTES + 3] = (uint8_t)(run->status >> 8 & 0xff);
-
-  struct pollfd fds[2] = {{.fd = STDOUT_FILENO, .events = POLLOUT},
-                          {.fd = STDERR_FILENO, .events = POLLOUT}};
-  size_t written[2] = {0, 0};
-  int64_t give_up_ms = NEVER;
-  for (int i = 0; i < 2; i++) {
-    fcntl(fds[i].fd, F_SETFL, fcntl(fds[i].fd, F_GETFL) | O_NONBLOCK);
-  }
-  if (run->deadline_ms != NEVER) {
-    int64_t now_ms = clock_ms();
-    int64_t from_ms = run->deadline_ms > now_ms ? run->deadline_ms : now_ms;
-    give_up_ms = after(from_ms, HYPER_STOP_GRACE_MS);
-  }
-  while (fds[0].fd >= 0 || fds[1].fd >= 0) {
-    int64_t now_ms = clock_ms();
-    if (stop_requested()) give_up_ms = earlier(give_up_ms, now_ms + HYPER_STOP_GRACE_MS);
-    bool last_try = agent_is_gone() || now_ms >= give_up_ms;
-    wait_until(fds, 2, last_try ? now_ms : give_up_ms);
-    bool moved = false;
-    for (int i = 0; i < 2; i++) {
-      if (fds[i].fd < 0 || fds[i].revents == 0) continue;
-      size_t before = written[i];
-      if (write_some(fds[i].fd, trailer, sizeof trailer, &written[i])) fds[i].fd = -1;
-      moved |= fds[i].fd < 0 || written[i] != before;
-    }
-    if (last_try && !moved) break;
-  }
-  return written[0] == sizeof trailer || written[1] == sizeof trailer;
 }
 
 /* ---- the life ---- */
@@ -290,13 +217,11 @@ int main(int argc, char **argv) {
                     .left_bytes = frame.payload_bytes,
                     .deadline_ms = NEVER,
                     .kill_ms = NEVER};
-  if (!write_header(STDOUT_FILENO, &frame) || !write_header(STDERR_FILENO, &frame) ||
-      !child_start(&frame, &run.child))
-    return EXIT_NEVER_STARTED;
+  if (!write_headers(&frame) || !child_start(&frame, &run.child)) return EXIT_NEVER_STARTED;
 
   run_to_its_end(&run, &frame);
   end_all(&run);
-  if (!write_trailers(&run, &frame)) return 1;
+  if (!write_trailers(&run.ending, &frame, run.deadline_ms)) return 1;
   leave(first_process);
   return 0;
 }

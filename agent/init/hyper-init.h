@@ -1,7 +1,7 @@
 /*
  * What the parts of hyper-init share: the frame (frame.c), the function's process (child.c),
- * what can end a wait (watch.c), the time after all is told (leave.c), and the life of PID 1 around
- * them (hyper-init.c). The byte layout of everything that crosses a stream is described once, at the
+ * what can end a wait (watch.c), header and trailers (marks.c), the time after all is told (leave.c),
+ * and the life of PID 1 around them (hyper-init.c). The byte layout of everything that crosses a stream is described once, at the
  * top of frame.ts.
  */
 #ifndef HYPER_INIT_H
@@ -56,8 +56,10 @@ int64_t clock_ms(void);
 int64_t after(int64_t from_ms, uint64_t length_ms);
 int64_t earlier(int64_t a, int64_t b);
 
-/* To be called first, once. `first_process`: we are PID 1 of a namespace of our own.
-   `program`: our own path, which the dead man's switch lies beside; may be NULL. */
+/*
+ * To be called first, once. `first_process`: we are PID 1 of a namespace of our own.
+ * `program`: our own path, which the dead man's switch lies beside; may be NULL.
+ */
 void watch_begin(bool first_process, const char *program);
 
 /* Lets one more signal mean "stop". */
@@ -74,6 +76,25 @@ bool stop_requested(void);
 
 /* Whether the agent's counter has not moved for so long that there is no agent any more. */
 bool agent_is_gone(void);
+
+/* Overridden by tests, at compile time only: what runs in a container must not choose it. */
+#ifndef HYPER_STOP_GRACE_MS
+#define HYPER_STOP_GRACE_MS 10000
+#endif
+
+enum reason { RUNNING = 0, EXITED = 1, SIGNALLED, EXEC_FAILED, TIMEOUT, STOPPED, ORPHANED };
+
+struct ending {
+  enum reason reason;
+  bool by_signal;
+  int status; /* Of its end; the errno where it could not be executed. */
+};
+
+/* On both streams, before the process writes. */
+bool write_headers(const struct frame *frame);
+
+/* On both streams, once nobody else is left; `deadline_ms`: the function's, or NEVER. */
+bool write_trailers(const struct ending *ending, const struct frame *frame, int64_t deadline_ms);
 
 /* To be called once all is told, last: returns when we may end. */
 void leave(bool first_process);

@@ -57,7 +57,11 @@ const comparable = (config: Template, volumes: readonly string[]) => {
   return {
     ...kept,
     ...{ hostname: 'ID', root, linux },
-    process: { ...kept.process, args: ['INIT'], env: named.sort() },
+    process: {
+      ...kept.process,
+      args: kept.process.args.map((word) => word.replace(init, 'INIT')),
+      env: named.sort(),
+    },
     mounts: mounts.filter((mount) => !isMoved(mount)),
     moved: mounts
       .filter(isMoved)

@@ -118,10 +118,6 @@ export const leftoversOf = async (agent: OciAgent): Promise<readonly string[]> =
 
 const ANY_ID = /^oci-[0-9a-f]{40}$/
 
-const NAMED: Readonly<Record<string, readonly string[]>> = {
-  runsc: ['/usr/bin/runsc', '--network=none'],
-}
-
 /** Starts all of them under a runtime by name, where one is told. */
 const under = (runtime: string, runner: Runner): Runner =>
   runtime === ''
@@ -138,6 +134,8 @@ export const openOciBench = async (named = ''): Promise<OciBench> => {
   const folder = await mkdtemp(join(tmpdir(), 'oci-'))
   const runtime = await findCommand('runc')
   if (runtime === undefined) throw new Error('runc is not installed')
+  const namedProgram = named === '' ? '' : await findCommand(named)
+  if (namedProgram === undefined) throw new Error(`${named} is not installed`)
   const keeper = join(bench.host.mountDir, 'hyper-keeper')
   const zygote = createZygote({ program: keeper, folder: join(folder, 'door') })
   const roots = createImageRoots(bench.engine, newIdentity().agentId, async () => false)
@@ -157,7 +155,7 @@ export const openOciBench = async (named = ''): Promise<OciBench> => {
     const deps = {
       ...{ identity, host, home, zygote, cgroups, templateOf, roots },
       ...{ runtime: () => runtime, link: () => null },
-      wordsOf: (name: string) => NAMED[name] ?? [],
+      wordsOf: () => [namedProgram, '--network=none'],
     }
     const openOn: OciAgent['openOn'] = (changes) =>
       under(named, createOciRunner({ ...deps, ...changes }))

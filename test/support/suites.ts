@@ -31,13 +31,14 @@ export type Area = {
 export type Counts = { readonly passed: number; readonly failed: number }
 
 const minute = 60_000
+const testTimeoutMs = 4 * minute
 
 const withEngine = (name: string, timeoutMs: number): Area => ({
   name,
   hasEngine: true,
   concurrency: 1,
   timeoutMs,
-  testTimeoutMs: 4 * minute,
+  testTimeoutMs,
 })
 
 const withoutEngine = (name: string, timeoutMs: number): Area => ({
@@ -45,7 +46,7 @@ const withoutEngine = (name: string, timeoutMs: number): Area => ({
   hasEngine: false,
   concurrency: availableParallelism(),
   timeoutMs,
-  testTimeoutMs: 4 * minute,
+  testTimeoutMs,
 })
 
 /** In the order in which they run: what fails fast comes first. */
