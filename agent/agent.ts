@@ -13,6 +13,7 @@ import { claimFolder } from '../daemon/level.ts'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { AgentConfig } from '../protocol/daemon.ts'
+import { toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { publishAdvert } from '../protocol/mesh/adverts.ts'
 import { openAgentChannel } from '../protocol/mesh/agent-channel.ts'
@@ -90,9 +91,15 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
     advertiser.changed()
     connection.refresh()
   })
+  let isRevoked = false
+  connection.ended.catch((error: unknown) => {
+    isRevoked = toHyperError(error).code === 'NOT_A_MEMBER'
+  })
   return {
     node,
     connection,
+    /** What it runs is run elsewhere: nobody takes its results. */
+    isRevoked: () => isRevoked,
     async close() {
       await connection.close()
       await advertiser.close()
@@ -112,17 +119,26 @@ const untilWelcomed = async (
   if (first === 'late') progress('The coordinator does not answer yet; trying on.')
 }
 
+/** Results that nobody has taken are told at the next start: for that it stays a member. */
+const leaveMesh = async (
+  { attempts }: Premises,
+  { connection }: Mesh,
+  { home }: AgentConfig,
+  log: Log,
+): Promise<void> => {
+  const hasLeft = attempts.unacknowledged() === 0 && (await connection.leave())
+  if (hasLeft) await forgetMembership(home)
+  else log.warn({ home }, 'the coordinator was not told: the agent is still a member')
+}
+
 const stopAgent = async (
   premises: Premises,
   mesh: Mesh,
   config: AgentConfig,
   log: Log,
 ): Promise<void> => {
-  await drain(premises, config.drainMs, log)
-  if (config.adHoc) {
-    await mesh.connection.leave()
-    await forgetMembership(config.home)
-  }
+  await drain(premises, mesh.isRevoked() ? 0 : config.drainMs, log)
+  if (config.adHoc) await leaveMesh(premises, mesh, config, log)
   await mesh.close()
   await premises.close()
 }

@@ -3,7 +3,7 @@
  *
  *   dialling ─► greeting   the channel is open, our hello is sent
  *   greeting ─► welcomed   the session begins: orders come, heartbeats go
- *   any ─► pausing         the channel ended, or the coordinator fell silent; longer each time
+ *   any ─► pausing         the channel ended, or the coordinator fell silent (redial.ts)
  *   pausing ─► dialling
  *   any ─► ended           told that we are no member, or of another version; or closed
  *
@@ -14,7 +14,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../daemon/log.ts'
-import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
+import { HyperError, toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { AgentChannel } from '../protocol/mesh/agent-channel.ts'
 import type { CoordinatorMessage, Hello, Welcome } from '../protocol/messages.ts'
@@ -22,6 +22,7 @@ import type { Attempts } from './attempts.ts'
 import { type Heartbeat, startHeartbeat } from './heartbeat.ts'
 import type { HostFacts } from './premises.ts'
 import type { PullOrders } from './pull-orders.ts'
+import { createRedial } from './redial.ts'
 
 export interface ConnectionDeps {
   readonly open: (signal: AbortSignal) => Promise<AgentChannel>
@@ -41,8 +42,8 @@ export interface Connection {
   readonly ended: Promise<void>
   /** Something may have changed of what the last hello told of the host. */
   refresh(): void
-  /** Says that the agent leaves for good. */
-  leave(): Promise<void>
+  /** Says that the agent leaves for good; false where nobody is there to hear it. */
+  leave(): Promise<boolean>
   close(): Promise<void>
 }
 
@@ -86,7 +87,7 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
   const { promise: welcomed, resolve: onFirstWelcome } = Promise.withResolvers<void>()
   let current: Current | null = null
   let isOutdated = false
-  let pauseMs: number = limits.redialMsMin
+  const redial = createRedial(log)
 
   const refresh = (): void => {
     if (current === null || isOutdated) return
@@ -131,7 +132,7 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
       isOutdated = false
       await within(channel.send(hello), limits.helloMs, 'our hello could not be sent')
       const welcome = await readWelcome(channel)
-      pauseMs = limits.redialMsMin
+      redial.welcomed()
       current = { channel, session: welcome.session, told: hostOf(hello) }
       log.info({ coordinator: channel.remotePeer, as: welcome.name }, 'welcomed')
       onFirstWelcome()
@@ -153,16 +154,15 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
         await converse()
         if (isOutdated) continue
         if (!closing.signal.aborted) log.warn('the coordinator closed the channel')
+        redial.ended()
       } catch (thrown) {
         if (closing.signal.aborted) return
         const error = toHyperError(thrown)
         if (isFinal(error)) throw error
-        log.warn({ code: error.code, reason: messageOf(error) }, 'no channel to the coordinator')
+        redial.failed(error)
       }
-      // Agents that lost one coordinator together must not come back together.
-      const jittered = pauseMs * (0.5 + Math.random() / 2)
-      pauseMs = Math.min(limits.redialMsMax, pauseMs * 2)
-      await pause(jittered, undefined, { signal: closing.signal }).catch(() => undefined)
+      const pauseMs = redial.pauseMs(Math.random())
+      await pause(pauseMs, undefined, { signal: closing.signal }).catch(() => undefined)
     }
   }
 
@@ -175,8 +175,11 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
     refresh,
     async leave() {
       const { channel, session } = current ?? {}
-      if (channel === undefined || session === undefined) return
-      await channel.send({ type: 'leave', session }).catch(() => undefined)
+      if (channel === undefined || session === undefined) return false
+      return channel.send({ type: 'leave', session }).then(
+        () => true,
+        () => false,
+      )
     },
     async close() {
       closing.abort()

@@ -44,11 +44,24 @@ export type ServerVersion = Static<typeof versionShape>
 
 const agentShape = {
   type: 'object',
-  required: ['agent', 'peerId', 'state', 'slots', 'free', 'running', 'ready', 'memoryBytes'],
+  required: [
+    'agent',
+    'peerId',
+    'state',
+    'reason',
+    'slots',
+    'free',
+    'running',
+    'ready',
+    'memoryBytes',
+  ],
   properties: {
     agent: text,
     peerId: text,
     state: text,
+    reason: text,
+    connected: { type: 'boolean' },
+    member: { type: 'boolean' },
     slots: count,
     free: count,
     running: count,

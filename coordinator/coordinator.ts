@@ -121,6 +121,7 @@ const portsOf = (
     ledger: rooms.ledger,
     membership: rooms.membership,
     roster: rooms.roster,
+    presence: rooms.presence,
     apply: rooms.transactions.apply,
     coordinator: node.peerId,
     addresses: node.addresses,

@@ -3,6 +3,11 @@
  * own that may enrol a number of others for a time (see Membership is by key in ARCHITECTURE.md).
  * Rows: member/PEER, invite/PEER.
  *
+ *   (none) ── admit ──► member ── remove ──► former: shown for a while ── admit ──► member
+ *                         │ ▲
+ *                  leave  ▼ │ introduce
+ *                       member that left in order
+ *
  * What a member last said of itself is kept with it, so that placement knows of an absent one what
  * it could run. An invitation's time is told by this host's own clock and by no other.
  */
@@ -22,6 +27,15 @@ const MemberRowSchema = Type.Object({
   facts: Type.Union([AgentFactsSchema, Type.Null()]),
   /** The operator wants it to take no calls, also when it comes back. */
   draining: Type.Boolean(),
+  /** It went in order, or was sent away. */
+  departure: Type.Optional(
+    Type.Object({
+      how: Type.Union([Type.Literal('left'), Type.Literal('revoked')]),
+      at: Type.String(),
+      /** It is no member any more: its key gets no further than the handshake. */
+      isFinal: Type.Boolean(),
+    }),
+  ),
 })
 export type Member = Static<typeof MemberRowSchema>
 
@@ -40,6 +54,8 @@ export interface Membership {
   /** On the list for enrolling, with uses and time left. */
   isInvitation(peerId: string): boolean
   members(): readonly Member[]
+  /** Those that are none any more. */
+  former(): readonly Member[]
   get(peerId: string): Member | null
   /** By name, peer id or unique prefix of it. AGENT_NOT_FOUND */
   find(agent: string): Member
@@ -49,8 +65,11 @@ export interface Membership {
   /** What a member said in its hello; its name, given at the first one. */
   introduce(peerId: string, facts: AgentFacts): Member
   setDraining(peerId: string, draining: boolean): Promise<void>
-  remove(peerId: string): Promise<void>
-  /** Invitations whose time has ended. */
+  /** It has stopped in order, and may come back. */
+  leave(peerId: string): void
+  /** It is no member from this moment on, by its own wish or by the operator's. */
+  remove(peerId: string, how: 'left' | 'revoked'): Promise<void>
+  /** Forgets invitations whose time has ended, and members that left long ago. */
   expire(): void
 }
 
@@ -64,12 +83,27 @@ interface Deps {
 export const loadMembership = async (deps: Deps): Promise<Membership> => {
   const { store, record, write, wallMs } = deps
   const members = new Map<string, Member>()
+  const former = new Map<string, Member>()
   const invites = new Map<string, InviteRow>()
-  await store.scan('member', (key, value) => void members.set(key, parseMember(value)))
+  await store.scan('member', (key, value) => {
+    const member = parseMember(value)
+    const kind = member.departure?.isFinal === true ? former : members
+    kind.set(key, member)
+  })
   await store.scan('invite', (key, value) => void invites.set(key, parseInvite(value)))
 
   const isOpen = (invite: InviteRow | undefined): invite is InviteRow =>
     invite !== undefined && invite.usesLeft > 0 && invite.expiresMs > wallMs()
+
+  const departureOf = (
+    how: 'left' | 'revoked',
+    isFinal: boolean,
+  ): NonNullable<Member['departure']> => ({
+    ...{ how, isFinal },
+    at: new Date(wallMs()).toISOString(),
+  })
+  const isLongGone = ({ departure }: Member): boolean =>
+    departure !== undefined && Date.parse(departure.at) + limits.formerMemberMs < wallMs()
 
   const freeName = (host: string): string => {
     const taken = new Set([...members.values()].map((member) => member.name))
@@ -84,6 +118,7 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
     isMember: (peerId) => members.has(peerId),
     isInvitation: (peerId) => isOpen(invites.get(peerId)),
     members: () => [...members.values()],
+    former: () => [...former.values()],
     get: (peerId) => members.get(peerId) ?? null,
     find(agent) {
       const all = [...members.values()]
@@ -111,6 +146,7 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
       }
       invites.set(invitation, spent)
       members.set(peerId, member)
+      former.delete(peerId)
       await write([
         put('member', peerId, member),
         spent.usesLeft > 0 ? put('invite', invitation, spent) : del('invite', invitation),
@@ -124,8 +160,9 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
     introduce(peerId, facts) {
       const known = members.get(peerId)
       if (known === undefined) throw new HyperError('NOT_A_MEMBER', `${peerId} is not a member`)
+      const { departure: _, ...rest } = known
       const member: Member = {
-        ...known,
+        ...rest,
         name: known.name === '' ? freeName(facts.host) : known.name,
         facts,
       }
@@ -140,15 +177,35 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
       members.set(peerId, member)
       await write([put('member', peerId, member)])
     },
-    async remove(peerId) {
+    leave(peerId) {
+      const known = members.get(peerId)
+      if (known === undefined) return
+      const member: Member = { ...known, departure: departureOf('left', false) }
+      members.set(peerId, member)
+      record([put('member', peerId, member)])
+    },
+    async remove(peerId, how) {
+      const known = members.get(peerId)
+      if (known === undefined) return
       members.delete(peerId)
-      await write([del('member', peerId)])
+      // As the latest of them: the map is in the order of their going.
+      const member: Member = { ...known, departure: departureOf(how, true) }
+      former.set(peerId, member)
+      const [oldest] = former.keys()
+      const isFull = oldest !== undefined && former.size > limits.formerMembersMax
+      if (isFull) former.delete(oldest)
+      await write([put('member', peerId, member), ...(isFull ? [del('member', oldest)] : [])])
     },
     expire() {
       const ended = [...invites.values()].filter((invite) => !isOpen(invite))
-      if (ended.length === 0) return
       for (const { peerId } of ended) invites.delete(peerId)
-      record(ended.map(({ peerId }) => del('invite', peerId)))
+      const gone = [...former.values()].filter(isLongGone)
+      for (const { peerId } of gone) former.delete(peerId)
+      if (ended.length + gone.length === 0) return
+      record([
+        ...ended.map(({ peerId }) => del('invite', peerId)),
+        ...gone.map(({ peerId }) => del('member', peerId)),
+      ])
     },
   }
 }

@@ -175,7 +175,13 @@ export interface Logs {
 export interface AgentView {
   readonly agent: string
   readonly peerId: string
-  readonly state: 'ready' | 'draining' | 'no engine' | 'disk full' | 'away' | 'epoch ahead'
+  /** `left` and `revoked`: also those that are no members any more, for a while. */
+  readonly state: 'alive' | 'suspect' | 'draining' | 'left' | 'lost' | 'revoked' | 'epoch ahead'
+  /** Why it is in that state, or is given no calls though it is alive; '' where there is nothing. */
+  readonly reason: string
+  readonly connected: boolean
+  /** False: it is shown for what it was. */
+  readonly member: boolean
   readonly slots: number
   readonly free: number
   readonly running: number

@@ -25,6 +25,7 @@ import {
 import { checkHello, type Greeting, isStale, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
+import type { Presence } from './presence.ts'
 import { createPulls, type Pulls } from './pulls.ts'
 
 interface Session {
@@ -34,6 +35,8 @@ interface Session {
   readonly pulls: Pulls
   /** Payloads of assignments that the channel has not taken yet. */
   unsentBytes: number
+  /** By its own word: it is stopping. */
+  isDraining: boolean
 }
 
 export interface Roster {
@@ -49,10 +52,7 @@ export interface Roster {
     onProgress: (line: string) => void,
     signal: AbortSignal,
   ): Promise<ImageRecord>
-  /** When an agent was last heard, as a wall clock's time; null for never. */
-  seen(agentId: string): string | null
-  /** It has obeyed a later coordinator, and said so when it last came. */
-  isEpochAhead(agentId: string): boolean
+  /** It is no member any more. */
   disconnect(agentId: string): void
   close(): Promise<void>
 }
@@ -61,6 +61,7 @@ interface Deps {
   readonly epoch: number
   readonly version: string
   readonly membership: Membership
+  readonly presence: Presence
   readonly apply: (event: LedgerEvent) => void
   /** A hello told of a later coordinator. */
   readonly onEpochAhead: (epochSeen: number) => void
@@ -70,10 +71,8 @@ interface Deps {
 }
 
 export const createRoster = (deps: Deps): Roster => {
-  const { epoch, version, membership, apply, log } = deps
+  const { epoch, version, membership, presence, apply, log } = deps
   const sessions = new Map<string, Session>()
-  const seen = new Map<string, string>()
-  const ahead = new Set<string>()
   /** The last hello of each agent. */
   const greetings = new Map<string, Greeting>()
   const open = new Set<MemberChannel>()
@@ -89,12 +88,13 @@ export const createRoster = (deps: Deps): Roster => {
     const { agentId } = session
     if (message.type === 'hello') throw new HyperError('BAD_PARAMETER', 'a second hello')
     if (message.session !== session.number) return
-    seen.set(agentId, new Date().toISOString())
+    presence.heard(agentId)
     switch (message.type) {
       case 'heartbeat':
         apply({ type: 'heartbeat', agentId, keys: message.attempts })
         break
       case 'draining':
+        session.isDraining = message.draining
         apply({ type: 'draining', agentId, draining: message.draining })
         break
       case 'leave':
@@ -130,10 +130,10 @@ export const createRoster = (deps: Deps): Roster => {
         sendTo(session, { type: 'cancel-pull', session: session.number, epoch, pull })
       }),
       unsentBytes: 0,
+      isDraining: hello.draining,
     }
     sessions.set(agentId, session)
-    seen.set(agentId, new Date().toISOString())
-    ahead.delete(agentId)
+    presence.came(agentId)
     const { storeId, start, greeting } = hello
     const isOld = isStale(hello, greetings.get(agentId))
     greetings.set(agentId, { storeId, start, greeting })
@@ -147,6 +147,7 @@ export const createRoster = (deps: Deps): Roster => {
     if (sessions.get(session.agentId) !== session) return
     sessions.delete(session.agentId)
     session.channel.abort(reason)
+    if (membership.isMember(session.agentId)) presence.lost(session.agentId, messageOf(reason))
     session.pulls.fail(
       new HyperError('PULL_FAILED', 'the agent that pulled went away', { cause: reason }),
     )
@@ -168,7 +169,10 @@ export const createRoster = (deps: Deps): Roster => {
     const watch = watchSilence(session)
     try {
       for await (const message of session.channel.messages) hear(session, message)
-      end(session, new HyperError('UNREACHABLE', 'the agent closed the channel'))
+      const broken = await session.channel.closed
+      // One that said that it stops, and then closed in order, has gone by its own will.
+      if (broken === null && session.isDraining) membership.leave(session.agentId)
+      end(session, broken ?? new HyperError('UNREACHABLE', 'the agent closed the channel'))
     } catch (error) {
       end(session, toHyperError(error))
     } finally {
@@ -178,9 +182,9 @@ export const createRoster = (deps: Deps): Roster => {
 
   /** Of a member whose hello is refused. */
   const noteRefusal = (agentId: string, { epochSeen }: Hello): void => {
-    seen.set(agentId, new Date().toISOString())
+    presence.heard(agentId)
     if (epochSeen <= epoch) return
-    ahead.add(agentId)
+    presence.wentAhead(agentId)
     deps.onEpochAhead(epochSeen)
   }
 
@@ -251,12 +255,10 @@ export const createRoster = (deps: Deps): Roster => {
       sendTo(session, { type: 'pull', session: session.number, epoch, pull, reference, auth })
       return ended
     },
-    seen: (agentId) => seen.get(agentId) ?? null,
-    isEpochAhead: (agentId) => ahead.has(agentId),
     disconnect(agentId) {
-      ahead.delete(agentId)
       const session = sessions.get(agentId)
       if (session !== undefined) end(session, new HyperError('NOT_A_MEMBER', 'removed'))
+      presence.forget(agentId)
     },
     async close() {
       const reason = new HyperError('STOPPING', 'the coordinator is stopping')

@@ -22,10 +22,12 @@ import { createLogs } from './logs.ts'
 import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
 import { preparationOf } from './preparation.ts'
+import { createPresence } from './presence.ts'
 import { settleRestored } from './restored.ts'
 import { createRoster } from './roster.ts'
 import type { TellLoss } from './store/damage.ts'
 import type { Store } from './store/store.ts'
+import { createSuspicion } from './suspicion.ts'
 
 export interface WiringDeps {
   readonly store: Store
@@ -51,21 +53,21 @@ const wireRoster = async (deps: WiringDeps, start: Start, core: Core) => {
   const { store, log } = deps
   const { apply, record, write } = core.transactions
   const membership = await loadMembership({ store, record, write, wallMs: deps.wallMs })
+  const presence = createPresence(deps.wallMs)
   const roster = createRoster({
     epoch: start.epoch,
     version: VERSION,
-    membership,
-    apply,
+    ...{ membership, presence, apply },
     onEpochAhead: watchEpochs(start, record).told,
     onLeave: (agentId) => {
-      membership.remove(agentId).then(
-        () => apply({ type: 'forget', agentId }),
+      membership.remove(agentId, 'left').then(
+        () => apply({ type: 'forget', agentId, reason: 'it left the mesh' }),
         (error: unknown) => log.error({ err: error, peer: agentId }, 'leaving failed'),
       )
     },
     log,
   })
-  return { membership, roster }
+  return { membership, presence, roster }
 }
 
 const wireImages = (
@@ -100,7 +102,7 @@ const wireBooks = async (deps: WiringDeps, start: Start, core: Core) => {
     },
     hasFuncs: (accountId) => funcs.hasFuncs(accountId),
   })
-  const { membership, roster } = await wireRoster(deps, start, core)
+  const { membership, presence, roster } = await wireRoster(deps, start, core)
   const images = await wireImages(deps, core, roster)
   const liveCalls = (funcId: string, revision?: number): number => {
     const counts = ledger.counts.get(funcId)
@@ -121,7 +123,7 @@ const wireBooks = async (deps: WiringDeps, start: Start, core: Core) => {
       roster.send(agent.id, { type: 'prepare', session: agent.session, preparation })
     },
   })
-  return { accounts, membership, roster, images, funcs }
+  return { accounts, membership, presence, roster, images, funcs }
 }
 
 /** Throws STATE_DAMAGED. */
@@ -154,11 +156,13 @@ export const wireCoordinator = async (deps: WiringDeps) => {
     if (facts !== null) rememberAgent(core.ledger, peerId, name, facts, nowMs(), draining)
   }
   books.funcs.finishRemovals().catch(deps.onFault)
+  const lookForSilence = createSuspicion(core.ledger, log)
   return {
     ...{ epoch, core, logs, ...books },
     /** What time alone decides; called every `tickMs`. */
     tick(): void {
       core.tick()
+      lookForSilence()
       membership.expire()
     },
   }

@@ -109,8 +109,13 @@ export const limits = {
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,
   heartbeatIdleMs: 5 * second,
-  /** An agent not heard for two idle heartbeats and a margin is offered nothing new. */
-  silentAgentMs: 12 * second,
+  /**
+   * An agent that holds attempts is suspect, and is offered nothing new, after two heartbeats that
+   * did not come and a margin: with the next look at the clocks it is seen within 3 s.
+   */
+  suspectBusyMs: 2.5 * second,
+  /** The same of one that holds none. */
+  suspectIdleMs: 12 * second,
   /** A silent agent's connection is closed after this. Longer than any pause a healthy one takes. */
   heartbeatSilenceMs: 20 * second,
 
@@ -278,9 +283,16 @@ export const limits = {
   dialMs: 10 * second,
   /** One address of several: a dead one must leave time for the others. */
   addressDialMs: 3 * second,
-  /** Pause between attempts to reach the coordinator again. */
+  /**
+   * Pause between attempts to reach the coordinator again: anything from the one to the other, so
+   * that agents which lost it together do not come back together. An agent is back within 1.5 s.
+   */
   redialMsMin: 250,
-  redialMsMax: 5 * second,
+  redialMsMax: second,
+  /** The same after an answer that sent us away, at the most: it doubles up to this. */
+  refusedMsMax: 10 * second,
+  /** What is said again and again while the coordinator is away is logged this often. */
+  absenceLogMs: minute,
   connectionsMax: 5000,
   /** Connections that have not shown their key yet. All agents return at once after a restart. */
   connectionsPendingMax: 1000,
@@ -310,6 +322,9 @@ export const limits = {
   inviteMsDefault: hour,
   inviteMsMax: 30 * 24 * hour,
   membersMax: 5000,
+  /** Those that left or were removed are shown in `hyper agents` for a week, the newest of them. */
+  formerMembersMax: 1000,
+  formerMemberMs: 7 * 24 * hour,
 
   // ── Bodies in memory ───────────────────────────────────────────────────────────────────────
   /**

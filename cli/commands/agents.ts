@@ -10,7 +10,9 @@ const COLUMNS = [
 
 export const listAgents = async ({ connect, output }: Input): Promise<undefined> => {
   const client = await connect()
-  const agents = await client.agents.list()
+  const all = await client.agents.list()
+  // A list of names is for commands about members.
+  const agents = output.isQuiet ? all.filter(({ member }) => member !== false) : all
   const nowMs = Date.now()
   output.listing(agents, COLUMNS, (agent) => [
     agent.agent,
@@ -24,6 +26,11 @@ export const listAgents = async ({ connect, output }: Input): Promise<undefined>
     agent.version ?? '',
     formatAgo(agent.seen ?? null, nowMs),
   ])
+  // The table is for programs as well: why is told beside it.
+  if (output.isJson || output.isQuiet) return undefined
+  for (const { agent, state, reason } of agents) {
+    if (reason !== '') output.note(`${agent} is ${state}: ${reason}`)
+  }
   return undefined
 }
 

@@ -14,12 +14,10 @@ const API_VERSION = '1.23'
 
 const PROBES = ['GET', 'HEAD']
 
-const isConnected = ({ state }: AgentView): boolean => state !== 'away' && state !== 'epoch ahead'
-
 const infoOf = (gateway: Gateway, account: Account) => {
   const { agents, images } = gateway.ports
   const overview = gateway.ports.overview()
-  const connected = agents.list().filter(isConnected)
+  const connected = agents.list().filter(({ connected }) => connected)
   const sum = (number: (agent: AgentView) => number): number =>
     connected.reduce((total, agent) => total + number(agent), 0)
   const usage = overview.usage(account)

@@ -53,6 +53,7 @@ export const bookLease = (ledger: Ledger, lease: Lease): void => {
   leasesOfAgent(ledger, lease.agentId).add(lease)
   const agent = ledger.agents.get(lease.agentId)
   if (agent === undefined) return
+  if (agent.slotsUsed === 0) agent.busySinceMs = lease.renewedMs
   agent.slotsUsed += 1
   agent.memoryUsedBytes += lease.terms.memoryBytes
   review(ledger, agent)

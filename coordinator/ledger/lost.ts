@@ -16,15 +16,20 @@ import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
 const agentName = (ledger: Ledger, lease: Lease): string =>
   ledger.agents.get(lease.agentId)?.name ?? lease.agentId
 
-/** The attempt is given up: its call is run again, or has failed. Its result still counts. */
+/**
+ * The attempt is given up: its call is run again, or has failed. Its result still counts. `reason`
+ * says more of why than that it was lost; '' where nothing is known.
+ */
 export const loseAttempt = (
   ledger: Ledger,
   lease: Lease,
   call: Call,
   now: Now,
   effects: Effect[],
+  reason = '',
 ): void => {
   const name = agentName(ledger, lease)
+  const why = reason === '' ? '' : `: ${reason}`
   endLease(ledger, lease, effects)
   if (call.state !== 'leased' && call.state !== 'running') return
   if (!lease.isInherited) countAsLost(call, lease.key)
@@ -33,14 +38,14 @@ export const loseAttempt = (
     endCall(
       ledger,
       call,
-      endingWithout(call, 'AGENT_LOST', `agent lost: ${name} (${tries})`),
+      endingWithout(call, 'AGENT_LOST', `agent lost: ${name}${why} (${tries})`),
       now,
       effects,
     )
     return
   }
   writeCall(call, effects)
-  returnToQueue(ledger, call, `agent ${name} was lost`)
+  returnToQueue(ledger, call, `agent ${name} was lost${why}`)
 }
 
 const expire = (ledger: Ledger, lease: Lease, now: Now, effects: Effect[]): void => {
@@ -57,6 +62,21 @@ const expire = (ledger: Ledger, lease: Lease, now: Now, effects: Effect[]): void
   markSilent(lease, now.ms)
   if (now.ms - (lease.silentSinceMs ?? now.ms) < limits.lostAfterMs) return
   loseAttempt(ledger, lease, call, now, effects)
+}
+
+/** Its agent is no member any more: nothing is waited for. */
+export const giveUpLeases = (
+  ledger: Ledger,
+  agentId: string,
+  reason: string,
+  now: Now,
+  effects: Effect[],
+): void => {
+  for (const lease of [...(ledger.agentLeases.get(agentId) ?? [])]) {
+    const call = ledger.calls.get(lease.key.call)
+    if (call === undefined) endLease(ledger, lease, effects)
+    else loseAttempt(ledger, lease, call, now, effects, reason)
+  }
 }
 
 /** Looks at every lease: there are as many as slots in use, not as many as calls. */

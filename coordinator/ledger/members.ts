@@ -5,7 +5,7 @@
  *   (none) ── rememberAgent, or its first hello ──► away
  *   away ── introduceAgent ──► here (session n) ── introduceAgent ──► here (a later session)
  *   here ── disconnectAgent, of that session ──► away
- *   any ── forgetAgent ──► (none): its leases stand until they end
+ *   any ── forgetAgent ──► (none): its leases are given up, for nothing that it says is heard
  */
 
 import type { Advert } from '../../protocol/advert.ts'
@@ -15,10 +15,11 @@ import { bringBackHopeless } from './aside.ts'
 import { unhearAgent } from './grants.ts'
 import { leasesOfAgent } from './leases.ts'
 import { changeMembership, gainRoom } from './line.ts'
+import { giveUpLeases } from './lost.ts'
 import { setReady } from './readiness.ts'
 import { giveUpOwed } from './results.ts'
 import { closeForGood, review } from './room.ts'
-import type { Agent, Effect, Ledger, LedgerEvent } from './state.ts'
+import type { Agent, Effect, Ledger, LedgerEvent, Now } from './state.ts'
 
 /** A member as its last hello described it, while it is away. */
 export const rememberAgent = (
@@ -48,6 +49,7 @@ export const rememberAgent = (
     leases,
     heard: new Map(),
     heardMs: nowMs,
+    busySinceMs: nowMs,
     reservedFor: null,
     pausedUntilMs: 0,
     pauseMs: 0,
@@ -98,14 +100,28 @@ export const disconnectAgent = (ledger: Ledger, agentId: string, session: number
   review(ledger, agent)
 }
 
-export const forgetAgent = (ledger: Ledger, agentId: string, effects: Effect[]): void => {
+/** Something came from it. */
+export const hearAgent = (ledger: Ledger, agentId: string, nowMs: number): void => {
   const agent = ledger.agents.get(agentId)
+  if (agent === undefined || agent.session === 0) return
+  agent.heardMs = nowMs
+  if (!agent.isOpen) review(ledger, agent)
+}
+
+export const forgetAgent = (
+  ledger: Ledger,
+  { agentId, reason }: Pick<Extract<LedgerEvent, { type: 'forget' }>, 'agentId' | 'reason'>,
+  now: Now,
+  effects: Effect[],
+): void => {
+  const agent = ledger.agents.get(agentId)
+  if (agent !== undefined) unhearAgent(ledger, agent)
+  giveUpLeases(ledger, agentId, reason, now, effects)
   if (agent !== undefined) {
-    unhearAgent(ledger, agent)
     setReady(ledger, agent, [])
     closeForGood(ledger, agent)
     ledger.agents.delete(agentId)
-    if (agent.leases.size === 0) ledger.agentLeases.delete(agentId)
+    ledger.agentLeases.delete(agentId)
     // While there is no member at all nobody is set aside.
     if (ledger.agents.size === 0) bringBackHopeless(ledger, null)
     changeMembership(ledger)

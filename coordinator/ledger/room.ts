@@ -3,7 +3,7 @@
  * session, hello, adverts, leases, pauses) and of what the clock says of it.
  *
  *   closed ── connects, is heard, its pause or drain is over, has its engine and disk again ──► open
- *   open ── disconnects, silent for 12 s, drains, refused, has no engine or a full disk ──► closed
+ *   open ── disconnects, falls silent, drains, refused, has no engine or a full disk ──► closed
  *
  * The clock is looked at with each tick, and at no other time: between two ticks only events open
  * and close an agent. Those that are open and have a slot left are kept apart, so that a full mesh
@@ -14,12 +14,21 @@ import { limits } from '../../protocol/limits.ts'
 import { gainRoom, wake } from './line.ts'
 import type { Agent, Ledger, Terms } from './state.ts'
 
-type Openness = Pick<Agent, 'session' | 'heardMs' | 'draining' | 'pausedUntilMs' | 'advert'>
+type Liveness = Pick<Agent, 'heardMs' | 'busySinceMs' | 'slotsUsed'>
+type Openness = Liveness & Pick<Agent, 'session' | 'draining' | 'pausedUntilMs' | 'advert'>
+
+/** How long it has not said what it would have said by now. */
+export const silenceMs = (agent: Liveness, nowMs: number): number =>
+  nowMs - (agent.slotsUsed === 0 ? agent.heardMs : Math.max(agent.heardMs, agent.busySinceMs))
+
+/** It is here by its connection, but too silent to be given anything. */
+export const isSuspectAt = (agent: Liveness, nowMs: number): boolean =>
+  silenceMs(agent, nowMs) > (agent.slotsUsed === 0 ? limits.suspectIdleMs : limits.suspectBusyMs)
 
 /** Whether it is offered anything, as of the last tick. */
 export const isOpenAt = (agent: Openness, tickMs: number): boolean =>
   agent.session !== 0 &&
-  tickMs - agent.heardMs <= limits.silentAgentMs &&
+  !isSuspectAt(agent, tickMs) &&
   !agent.draining &&
   agent.pausedUntilMs <= tickMs &&
   agent.advert?.engineUp !== false &&

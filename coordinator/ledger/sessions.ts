@@ -18,7 +18,6 @@ import { changeMembership } from './line.ts'
 import { loseAttempt } from './lost.ts'
 import { introduceAgent, tellDrain } from './members.ts'
 import { giveUpOwed, owedOf } from './results.ts'
-import { review } from './room.ts'
 import type { Agent, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
 
 /** What an attempt that its agent holds is told. */
@@ -162,8 +161,6 @@ export const heartbeat = (
 ): void => {
   const agent = ledger.agents.get(agentId)
   if (agent === undefined || agent.session === 0) return
-  agent.heardMs = nowMs
-  if (!agent.isOpen) review(ledger, agent)
   for (const key of keys) {
     const lease = leaseOf(ledger, key, agentId)
     if (lease === undefined && judgeHeld(ledger, agent, key, true, nowMs) === 'cancel') {

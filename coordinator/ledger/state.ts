@@ -121,6 +121,8 @@ export interface Agent {
   /** By name: attempts without a lease that it runs nevertheless (grants.ts). */
   readonly heard: Map<string, Call>
   heardMs: number
+  /** Since when it has held leases: from then on it beats every second. */
+  busySinceMs: number
   /** The call of another's account that what frees here is held for (reservations.ts). */
   reservedFor: Call | null
   /** After a refusal it is offered nothing until then; the pause doubles. */
@@ -215,9 +217,8 @@ export type LedgerEvent =
       readonly environment: readonly string[]
       readonly note: string
     }
-  | { readonly type: 'cancel'; readonly callId: string }
-  /** The synchronous client has its body; or will never have it. */
-  | { readonly type: 'delivered'; readonly callId: string }
+  /** `delivered`: the synchronous client has its body; or, below, will never have it. */
+  | { readonly type: 'cancel' | 'delivered'; readonly callId: string }
   | { readonly type: 'undelivered'; readonly callId: string; readonly body: Uint8Array }
   | { readonly type: 'quota'; readonly accountId: string; readonly quota: number }
   | { readonly type: 'remove-account'; readonly accountId: string }
@@ -233,11 +234,10 @@ export type LedgerEvent =
       readonly isStale?: boolean
     }
   | { readonly type: 'disconnect'; readonly agentId: string; readonly session: number }
-  | { readonly type: 'forget'; readonly agentId: string }
+  | { readonly type: 'forget'; readonly agentId: string; readonly reason: string }
   | { readonly type: 'advert'; readonly agentId: string; readonly advert: Advert }
-  /** The operator's word; an agent that is here is told. */
-  | { readonly type: 'drain'; readonly agentId: string; readonly draining: boolean }
-  | { readonly type: 'draining'; readonly agentId: string; readonly draining: boolean }
+  /** The operator's word, of which an agent that is here is told; and the agent's own. */
+  | { readonly type: 'drain' | 'draining'; readonly agentId: string; readonly draining: boolean }
   | { readonly type: 'heartbeat'; readonly agentId: string; readonly keys: readonly AttemptKey[] }
   | (Said & { readonly type: 'started' })
   | (Said & { readonly type: 'refused'; readonly message: string })

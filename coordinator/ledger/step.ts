@@ -19,7 +19,14 @@ import { createHeap } from './heap.ts'
 import { endLease, leaseOf } from './leases.ts'
 import { createLine, leaveLine, newTurn, wake } from './line.ts'
 import { endRestored, expireLeases, forgiveSilence } from './lost.ts'
-import { disconnectAgent, drainAgent, forgetAgent, setDraining, takeAdvert } from './members.ts'
+import {
+  disconnectAgent,
+  drainAgent,
+  forgetAgent,
+  hearAgent,
+  setDraining,
+  takeAdvert,
+} from './members.ts'
 import { createQueue } from './queue.ts'
 import { endReservation, renewReservations } from './reservations.ts'
 import { commitResult, expireOwed, settleDelivery } from './results.ts'
@@ -179,7 +186,7 @@ export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Ef
       disconnectAgent(ledger, event.agentId, event.session)
       return
     case 'forget':
-      forgetAgent(ledger, event.agentId, effects)
+      forgetAgent(ledger, event, now, effects)
       return
     case 'advert':
       takeAdvert(ledger, event.agentId, event.advert)
@@ -188,21 +195,27 @@ export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Ef
       drainAgent(ledger, event.agentId, event.draining, effects)
       return
     case 'draining':
+      hearAgent(ledger, event.agentId, now.ms)
       setDraining(ledger, event.agentId, event.draining)
       return
     case 'heartbeat':
+      hearAgent(ledger, event.agentId, now.ms)
       heartbeat(ledger, event.agentId, event.keys, now.ms, effects)
       return
     case 'started':
+      hearAgent(ledger, event.agentId, now.ms)
       onStarted(ledger, event.agentId, event.key, effects)
       return
     case 'refused':
+      hearAgent(ledger, event.agentId, now.ms)
       onRefused(ledger, event.agentId, event.key, now, effects)
       return
     case 'gone':
+      hearAgent(ledger, event.agentId, now.ms)
       attemptGone(ledger, event.key, event.agentId, now, effects)
       return
     case 'result':
+      hearAgent(ledger, event.agentId, now.ms)
       commitResult(ledger, event.agentId, event.key, event.result, now, effects)
       return
     case 'unassignable': {

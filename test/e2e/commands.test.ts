@@ -53,9 +53,9 @@ test('agents and coordinator are shown', async () => {
   const [head, row] = (await printed('agents')).trimEnd().split('\n')
   const titles = 'AGENT STATE SLOTS FREE RUNNING READY MEMORY IMAGES VERSION SEEN'
   assert.deepEqual(words(head), titles.split(' '))
-  assert.equal(words(row)[1], 'ready')
+  assert.equal(words(row)[1], 'alive')
   const [agent] = (await json('agents')) as { slots: number; free: number; state: string }[]
-  assert.equal(agent?.state, 'ready')
+  assert.equal(agent?.state, 'alive')
   assert.equal(agent?.slots, agent?.free)
   assert.match(await printed('info'), new RegExp(deployment.context.endpoint))
   assert.match(await printed('version'), /Client:.*\nServer:/)

@@ -31,15 +31,19 @@ test('an agent that was started before its engine runs calls once the engine com
   const { ticket } = JSON.parse(invited.stdout.toString()) as { ticket: string }
   const socketPath = join(home, 'late.sock')
   const agent = start(['agent', '--join', ticket], { DOCKER_HOST: `unix://${socketPath}` })
-  const stateOf = async (): Promise<string | undefined> => {
-    const rows = (await (await api(context, 'GET', '/agents')).json()) as { state: string }[]
-    return rows[0]?.state
+  const reasonOf = async (): Promise<string | undefined> => {
+    const rows = (await (await api(context, 'GET', '/agents')).json()) as { reason: string }[]
+    return rows[0]?.reason
   }
-  await eventually(async () => (await stateOf()) === 'no engine', 20_000, agent.output)
+  await eventually(
+    async () => (await reasonOf())?.startsWith('no engine') === true,
+    20_000,
+    agent.output,
+  )
 
   const proxy = await startEngineProxy(process.env.HYPER_TEST_DOCKER_SOCKET ?? '', socketPath)
   t.after(proxy.close)
-  await eventually(async () => (await stateOf()) === 'ready', 30_000, agent.output)
+  await eventually(async () => (await reasonOf()) === '', 30_000, agent.output)
   // The agent tells its host anew when it knows its engine: a pull of that moment is to be tried again.
   const create = () => createFunc(context, 'late', 'hyper-func/hello', ['/hello'])
   const func = await eventually(() => create().catch(() => undefined), 20_000, agent.output)

@@ -46,6 +46,7 @@ const childrenOf = (pid: number, part: string): number[] =>
 interface AgentRow {
   readonly agent: string
   readonly state: string
+  readonly reason: string
   readonly running: number
   readonly memoryBytes: number
 }
@@ -53,7 +54,9 @@ const listAgents = async (): Promise<AgentRow[]> =>
   (await (await api(deployment.context, 'GET', '/agents')).json()) as AgentRow[]
 
 const readyAgents = async (count: number): Promise<boolean> =>
-  (await listAgents().catch(() => [])).filter(({ state }) => state === 'ready').length === count
+  (await listAgents().catch(() => [])).filter(
+    ({ state, reason }) => state === 'alive' && reason === '',
+  ).length === count
 
 test('two agents on one machine both work', async () => {
   await eventually(() => readyAgents(2))
@@ -200,7 +203,7 @@ test('an agent without an engine takes no calls and says why', async () => {
   })
   try {
     await eventually(
-      async () => (await listAgents()).some(({ state }) => state === 'no engine'),
+      async () => (await listAgents()).some(({ reason }) => reason.startsWith('no engine')),
       20_000,
       output,
     )

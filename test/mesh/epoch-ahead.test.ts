@@ -30,12 +30,12 @@ test('an agent that obeyed a later epoch is shown as such, offered nothing, and 
   const { answer } = await sayHello(t, coordinator, key, { epochSeen: mine + 1000 })
   assert.partialDeepStrictEqual(answer, { type: 'goodbye', code: 'EPOCH_AHEAD' })
   assert.equal(await stateOf(coordinator, idOf(key)), 'epoch ahead')
-  assert.equal(await stateOf(coordinator, idOf(other)), 'ready')
+  assert.equal(await stateOf(coordinator, idOf(other)), 'alive')
   const { Hyper } = await coordinator.client.overview()
   assert.equal(Hyper.agents?.connected, 1)
   const again = await sayHello(t, coordinator, key, { epochSeen: mine })
   assert.equal(epochOf(again.answer), mine)
-  assert.equal(await stateOf(coordinator, idOf(key)), 'ready')
+  assert.equal(await stateOf(coordinator, idOf(key)), 'alive')
 })
 
 test('only the operator raises the epoch above what was told, also after restarts', async (t) => {
@@ -55,7 +55,7 @@ test('only the operator raises the epoch above what was told, also after restart
   const raised = await startTestCoordinator(t, folder, { raiseEpoch: true })
   const taken = await sayHello(t, raised, key, { epochSeen: told })
   assert.equal(epochOf(taken.answer), told + limits.raisedEpochGap)
-  assert.equal(await stateOf(raised, idOf(key)), 'ready')
+  assert.equal(await stateOf(raised, idOf(key)), 'alive')
 })
 
 test('a member that tells of an epoch that cannot be moves nothing', async (t) => {

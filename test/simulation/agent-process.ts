@@ -8,6 +8,7 @@
 import { pino } from 'pino'
 import { type Attempts, createAttempts } from '../../agent/attempts.ts'
 import { createPullOrders } from '../../agent/pull-orders.ts'
+import { createRedial } from '../../agent/redial.ts'
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import { HyperError } from '../../protocol/errors.ts'
 import { imageKey } from '../../protocol/image.ts'
@@ -56,7 +57,7 @@ export const createAgentProcess = (
   let end: AgentEnd | null = null
   let session = 0
   let adverts = 0
-  let redialMs: number = limits.redialMsMin
+  const redialling = createRedial({ warn: () => undefined }, scheduler.nowMs)
   const lostOrders: CoordinatorMessage[] = []
   const unsaid: { readonly epoch: number; readonly message: AgentMessage }[] = []
   let beats: { readonly sentMs: number; readonly attempts: readonly string[] }[] = []
@@ -142,9 +143,7 @@ export const createAgentProcess = (
   })
 
   const redial = (): void => {
-    const pauseMs = redialMs * (0.5 + random.fraction() / 2)
-    redialMs = Math.min(limits.redialMsMax, redialMs * 2)
-    process.after(pauseMs, connect)
+    process.after(redialling.pauseMs(random.fraction()), connect)
   }
 
   const onClosed = (own: AgentEnd | null): void => {
@@ -174,7 +173,7 @@ export const createAgentProcess = (
     joining = []
     session = welcome.session
     beats = []
-    redialMs = limits.redialMsMin
+    redialling.welcomed()
     await of.connected(welcome, {
       send: say,
       disconnect: own.close,

@@ -145,9 +145,10 @@ export const removeAgent: Act = (world) => {
   if (agent === null) return null
   void world.gateway.request(async (rooms) => {
     world.history.record({ type: 'agent', agentId: agent.id, what: 'is removed' })
-    await rooms.membership.remove(agent.id)
+    const written = rooms.membership.remove(agent.id, 'revoked')
     rooms.roster.disconnect(agent.id)
-    rooms.core.transactions.apply({ type: 'forget', agentId: agent.id })
+    rooms.core.transactions.apply({ type: 'forget', agentId: agent.id, reason: 'removed' })
+    await written
   })
   return `${agent.id} is removed`
 }

@@ -125,8 +125,9 @@ const removeTheGone = (world: World): void => {
   const told = async (): Promise<void> => {
     const { kind } = await world.gateway.request(async (rooms) => {
       for (const id of gone.filter((one) => rooms.membership.isMember(one))) {
-        await rooms.membership.remove(id)
-        rooms.core.transactions.apply({ type: 'forget', agentId: id })
+        const written = rooms.membership.remove(id, 'revoked')
+        rooms.core.transactions.apply({ type: 'forget', agentId: id, reason: 'removed' })
+        await written
       }
     })
     if (kind !== 'broken') return

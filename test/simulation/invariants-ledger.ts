@@ -172,8 +172,11 @@ const leaseHolds = ({ observations, of, functions }: Evidence): void => {
   const renewedMs = new Map<string, number>()
   const lost = new Set<string>()
   const reported = new Set(of('reported').map(({ attempt }) => attempt))
+  // Of these nothing is waited for.
   const forgetful = new Set(
-    of('agent').flatMap(({ agentId, what }) => (what === 'loses its store' ? [agentId] : [])),
+    of('agent').flatMap(({ agentId, what }) =>
+      ['loses its store', 'is removed', 'leaves'].includes(what) ? [agentId] : [],
+    ),
   )
   const leastMs = limits.leaseMsMin * (1 + limits.leaseMarginRatio) + limits.leaseMarginMs
   const checkLost = (written: WrittenRow, atMs: number): void => {

@@ -88,7 +88,7 @@ test('a call that no member could run waits in its place when the last member ha
   bench.connect('one')
   const call = bench.accept({ platform: 'linux/riscv64' })
   assert.equal(call.state, 'aside')
-  bench.apply({ type: 'forget', agentId: 'one' })
+  bench.apply({ type: 'forget', agentId: 'one', reason: '' })
   assert.equal(call.state, 'queued')
 })
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { stateOf } from '../../coordinator/agent-view.ts'
+import { conditionOf } from '../../coordinator/agent-view.ts'
 import { reasonOf } from '../../coordinator/ledger/waiting.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createBench, outcomeIn } from '../support/ledger-bench.ts'
@@ -155,14 +155,17 @@ describe('an agent whose disk is full', () => {
     bench.apply({ type: 'advert', agentId: 'one', advert: advertOf(1, true) })
     const second = bench.accept()
     assert.deepEqual([first.state, second.state], ['running', 'queued'])
-    const shown = (): string => stateOf(bench.ledger.agents.get('one'), false)
-    assert.equal(shown(), 'disk full')
+    const shown = () => {
+      const { agents, lastTickMs } = bench.ledger
+      return conditionOf({}, agents.get('one'), { absence: null, isEpochAhead: false }, lastTickMs)
+    }
+    assert.deepEqual(shown(), { state: 'alive', reason: 'disk full' })
     assert.equal(reasonOf(bench.ledger, second), '1 agents could run it, but their disks are full')
     bench.end('one', bench.keyOf(first))
     assert.equal(second.state, 'queued')
     bench.apply({ type: 'advert', agentId: 'one', advert: advertOf(2, false) })
     assert.equal(bench.leaseOf(second)?.agentId, 'one')
-    assert.equal(shown(), 'ready')
+    assert.deepEqual(shown(), { state: 'alive', reason: '' })
   })
 
   test('leaves the calls to the others, and is named beside them', () => {

@@ -139,7 +139,7 @@ const createWorld = (random: Random) => {
     if (dice < 7) {
       return { type: 'disconnect', agentId, session: ledger.agents.get(agentId)?.session ?? 0 }
     }
-    if (dice < 8) return { type: 'forget', agentId }
+    if (dice < 8) return { type: 'forget', agentId, reason: 'removed' }
     if (dice < 11) return advertise()
     const draining = random.once(3)
     if (dice < 13) return { type: 'draining', agentId, draining }
@@ -172,9 +172,9 @@ const createWorld = (random: Random) => {
     ledger,
     /** One event; what was placed after it, and what the plain rule would have placed. */
     step() {
-      const now = { ms: nowMs, wall: '2017-03-16T07:05:24.473Z' }
       const event = pickEvent()
-      handle(ledger, event, { ...now, ms: nowMs }, [])
+      const now = { ms: nowMs, wall: '2017-03-16T07:05:24.473Z' }
+      handle(ledger, event, now, [])
       const expected = plainDecisions(ledger)
       const hopelessBefore = hopelessOf(ledger)
       const effects: Effect[] = []
