@@ -3,7 +3,8 @@
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
-import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
+import type { Hello } from '../protocol/messages.ts'
+import { checkVersion } from '../protocol/versions.ts'
 
 /** The first message of a channel. Throws where it is no hello, or none comes in time. */
 export const readHello = async (channel: MemberChannel): Promise<Hello> => {
@@ -34,12 +35,7 @@ export const isStale = (hello: Greeting, known: Greeting | undefined): boolean =
 
 /** Throws VERSION_MISMATCH, or EPOCH_AHEAD for an agent that obeyed a later coordinator. */
 export const checkHello = (hello: Hello, version: string, epoch: number): void => {
-  if (hello.protocol !== PROTOCOL_VERSION) {
-    throw new HyperError(
-      'VERSION_MISMATCH',
-      `the agent speaks version ${hello.protocol} of the protocol (hyper ${hello.version}), this coordinator ${PROTOCOL_VERSION} (hyper ${version})`,
-    )
-  }
+  checkVersion(hello, version)
   if (hello.epochSeen > epoch) {
     throw new HyperError(
       'EPOCH_AHEAD',

@@ -120,7 +120,7 @@ export const ERRORS = {
   TICKET_DAMAGED: row(400, EXIT.usage, 'caller', false, 'Copy the ticket whole; `hyper invite` prints a new one.'),
   TICKET_SPENT: row(403, EXIT.notAllowed, 'caller', false, 'Ask for a new one: `hyper invite`.'),
   NOT_A_MEMBER: row(403, EXIT.notAllowed, 'caller', false, 'Join with a ticket: `hyper invite` on the coordinator prints one.'),
-  VERSION_MISMATCH: row(400, EXIT.failed, 'caller', false, 'Run the same version of hyper on both sides.'),
+  VERSION_MISMATCH: row(400, EXIT.failed, 'caller', false, 'Coordinators are upgraded first, then agents and clients.'),
   EPOCH_AHEAD: row(409, EXIT.failed, 'platform', false, 'Stop this coordinator if another has taken over; if none has, start it with --raise-epoch.'),
 } as const satisfies Record<string, ErrorRow>
 

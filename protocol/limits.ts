@@ -304,6 +304,8 @@ export const limits = {
   /** A ticket with dozens of addresses fits; longer text is not even decoded. */
   ticketCharsMax: 8 * KiB,
   ticketAddressesMax: 32,
+  /** One multiaddr: the longest name that DNS allows, and its protocols around it. */
+  addressCharsMax: 320,
   /** Advertisements are sent on change, at most this often … */
   advertPauseMs: 500,
   /** … and as a heartbeat this often. */

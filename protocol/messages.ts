@@ -13,8 +13,13 @@ import { ImagePinSchema, ImageRecordSchema } from './image.ts'
 import { limits } from './limits.ts'
 import { Bytes, createParser } from './schema.ts'
 
-/** Raised whenever a message changes so that the former version would misread it. */
-export const PROTOCOL_VERSION = 2
+/**
+ * Raised whenever a message changes so that the former version would misread it, or lacks it; what
+ * changed is told in versions.ts.
+ */
+export const PROTOCOL_VERSION = 3
+/** A coordinator serves agents of this version up to its own. */
+export const PROTOCOL_VERSION_OLDEST = 2
 export const AGENT_PROTOCOL = '/hyper-func/agent/1'
 export const ENROL_PROTOCOL = '/hyper-func/enrol/1'
 export const ADVERT_TOPIC = 'hyper-func/adverts/1'
@@ -123,6 +128,12 @@ const ToAgent = Type.Union([
           Type.Literal('drop'),
           Type.Literal('commit'),
         ]),
+      }),
+    ),
+    /** Multiaddrs without the peer id, at which the coordinator can be reached. Since version 3. */
+    addresses: Type.Optional(
+      Type.Array(Type.String({ maxLength: limits.addressCharsMax }), {
+        maxItems: limits.ticketAddressesMax,
       }),
     ),
   }),
