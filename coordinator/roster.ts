@@ -22,6 +22,7 @@ import {
   type Hello,
   type Verdict,
 } from '../protocol/messages.ts'
+import { inVersion } from '../protocol/versions.ts'
 import { checkHello, type Greeting, isStale, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
@@ -33,6 +34,8 @@ interface Session {
   readonly agentId: string
   readonly channel: MemberChannel
   readonly pulls: Pulls
+  /** Version of the protocol that the agent speaks. */
+  readonly protocol: number
   /** Payloads of assignments that the channel has not taken yet. */
   unsentBytes: number
   /** By its own word: it is stopping. */
@@ -79,7 +82,7 @@ export const createRoster = (deps: Deps): Roster => {
   let lastSession = 0
 
   const sendTo = (session: Session, message: Parameters<MemberChannel['send']>[0]): void => {
-    session.channel.send(message).catch((error: unknown) => {
+    session.channel.send(inVersion(message, session.protocol)).catch((error: unknown) => {
       session.channel.abort(toHyperError(error))
     })
   }
@@ -129,6 +132,7 @@ export const createRoster = (deps: Deps): Roster => {
       pulls: createPulls((pull) => {
         sendTo(session, { type: 'cancel-pull', session: session.number, epoch, pull })
       }),
+      protocol: hello.protocol,
       unsentBytes: 0,
       isDraining: hello.draining,
     }
