@@ -264,8 +264,15 @@ export const limits = {
   // ── Mesh ───────────────────────────────────────────────────────────────────────────────────
   /** One frame: payload, environment and a margin. Stays under the stream's own 4 MiB buffer. */
   messageBytesMax: 3 * MiB,
-  /** Bytes that wait to be sent on one channel; above it the sender waits. */
+  /** Bytes of assignments that wait for one agent's channel; above it the agent gets no more calls. */
   channelBytesMax: 8 * MiB,
+  /**
+   * With more than this unsent a stream is given nothing further, as what it has cannot be overtaken.
+   * Enough for the line never to run dry.
+   */
+  streamUnsentBytesMax: 64 * KiB,
+  /** Messages that wait on one channel; more than one order for each slot of the largest agent. */
+  channelWaitingMax: 20_000,
   /** Small messages are written together up to this: one frame of the encryption holds no more. */
   channelBatchBytesMax: 64 * KiB,
   /** Messages received but not taken; above it the stream is paused, which slows the sender down. */

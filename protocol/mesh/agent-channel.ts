@@ -5,6 +5,7 @@
 
 import type { Connection } from '@libp2p/interface'
 import { HyperError, messageOf } from '../errors.ts'
+import { laneOf } from '../lane.ts'
 import {
   AGENT_PROTOCOL,
   type AgentMessage,
@@ -40,6 +41,7 @@ export const openAgentChannel = async (
     remotePeer: node.coordinator.toString(),
     encode: encodeMessage,
     decode: decodeCoordinatorMessage,
+    laneOf,
     log: node.log,
   })
   endWith(channel.closed, connection)
@@ -63,6 +65,7 @@ export const handleAgentChannels = async (
         remotePeer,
         encode: encodeMessage,
         decode: decodeAgentMessage,
+        laneOf,
         log: node.log,
       })
       endWith(channel.closed, connection)

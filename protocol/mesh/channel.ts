@@ -1,5 +1,6 @@
 /**
- * A typed, framed, ordered channel over one libp2p stream, slowed down by a slow receiver.
+ * A typed, framed channel over one libp2p stream, slowed down by a slow receiver. Small messages
+ * overtake bulk, and nothing else is out of order (../lane.ts).
  *
  *   open ─close()──────────────► closing: sends what waits, drops what comes ─► closed (null)
  *     ├─ the other side closed ─► closed (null)
@@ -17,6 +18,7 @@ import { lpStream } from '@libp2p/utils'
 import type { Logger as Log } from 'pino'
 import { raceAbort } from '../abort.ts'
 import { HyperError, messageOf } from '../errors.ts'
+import type { Lane } from '../lane.ts'
 import { limits } from '../limits.ts'
 import { createIncoming } from './incoming.ts'
 import { createOutgoing } from './outgoing.ts'
@@ -24,7 +26,7 @@ import { createOutgoing } from './outgoing.ts'
 export interface Channel<Out, In> {
   readonly remotePeer: string
   /**
-   * In order. Resolves when the stream has the message and there is room for more; rejects when
+   * In the order of its lane. Resolves when the stream has the message and there is room for more; rejects when
    * the channel is closed. The message must not change until then.
    */
   readonly send: (message: Out) => Promise<void>
@@ -43,6 +45,7 @@ interface ChannelDeps<Out, In> {
   readonly remotePeer: string
   readonly encode: (message: Out) => Uint8Array
   readonly decode: (bytes: Uint8Array) => In
+  readonly laneOf: (message: Out) => Lane
   readonly log: Log
 }
 
@@ -73,7 +76,7 @@ export const createChannel = <Out, In>(deps: ChannelDeps<Out, In>): Channel<Out,
     const message = `the connection to ${remotePeer} was lost: ${messageOf(error)}`
     abort(new HyperError('UNREACHABLE', message, { cause: error }))
   }
-  const outgoing = createOutgoing({ stream, frames, encode, onBroken: lost })
+  const outgoing = createOutgoing({ stream, frames, encode, laneOf: deps.laneOf, onBroken: lost })
   const incoming = createIncoming({ stream, frames, decode })
 
   const onReadEnd = (error: unknown): void => {

@@ -1,22 +1,26 @@
 /**
- * The sending half of a channel. Messages wait as they are, in the order of `send`; what lies
- * together is encoded and written in one go. Encoded bytes in memory are bounded by
- * limits.channelBytesMax: above it the pump waits for the stream, and senders for the pump.
+ * The sending half of a channel. Messages wait as they are; small ones go before bulk (../lane.ts),
+ * and what lies together is encoded and written in one go.
  *
- *   idle ─send─► pumping ─queue empty─► idle
+ *   idle ─send─► pumping ─nothing waits─► idle
  *     └──────────┴─ fail ─► failed: what waits and what comes is rejected
+ *
+ * What the stream has cannot be overtaken any more. So it is given the next messages only when it
+ * holds less than limits.streamUnsentBytesMax unsent: a small message waits for one large one at the
+ * most, and for what is on the line (the receiver's window, the buffers of the hosts). One message has
+ * 3 MiB at the most; to cut it into pieces would gain little over that, for a format of its own.
+ *
+ * Senders are slowed down by `send`, which resolves when the stream has the message; who does not wait
+ * for it bounds what it sends by other means (roster.ts refuses calls). A receiver for which so many
+ * messages wait all the same takes nothing, and the channel ends.
  */
 
 import type { Stream } from '@libp2p/interface'
 import type { LengthPrefixedStream } from '@libp2p/utils'
 import { HyperError } from '../errors.ts'
+import type { Lane } from '../lane.ts'
 import { limits } from '../limits.ts'
-
-interface Waiting<Out> {
-  readonly message: Out
-  readonly resolve: () => void
-  readonly reject: (error: unknown) => void
-}
+import { createWaiting, type Waiting, type WaitingMessages } from './waiting.ts'
 
 interface Batch<Out> {
   readonly frames: Uint8Array[]
@@ -34,28 +38,26 @@ interface OutgoingDeps<Out> {
   readonly stream: Stream
   readonly frames: LengthPrefixedStream<Stream>
   readonly encode: (message: Out) => Uint8Array
+  readonly laneOf: (message: Out) => Lane
   /** The stream takes no more. Must call `fail` before it returns. */
   readonly onBroken: (error: unknown) => void
 }
 
-/** With this much still unsent, the next batch would go over the bound. */
-const unsentBytesMax = limits.channelBytesMax - limits.channelBatchBytesMax - limits.messageBytesMax
-
 export const createOutgoing = <Out>(deps: OutgoingDeps<Out>): Outgoing<Out> => {
   const { stream, frames, encode, onBroken } = deps
-  const queue: Waiting<Out>[] = []
+  const waiting = createWaiting(deps.laneOf)
   let failure: Error | undefined
   let pumping: Promise<void> | undefined
 
   const pump = async (): Promise<void> => {
     // What is sent in one turn of the event loop shall lie together.
     await Promise.resolve()
-    while (queue.length > 0 && failure === undefined) {
-      const batch = takeBatch(queue, encode)
+    while (waiting.size() > 0 && failure === undefined) {
+      const batch = takeBatch(waiting, encode)
       if (batch.frames.length === 0) continue
       try {
         await frames.writeV(batch.frames)
-        await unsentBelow(stream, unsentBytesMax)
+        await unsentBelow(stream, limits.streamUnsentBytesMax)
       } catch (error) {
         onBroken(error)
         for (const sender of batch.senders) sender.reject(failure ?? error)
@@ -69,23 +71,30 @@ export const createOutgoing = <Out>(deps: OutgoingDeps<Out>): Outgoing<Out> => {
   return {
     send: (message) =>
       new Promise((resolve, reject) => {
+        if (failure === undefined && waiting.size() >= limits.channelWaitingMax) {
+          onBroken(
+            new Error(`${limits.channelWaitingMax} messages wait: the other side takes none`),
+          )
+        }
         if (failure !== undefined) return reject(failure)
-        queue.push({ message, resolve, reject })
+        waiting.push({ message, resolve, reject })
         pumping ??= pump()
       }),
     flushed: async () => pumping,
     fail: (error) => {
       failure ??= error
-      for (const sender of queue.splice(0)) sender.reject(failure)
+      for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+        next.reject(failure)
+      }
     },
   }
 }
 
-const takeBatch = <Out>(queue: Waiting<Out>[], encode: (message: Out) => Uint8Array) => {
+const takeBatch = <Out>(waiting: WaitingMessages<Out>, encode: (message: Out) => Uint8Array) => {
   const batch: Batch<Out> = { frames: [], senders: [] }
   let bytes = 0
   while (bytes < limits.channelBatchBytesMax) {
-    const sender = queue.shift()
+    const sender = waiting.shift()
     if (sender === undefined) break
     try {
       const frame = encode(sender.message)

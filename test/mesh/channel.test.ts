@@ -77,7 +77,18 @@ const agentStream = (agent: AgentNode): Stream => {
   return stream
 }
 
-test('large messages go both ways unchanged and in order among small ones', async (t) => {
+/** Of large messages by their hash: a difference is told in a line. */
+const brief = (message: AgentMessage | CoordinatorMessage): string => {
+  if (message.type === 'result') return `result ${hashOf(message.result.stdout)}`
+  if (message.type === 'assign') return `assign ${hashOf(message.assignment.payload)}`
+  return `${message.type} ${'session' in message ? message.session : ''}`
+}
+
+const hashOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+
+const isSmall = (message: string): boolean => /^(heartbeat|renewed)/.test(message)
+
+test('messages go both ways unchanged, large and small ones each in their order', async (t) => {
   const { mine, theirs } = await openPair(await startMesh(t))
   const blocks = Array.from({ length: 5 }, () => new Uint8Array(randomBytes(megabyte)))
   const up = blocks.flatMap((block, n) => [heartbeat(n), result(block), heartbeat(n + 100)])
@@ -88,8 +99,67 @@ test('large messages go both ways unchanged and in order among small ones', asyn
     Promise.all(up.map(mine.send)),
     Promise.all(down.map(theirs.send)),
   ])
-  assert.deepEqual(received, up)
-  assert.deepEqual(answered, down)
+  for (const [came, sent] of [
+    [received.map(brief), up.map(brief)],
+    [answered.map(brief), down.map(brief)],
+  ] as const) {
+    assert.deepEqual(came.filter(isSmall), sent.filter(isSmall))
+    assert.deepEqual(
+      came.filter((message) => !isSmall(message)),
+      sent.filter((message) => !isSmall(message)),
+    )
+  }
+})
+
+/** Of 1 MB each: what a stream, its window and an untaken inbox hold at the most, and some room. */
+const ON_THE_LINE = 10
+
+test('a small message overtakes all that the stream has not got yet, both ways', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const block = new Uint8Array(megabyte)
+  const ups = Array.from({ length: 64 }, () => mine.send(result(block)))
+  const downs = Array.from({ length: 64 }, () => theirs.send(assign(block)))
+  // Behind all of them, with the stream as full as it gets.
+  await Promise.all([ups[0], downs[0]])
+  const late = [mine.send(heartbeat(1)), theirs.send(renewed(1))]
+  const [received, answered] = await Promise.all([take(theirs, 65), take(mine, 65)])
+  await Promise.all([...ups, ...downs, ...late])
+  const places = [
+    received.findIndex(({ type }) => type === 'heartbeat'),
+    answered.findIndex(({ type }) => type === 'renewed'),
+  ]
+  for (const place of places) assert.ok(place >= 0 && place <= ON_THE_LINE, `came as ${place}`)
+})
+
+test('an agent that takes nothing holds up itself only', async (t) => {
+  const mesh = await startMesh(t)
+  const slow = await openPair(mesh)
+  const quick = await openPair(mesh)
+  const block = new Uint8Array(megabyte)
+  const stuck = Promise.allSettled(
+    Array.from({ length: 64 }, () => slow.theirs.send(assign(block))),
+  )
+  for (let n = 0; n < 5; n += 1) {
+    const sending = [quick.theirs.send(assign(block)), quick.mine.send(result(block))]
+    assert.equal((await take(quick.mine, 1))[0]?.type, 'assign')
+    assert.equal((await take(quick.theirs, 1))[0]?.type, 'result')
+    await Promise.all(sending)
+  }
+  slow.theirs.abort(new Error('enough'))
+  assert.ok(
+    (await stuck).some(({ status }) => status === 'rejected'),
+    'it was stuck all the time',
+  )
+})
+
+test('a channel on which more messages wait than it may hold ends', async (t) => {
+  const { mine, theirs } = await openPair(await startMesh(t))
+  const sends = Array.from({ length: limits.channelWaitingMax + 1 }, () => theirs.send(renewed(1)))
+  const ends = await Promise.allSettled(sends)
+  assert.ok(ends.some(({ status }) => status === 'rejected'))
+  const reason = await theirs.closed
+  assert.ok(reason instanceof Error && /takes none/.test(reason.message))
+  assert.ok((await mine.closed) instanceof Error)
 })
 
 test('a burst of small messages arrives in order', async (t) => {
@@ -110,7 +180,8 @@ test('a sender holds no more than its bound, however much it is given', async (t
     unsentBytesMax = Math.max(unsentBytesMax, agentStream(agent).writeBufferLength)
   }
   await sending
-  assert.ok(unsentBytesMax <= limits.channelBytesMax, `${unsentBytesMax} bytes unsent`)
+  const bound = limits.streamUnsentBytesMax + limits.channelBatchBytesMax + limits.messageBytesMax
+  assert.ok(unsentBytesMax <= bound, `${unsentBytesMax} bytes unsent`)
 })
 
 test('a receiver that does not take makes the sender wait, and then has everything', async (t) => {
@@ -168,7 +239,7 @@ test('closing sends what waits; both sides see an orderly end', async (t) => {
   assert.equal(await theirs.closed, null)
   assert.deepEqual(
     (await received).map((message) => message.type),
-    ['result', 'heartbeat'],
+    ['heartbeat', 'result'],
   )
   await assert.rejects(mine.send(heartbeat(3)), { code: 'UNREACHABLE' })
   await assert.rejects(theirs.send(renewed(3)), { code: 'UNREACHABLE' })
