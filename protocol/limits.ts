@@ -216,6 +216,8 @@ export const limits = {
   registryAuthCharsMax: 16 * KiB,
   /** One pull. Large images on slow lines take long; a hung registry must end nevertheless. */
   pullMsMax: hour,
+  /** An agent that says nothing of a pull for longer than one takes is not waited for. */
+  pullSilenceMs: hour + 5 * minute,
   /** How long a stopping daemon lets running calls end. */
   drainMs: 30 * second,
   /** An engine that does not answer this long is taken for absent. */

@@ -14,6 +14,7 @@ import { limits } from '../../protocol/limits.ts'
 import type { AgentMessage, PullOrder } from '../../protocol/messages.ts'
 import { eventually } from '../support/eventually.ts'
 import { startFakeEngine } from '../support/fake-engine.ts'
+import { IMAGE } from '../support/fake-ports.ts'
 
 const order = (pull: number): PullOrder => ({
   ...{ type: 'pull', session: 1, epoch: 1, pull, reference: 'ubuntu', auth: '' },
@@ -87,6 +88,37 @@ test('an agent is told of a pull that nobody waits for any more, and only then',
   client.abort()
   await assert.rejects(second.ended, { code: 'PULL_FAILED' })
   assert.deepEqual(told, [second.pull])
+})
+
+test('a pull of which the agent says nothing more is given up, however long it was heard of', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] })
+  const told: number[] = []
+  const pulls = createPulls((pull) => told.push(pull))
+  const lines: string[] = []
+  const client = new AbortController()
+  const { pull, ended } = pulls.begin((line) => lines.push(line), client.signal)
+  const over = pulls.begin(() => undefined, client.signal)
+  const outcome = assert.rejects(ended, { code: 'PULL_FAILED', message: /silent/ })
+  for (let n = 0; n < 3; n += 1) {
+    t.mock.timers.tick(limits.pullSilenceMs - 1)
+    pulls.progress(pull, 'more')
+    pulls.progress(over.pull, 'more')
+  }
+  pulls.end({
+    type: 'pull-end',
+    session: 1,
+    pull: over.pull,
+    record: IMAGE,
+    code: 'FINISHED',
+    message: '',
+  })
+  assert.equal(await over.ended, IMAGE)
+  assert.deepEqual(told, [])
+  t.mock.timers.tick(limits.pullSilenceMs)
+  await outcome
+  assert.deepEqual([told, lines], [[pull], ['more', 'more', 'more']])
+  client.abort()
+  assert.deepEqual(told, [pull], 'it is told once')
 })
 
 test('the engine lets go of a pull that is given up', async (t) => {
