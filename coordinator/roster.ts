@@ -26,6 +26,7 @@ import { inVersion } from '../protocol/versions.ts'
 import { checkHello, type Greeting, isStale, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
+import { createPace } from './pace.ts'
 import type { Presence } from './presence.ts'
 import { createPulls, type Pulls } from './pulls.ts'
 
@@ -36,7 +37,7 @@ interface Session {
   readonly pulls: Pulls
   /** Version of the protocol that the agent speaks. */
   readonly protocol: number
-  /** Payloads of assignments that the channel has not taken yet. */
+  /** Of assignments that the channel has not taken yet. */
   unsentBytes: number
   /** By its own word: it is stopping. */
   isDraining: boolean
@@ -66,12 +67,18 @@ interface Deps {
   readonly membership: Membership
   readonly presence: Presence
   readonly apply: (event: LedgerEvent) => void
+  /** What was applied is durable. */
+  readonly settled: () => Promise<void>
   /** A hello told of a later coordinator. */
   readonly onEpochAhead: (epochSeen: number) => void
   /** An agent asked to leave the mesh for good. */
   readonly onLeave: (agentId: string) => void
   readonly log: Log
 }
+
+/** What of an assignment can be large. */
+const bytesOf = ({ payload, environment }: Assignment): number =>
+  environment.reduce((bytes, word) => bytes + word.length, payload.byteLength)
 
 export const createRoster = (deps: Deps): Roster => {
   const { epoch, version, membership, presence, apply, log } = deps
@@ -171,8 +178,12 @@ export const createRoster = (deps: Deps): Roster => {
 
   const converse = async (session: Session): Promise<void> => {
     const watch = watchSilence(session)
+    const pace = createPace(deps.settled)
     try {
-      for await (const message of session.channel.messages) hear(session, message)
+      for await (const message of session.channel.messages) {
+        hear(session, message)
+        await pace(message)
+      }
       const broken = await session.channel.closed
       // One that said that it stops, and then closed in order, has gone by its own will.
       if (broken === null && session.isDraining) membership.leave(session.agentId)
@@ -234,15 +245,16 @@ export const createRoster = (deps: Deps): Roster => {
       const session = sessions.get(agentId)
       // Without a session it is settled as never started at the next hello.
       if (session === undefined) return
-      const { key, payload } = assignment
+      const { key } = assignment
+      const bytes = bytesOf(assignment)
       if (session.unsentBytes > limits.channelBytesMax) {
         apply({ type: 'refused', agentId, key, message: 'the line to the agent is full' })
         return
       }
-      session.unsentBytes += payload.byteLength
+      session.unsentBytes += bytes
       session.channel.send({ type: 'assign', session: session.number, epoch, assignment }).then(
         () => {
-          session.unsentBytes -= payload.byteLength
+          session.unsentBytes -= bytes
         },
         (error: unknown) => session.channel.abort(toHyperError(error)),
       )

@@ -51,13 +51,13 @@ type Start = Awaited<ReturnType<typeof raiseEpoch>>
 
 const wireRoster = async (deps: WiringDeps, start: Start, core: Core) => {
   const { store, log } = deps
-  const { apply, record, write } = core.transactions
+  const { apply, record, write, settled } = core.transactions
   const membership = await loadMembership({ store, record, write, wallMs: deps.wallMs })
   const presence = createPresence(deps.wallMs)
   const roster = createRoster({
     epoch: start.epoch,
     version: VERSION,
-    ...{ membership, presence, apply },
+    ...{ membership, presence, apply, settled },
     onEpochAhead: watchEpochs(start, record).told,
     onLeave: (agentId) => {
       membership.remove(agentId, 'left').then(

@@ -279,6 +279,8 @@ export const limits = {
   channelBatchBytesMax: 64 * KiB,
   /** Messages received but not taken; above it the stream is paused, which slows the sender down. */
   channelInboxBytesMax: MiB,
+  /** Results of one agent that wait for their commit; above it the agent is not heard further. */
+  unsettledBytesMax: 4 * MiB,
   /** What a paused stream may still receive: under its buffer of 4 MiB, past which it is reset. */
   streamWindowBytesMax: 2 * MiB,
   /** A closing channel waits this long for the other side's end; a frozen one must not hold us up. */
