@@ -20,6 +20,8 @@ import { Bytes, createParser } from './schema.ts'
 export const PROTOCOL_VERSION = 3
 /** A coordinator serves agents of this version up to its own. */
 export const PROTOCOL_VERSION_OLDEST = 2
+/** Agents of this version and later ask for the credentials of a pull (`want-registry-auth`). */
+export const REGISTRY_AUTH_SINCE = 3
 export const AGENT_PROTOCOL = '/hyper-func/agent/1'
 export const ENROL_PROTOCOL = '/hyper-func/enrol/1'
 export const ADVERT_TOPIC = 'hyper-func/adverts/1'
@@ -181,6 +183,14 @@ const ToAgent = Type.Union([
     /** Value of Docker's X-Registry-Auth, padded base64; '' for none. Never stored by the agent. */
     auth: Type.String({ maxLength: limits.registryAuthCharsMax }),
   }),
+  /** To `want-registry-auth`; as in `pull`. '': the account has none for that registry. */
+  Type.Object({
+    type: Type.Literal('registry-auth'),
+    session: Count,
+    epoch: Count,
+    key: AttemptKeySchema,
+    auth: Type.String({ maxLength: limits.registryAuthCharsMax }),
+  }),
   /** Nobody waits for this pull any more. */
   Type.Object({
     type: Type.Literal('cancel-pull'),
@@ -215,6 +225,8 @@ const ToCoordinator = Type.Union([
   }),
   /** A cancelled attempt's container is gone. */
   Type.Object({ type: Type.Literal('gone'), session: Count, key: AttemptKeySchema }),
+  /** The image of this attempt is not here: the pull that it needs is one with credentials. */
+  Type.Object({ type: Type.Literal('want-registry-auth'), session: Count, key: AttemptKeySchema }),
   Type.Object({ type: Type.Literal('draining'), session: Count, draining: Type.Boolean() }),
   /** The agent leaves for good when its calls have ended; it takes no more. */
   Type.Object({ type: Type.Literal('leave'), session: Count }),

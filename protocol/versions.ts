@@ -3,7 +3,7 @@
  * coordinator serves agents of its own version and of the one before, each in its version: so the
  * coordinator is upgraded first, then the agents one by one.
  *
- *   3  welcome tells the coordinator's addresses
+ *   3  welcome tells the coordinator's addresses; an agent asks for the credentials of a pull
  *   2  the oldest that is served
  */
 
