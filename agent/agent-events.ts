@@ -20,6 +20,8 @@ export type AgentEvent =
   | { type: 'disconnected' }
   /** `unfit`: why this agent can run none of this kind now; '' where it can. */
   | { type: 'order'; order: CoordinatorOrder; unfit: string }
+  /** Its image is to be pulled, with credentials. */
+  | { type: 'wantAuth'; key: AttemptKey }
   | { type: 'started'; key: AttemptKey }
   /** Null: it was cancelled before it had a result. */
   | { type: 'ended'; key: AttemptKey; result: AttemptResult | null }
@@ -46,4 +48,6 @@ export type AgentEffect =
   | { type: 'prepare'; preparation: Preparation }
   | { type: 'pull'; order: PullOrder }
   | { type: 'cancelPull'; pull: number }
+  /** They came for the pull of this attempt. */
+  | { type: 'giveAuth'; key: AttemptKey; auth: string }
   | { type: 'disconnect' }

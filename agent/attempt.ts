@@ -201,11 +201,22 @@ const obey = (state: AgentState, order: CoordinatorOrder, unfit: string): Step =
       return only(state, { type: 'pull', order })
     case 'cancel-pull':
       return only(state, { type: 'cancelPull', pull: order.pull })
+    case 'registry-auth':
+      return only(state, { type: 'giveAuth', key: order.key, auth: order.auth })
     case 'renewed':
       return only(state)
     default:
       return assertNever(order)
   }
+}
+
+/** While the coordinator is away nobody is asked, and the pull fails in time. */
+const wantAuth = (state: AgentState, key: AttemptKey): Step => {
+  const ask = (session: number): AgentEffect => ({
+    type: 'send',
+    message: { type: 'want-registry-auth', session, key },
+  })
+  return only(state, ...inSession(state, ask))
 }
 
 const drain = (state: AgentState, draining: boolean): Step => {
@@ -221,6 +232,8 @@ export const step = (state: AgentState, event: AgentEvent): Step => {
       return only({ ...state, session: null })
     case 'order':
       return obey(state, event.order, event.unfit)
+    case 'wantAuth':
+      return wantAuth(state, event.key)
     case 'started':
       return started(state, event.key)
     case 'ended':

@@ -8,6 +8,7 @@
 import type { AttemptResult } from '../protocol/call.ts'
 import { toHyperError } from '../protocol/errors.ts'
 import type { Assignment } from '../protocol/messages.ts'
+import type { AskAuth } from './auth-requests.ts'
 import { notStarted } from './classify.ts'
 import { type Cut, runCall } from './container.ts'
 import type { Lull } from './lull.ts'
@@ -24,6 +25,7 @@ export interface CallRunDeps extends RecoveryDeps {
 
 export interface CallRun extends Ends {
   readonly assignment: Assignment
+  readonly askAuth: AskAuth
   /** From now on this container is to be removed when all is done. */
   readonly onContainer: (container: RunningContainer) => void
   readonly onRunning: () => void
@@ -64,10 +66,11 @@ const runNoted = async (
   let supplied: Supplied | null = null
   let isIn = (): void => undefined
   try {
-    supplied = await deps.supply.take(assignment, stop, (taken) => {
+    const onTaken = (taken: RunningContainer): void => {
       isIn = deps.lull.enter()
       run.onContainer(taken)
-    })
+    }
+    supplied = await deps.supply.take(assignment, stop, onTaken, run.askAuth)
     const { container, command, image } = supplied
     const note = noteOf(assignment, supplied)
     await deps.outbox.putNote(note, assignment.atMostOnce)

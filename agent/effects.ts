@@ -11,6 +11,7 @@ import { limits } from '../protocol/limits.ts'
 import type { AgentMessage, Assignment, Preparation } from '../protocol/messages.ts'
 import type { Acts } from './acts.ts'
 import type { AgentEffect, AgentEvent } from './agent-events.ts'
+import { createAuthRequests } from './auth-requests.ts'
 import { type CallRunDeps, performCall } from './call-run.ts'
 import { lostResult } from './classify.ts'
 import { untilUp } from './engine.ts'
@@ -78,6 +79,7 @@ export const createEffects = (
   const { signal } = acts
   const live = new Map<string, Live>()
   const removals = createTurns(limits.removalsMax)
+  const auths = createAuthRequests((key) => dispatch({ type: 'wantAuth', key }))
   let session: Session | null = null
   let reporting: Promise<void> = Promise.resolve()
 
@@ -106,6 +108,7 @@ export const createEffects = (
       assignment,
       stop: attempt.stop.signal,
       closing: signal,
+      askAuth: (over) => auths.ask(key, over),
       onContainer: (container) => {
         attempt.container = container
       },
@@ -220,6 +223,9 @@ export const createEffects = (
         break
       case 'cancelPull':
         session?.pulls.cancel(effect.pull)
+        break
+      case 'giveAuth':
+        auths.answer(effect.key, effect.auth)
         break
       case 'disconnect':
         session?.disconnect()

@@ -78,6 +78,18 @@ export const parseImageInspect = createParser(
   'answer of the engine about an image',
 )
 
+const DistributionSchema = Type.Object({
+  Platforms: maybe(
+    Type.Array(Type.Object({ os: maybe(Type.String()), architecture: maybe(Type.String()) })),
+  ),
+})
+export type Distribution = Static<typeof DistributionSchema>
+export const parseDistribution = createParser(
+  DistributionSchema,
+  CODE,
+  'answer of the engine about an image’s platforms',
+)
+
 export const parseImageList = createParser(
   Type.Array(Type.Object({ Id: Type.String(), RepoDigests: Words, Created: Type.Integer() })),
   CODE,

@@ -41,6 +41,8 @@ export interface EngineClient {
   getImage(name: string): {
     inspect(options: Aborted): Promise<unknown>
     remove(options: Aborted & { force: false; noprune: true }): Promise<unknown>
+    /** What the registry has. It takes no signal. */
+    distribution(options: { authconfig?: { base64: string } }): Promise<unknown>
   }
   listImages(options: Aborted): Promise<unknown>
   createImage(

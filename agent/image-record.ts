@@ -3,7 +3,7 @@
 import { type ErrorCode, HyperError } from '../protocol/errors.ts'
 import { type ImageRecord, parseReference, type Reference } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
-import { type ImageInspect, wordsOfRefusal } from './engine-answers.ts'
+import { type Distribution, type ImageInspect, wordsOfRefusal } from './engine-answers.ts'
 
 /** Docker Hub's names are kept short: `docker.io/library/ubuntu` is `ubuntu`. */
 const familiar = (repository: string): string =>
@@ -42,6 +42,14 @@ export const imageRecordOf = (image: ImageInspect, reference: string): ImageReco
   },
 })
 
+/** As agents name theirs. What is no image of Linux (attestations are `unknown`) runs nowhere. */
+export const platformsIn = ({ Platforms }: Distribution): string[] => {
+  const named = (Platforms ?? []).flatMap(({ os, architecture }) =>
+    os === 'linux' && architecture ? [`linux/${architecture}`] : [],
+  )
+  return [...new Set(named)].slice(0, limits.imagePlatformsMax - 1)
+}
+
 /** In this order: a registry that hides what it has says "denied" of what is not there. */
 const REFUSALS: readonly (readonly [RegExp, ErrorCode])[] = [
   [/pull access denied|repository does not exist/i, 'IMAGE_NOT_FOUND'],
@@ -53,9 +61,13 @@ const REFUSALS: readonly (readonly [RegExp, ErrorCode])[] = [
   ],
 ]
 
-export const refusalOfPull = (error: unknown, reference: string): HyperError => {
+/** `isThere`: it was pulled before, so that who is not let in is not told that there is no such image. */
+export const refusalOfPull = (error: unknown, reference: string, isThere = false): HyperError => {
   if (error instanceof HyperError) return error
   const words = wordsOfRefusal(error)
+  if (isThere && /pull access denied/i.test(words)) {
+    return new HyperError('REGISTRY_UNAUTHORIZED', `pull of ${reference} was denied`)
+  }
   const known = REFUSALS.find(([pattern]) => pattern.test(words))
   const code = known?.[1] ?? 'PULL_FAILED'
   const message =

@@ -1,34 +1,45 @@
 /**
  * The images of this host's engine: finds what a call is pinned to, pulls it by its digest where
  * it is missing (once at a time for each), pulls by name when asked to, and imports `hello`.
- * Credentials go through one pull and are never kept. What came by a pull of ours is noted
+ * Credentials go through one pull and are never kept; a call's pull asks for them first. What came by a pull of ours is noted
  * (pulled-images.ts), so that it can be removed again; nothing else ever is.
  */
 
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { HyperError } from '../protocol/errors.ts'
+import { raceAbort } from '../protocol/abort.ts'
+import { HyperError, messageOf } from '../protocol/errors.ts'
 import {
   HELLO_IMAGE,
   type ImagePin,
   type ImageRecord,
   imageKey,
   parseReference,
+  registryOf,
 } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
+import type { AskAuth } from './auth-requests.ts'
 import type { Engine } from './engine.ts'
-import { parseImageInspect, parseImageList, statusOfRefusal } from './engine-answers.ts'
+import {
+  parseDistribution,
+  parseImageInspect,
+  parseImageList,
+  statusOfRefusal,
+} from './engine-answers.ts'
 import { createFlights } from './flights.ts'
 import { HELLO_LABEL, HELLO_TAG, makeHelloImage } from './hello-image.ts'
-import { engineTagOf, imageRecordOf, refusalOfPull } from './image-record.ts'
+import { engineTagOf, imageRecordOf, platformsIn, refusalOfPull } from './image-record.ts'
 import { readProgress } from './pull-progress.ts'
 import type { PulledImages } from './pulled-images.ts'
 import { createTurns } from './turns.ts'
 
 export interface Images {
-  /** The record of what a call is pinned to, pulled if need be. IMAGE_NOT_FOUND, PULL_FAILED … */
-  ensure(pin: ImagePin, signal: AbortSignal): Promise<ImageRecord>
+  /**
+   * The record of what a call is pinned to, pulled if need be. `askAuth`: where credentials for that
+   * come from; null: there are none. IMAGE_NOT_FOUND, REGISTRY_UNAUTHORIZED, PULL_FAILED …
+   */
+  ensure(pin: ImagePin, signal: AbortSignal, askAuth: AskAuth | null): Promise<ImageRecord>
   /** What was found is forgotten: the engine says that it has no such image. */
   forget(pin: ImagePin): void
   /** An explicit pull; `onProgress` gets the engine's lines. */
@@ -84,6 +95,7 @@ export const createImages = (deps: {
     auth: string,
     onProgress: (line: string) => void,
     signal: AbortSignal,
+    isThere = false,
   ): Promise<void> => {
     if (deps.trouble() !== '') throw new HyperError('PULL_FAILED', deps.trouble())
     const abortSignal = AbortSignal.any([signal, AbortSignal.timeout(limits.pullMsMax)])
@@ -95,7 +107,34 @@ export const createImages = (deps: {
       if (error !== null) throw new Error(error)
       changes += 1
     } catch (error) {
-      throw refusalOfPull(error, `${repository}${tag.startsWith('sha256:') ? '@' : ':'}${tag}`)
+      const name = `${repository}${tag.startsWith('sha256:') ? '@' : ':'}${tag}`
+      throw refusalOfPull(error, name, isThere)
+    }
+  }
+
+  /**
+   * With the platforms for which the registry has it. Where that cannot be told the pull is none the
+   * worse, and who waits for it is told that the image is taken to be for this one alone.
+   */
+  const withPlatforms = async (
+    record: ImageRecord,
+    repository: string,
+    auth: string,
+    onProgress: (line: string) => void,
+    signal: AbortSignal,
+  ): Promise<ImageRecord> => {
+    if (record.digest === null) return record
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(limits.engineAnswerMs)])
+    const options = auth === '' ? {} : { authconfig: { base64: auth } }
+    try {
+      const image = docker.getImage(`${repository}@${record.digest}`)
+      const answer = await raceAbort(image.distribution(options), inTime)
+      const platforms = platformsIn(parseDistribution(answer))
+      return { ...record, platforms: [...new Set([record.platform, ...platforms])] }
+    } catch (error) {
+      const status = `Taken to be for ${record.platform} alone: ${messageOf(error)}`
+      onProgress(JSON.stringify({ status: status.slice(0, limits.engineQuoteCharsMax) }))
+      return record
     }
   }
 
@@ -134,7 +173,23 @@ export const createImages = (deps: {
     return loaded
   }
 
-  const obtain = async (pin: ImagePin, signal: AbortSignal): Promise<ImageRecord> => {
+  const authFor = async (
+    pin: ImagePin,
+    signal: AbortSignal,
+    askAuth: AskAuth | null,
+  ): Promise<string> => {
+    if (pin.isPrivate !== true) return ''
+    const auth = (await askAuth?.(signal)) ?? ''
+    if (auth !== '') return auth
+    const registry = registryOf(pin.reference)
+    throw new HyperError('REGISTRY_UNAUTHORIZED', `no credentials are kept for ${registry}`)
+  }
+
+  const obtain = async (
+    pin: ImagePin,
+    signal: AbortSignal,
+    askAuth: AskAuth | null,
+  ): Promise<ImageRecord> => {
     const { repository } = parseReference(pin.reference)
     if (repository === HELLO_IMAGE) return importHello(signal)
     const name = pin.digest === null ? pin.id : `${repository}@${pin.digest}`
@@ -145,22 +200,28 @@ export const createImages = (deps: {
     }
     const { digest } = pin
     const before = await idsBefore()
-    await turns.run(signal, () => fetch(repository, digest, '', () => undefined, signal))
+    let auth = ''
+    await turns.run(signal, async () => {
+      auth = await authFor(pin, signal, askAuth)
+      await fetch(repository, digest, auth, () => undefined, signal, auth !== '')
+    })
     const record = await inspect(name, pin.reference)
     if (record === null) throw new HyperError('PULL_FAILED', `${name} is not there after its pull`)
-    await noteOwner(record.id, { before, tag: null, auth: '' })
+    await noteOwner(record.id, { before, tag: null, auth })
     return record
   }
 
   return {
-    async ensure(pin, signal) {
+    async ensure(pin, signal, askAuth) {
       const key = imageKey(pin)
       const found = known.get(key)
       if (found !== undefined) {
         pulled.used(found.id)
         return found
       }
-      const record = await flights.join(key, (over) => obtain(pin, over), signal)
+      // Who can ask for credentials must not join one who cannot.
+      const flight = pin.isPrivate === true && askAuth === null ? `${key} without them` : key
+      const record = await flights.join(flight, (over) => obtain(pin, over, askAuth), signal)
       const [oldest] = known.keys()
       if (known.size >= KNOWN_MAX && oldest !== undefined) known.delete(oldest)
       known.set(key, record)
@@ -187,7 +248,7 @@ export const createImages = (deps: {
       if (record === null)
         throw new HyperError('PULL_FAILED', `${reference} is not there after its pull`)
       await noteOwner(record.id, { before, tag: engineTagOf(parsed), auth })
-      return record
+      return withPlatforms(record, repository, auth, onProgress, signal)
     },
     evicted(id) {
       for (const [key, record] of known) if (record.id === id) known.delete(key)

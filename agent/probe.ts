@@ -59,7 +59,12 @@ export const probeRunner = async (deps: ProbeDeps, runtime = ''): Promise<void> 
   }, TURN_MS)
   try {
     for (const left of await runner.list(signal)) await runner.remove(left.id, signal)
-    const { container, command, image } = await supply.take(assignment, signal, () => undefined)
+    const { container, command, image } = await supply.take(
+      assignment,
+      signal,
+      () => undefined,
+      async () => '',
+    )
     const result = await runCall({
       ...{ runner, container, assignment, command, startMs: 0, stop: signal },
       nonces: nonces(container.id),

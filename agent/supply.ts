@@ -8,6 +8,7 @@ import { isNetworked } from '../protocol/func.ts'
 import type { ImageRecord } from '../protocol/image.ts'
 import type { Assignment, Preparation } from '../protocol/messages.ts'
 import { readyKey } from '../protocol/ready-key.ts'
+import type { AskAuth } from './auth-requests.ts'
 import type { Bridge } from './bridge.ts'
 import { type Command, commandOf } from './command.ts'
 import type { Images } from './images.ts'
@@ -31,6 +32,7 @@ export interface Supply {
     assignment: Assignment,
     signal: AbortSignal,
     onTaken: (container: RunningContainer) => void,
+    askAuth: AskAuth,
   ): Promise<Supplied>
   /** A call of this kind may come soon: a container is made ready for it. */
   prepare(preparation: Preparation, signal: AbortSignal): Promise<void>
@@ -63,8 +65,9 @@ export const createSupply = (deps: {
     network: string,
     signal: AbortSignal,
     onTaken: (container: RunningContainer) => void,
+    askAuth: AskAuth,
   ): Promise<Supplied> => {
-    const image = await images.ensure(assignment.image, signal)
+    const image = await images.ensure(assignment.image, signal, askAuth)
     const command = commandOf(assignment, image.config)
     if (command.argv.length === 0) {
       throw new HyperError(
@@ -92,20 +95,20 @@ export const createSupply = (deps: {
   }
 
   return {
-    async take(assignment, signal, onTaken) {
+    async take(assignment, signal, onTaken, askAuth) {
       deps.runtimes.check(assignment)
       const network = await networkOf(assignment)
       try {
-        return await takeOnce(assignment, network, signal, onTaken)
+        return await takeOnce(assignment, network, signal, onTaken, askAuth)
       } catch (error) {
         if (!(await wasRemoved(error, assignment, network))) throw error
-        return takeOnce(assignment, await networkOf(assignment), signal, onTaken)
+        return takeOnce(assignment, await networkOf(assignment), signal, onTaken, askAuth)
       }
     },
     async prepare(preparation, signal) {
       deps.runtimes.check(preparation)
       const network = await networkOf(preparation)
-      const image = await images.ensure(preparation.image, signal)
+      const image = await images.ensure(preparation.image, signal, null)
       // Who runs it is all of the command that fixes the container.
       const words = { entrypoint: null, cmd: null, stopSignal: '' }
       const command = commandOf({ ...preparation, ...words }, image.config)

@@ -11,7 +11,7 @@ export const NOW = { ms: 1_000, wall: '2017-03-16T07:05:24.473Z' }
 
 export const termsOf = (accountId: string, funcId = `${accountId}-f`): Terms => ({
   ...{ accountId, funcId, revision: 1, memoryBytes: 64 * MiB, maxAttempts: 3, atMostOnce: false },
-  ...{ retryOnExit: 0, queueTimeoutMs: 86_400_000, timeoutMs: 300_000, platform: 'linux/amd64' },
+  ...{ retryOnExit: 0, queueTimeoutMs: 86_400_000, timeoutMs: 300_000, platforms: ['linux/amd64'] },
   image: { reference: 'app:1', digest: `sha256:${'a'.repeat(64)}`, id: 'i1' },
   ...{ isAnywhere: true, readyKey: 'k', runtime: '', constraints: {} },
 })

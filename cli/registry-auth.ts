@@ -8,9 +8,11 @@ import { readFile } from 'node:fs/promises'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { createReader } from '../client/shape.ts'
+import { HUB, registryOf } from '../protocol/image.ts'
 import type { Environment } from './environment.ts'
 
-const HUB = 'https://index.docker.io/v1/'
+/** As docker's file names Docker Hub. */
+const HUB_ADDRESS = 'https://index.docker.io/v1/'
 
 const readConfig = createReader(
   {
@@ -25,19 +27,13 @@ const readConfig = createReader(
   'docker configuration',
 )
 
-/** As docker tells hosts from names: by a dot, a port, or `localhost`. */
-const registryOf = (image: string): string => {
-  const [first = '', ...rest] = image.split('/')
-  const isHost = rest.length > 0 && (/[.:]/.test(first) || first === 'localhost')
-  return isHost ? first : HUB
-}
-
 export const readRegistryAuth = async (
   image: string,
   environment: Environment,
 ): Promise<string | undefined> => {
   const folder = environment.variable('DOCKER_CONFIG') ?? join(homedir(), '.docker')
-  const serveraddress = registryOf(image)
+  const registry = registryOf(image)
+  const serveraddress = registry === HUB ? HUB_ADDRESS : registry
   try {
     const { auths = {} } = readConfig(
       JSON.parse(await readFile(join(folder, 'config.json'), 'utf8')),

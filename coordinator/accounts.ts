@@ -1,7 +1,8 @@
 /**
  * Accounts: who may call the management plane, and each one's quota. Tokens are kept as SHA-256 of
  * their bytes and compared in constant time; the secret key is kept, because signatures are checked
- * against it. Rows: account/ID.
+ * against it. The credentials of registries that an account gave with its pulls are kept sealed
+ * (secret-box.ts), the last of each registry, for agents that pull its images later. Rows: account/ID.
  */
 
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto'
@@ -10,6 +11,7 @@ import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { createParser } from '../protocol/schema.ts'
 import type { Account, Accounts, Credentials } from './ports.ts'
+import type { SecretBox } from './secret-box.ts'
 import { del, type Operation, put, type Store } from './store/store.ts'
 
 const AccountRowSchema = Type.Object({
@@ -21,6 +23,8 @@ const AccountRowSchema = Type.Object({
   secretKey: Type.String(),
   tokenHash: Type.String(),
   created: Type.String(),
+  /** Values of X-Registry-Auth by registry, sealed; the one that was given first is first. */
+  registryAuths: Type.Optional(Type.Record(Type.String(), Type.String())),
 })
 type AccountRow = Static<typeof AccountRowSchema>
 const parseRow = createParser(AccountRowSchema, 'STATE_DAMAGED', 'stored account')
@@ -45,12 +49,18 @@ interface Deps {
   readonly onAdded: (accountId: string, quota: number) => void
   readonly onRemoved: (accountId: string) => void
   readonly hasFuncs: (accountId: string) => boolean
+  readonly secrets: SecretBox
+  /** At the load: what was kept for it cannot be read. */
+  readonly onUnreadableAuth: (account: Account, registry: string) => void
 }
 
 export interface AccountBook extends Accounts {
   byName(name: string): Account | null
   /** Makes an account with operator's rights: the default one. */
   createOperator(name: string, quota: number, token: string): Promise<Credentials>
+  /** Value of X-Registry-Auth; '' where none is kept, or it cannot be read. */
+  registryAuth(accountId: string, registry: string): string
+  keepRegistryAuth(accountId: string, registry: string, auth: string): Promise<void>
 }
 
 const view = (row: AccountRow): Account => ({
@@ -80,6 +90,20 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     byKey.set(row.accessKey, row)
   }
   await deps.store.scan('account', (_key, value) => enter(parseRow(value)))
+
+  const openAuth = ({ id, registryAuths }: AccountRow, registry: string): string | null => {
+    const sealed = registryAuths?.[registry]
+    return sealed === undefined ? '' : deps.secrets.open(sealed, `${id}/${registry}`)
+  }
+  for (const row of rows.values()) {
+    for (const registry of Object.keys(row.registryAuths ?? {})) {
+      if (openAuth(row, registry) === null) deps.onUnreadableAuth(view(row), registry)
+    }
+  }
+  const registryAuth: AccountBook['registryAuth'] = (accountId, registry) => {
+    const row = rows.get(accountId)
+    return (row === undefined ? null : openAuth(row, registry)) ?? ''
+  }
 
   const find = (name: string): AccountRow | undefined =>
     [...rows.values()].find((row) => row.name === name)
@@ -135,6 +159,17 @@ export const loadAccounts = async (deps: Deps): Promise<AccountBook> => {
     byName(name) {
       const row = find(name)
       return row === undefined ? null : view(row)
+    },
+    registryAuth,
+    async keepRegistryAuth(accountId, registry, auth) {
+      if (registryAuth(accountId, registry) === auth) return
+      const sealed = await deps.secrets.seal(auth, `${accountId}/${registry}`)
+      const row = rows.get(accountId)
+      if (row === undefined) throw new HyperError('ACCOUNT_NOT_FOUND', 'the account was removed')
+      const { [registry]: _former, ...others } = row.registryAuths ?? {}
+      const kept = [...Object.entries(others), [registry, sealed]]
+      const registryAuths = Object.fromEntries(kept.slice(-limits.registriesPerAccountMax))
+      await save({ ...row, registryAuths })
     },
     create: (name, quota) => add(name, quota, false, newToken()),
     createOperator: (name, quota, token) => add(name, quota, true, token),

@@ -14,7 +14,12 @@ import { createHash, randomUUID, timingSafeEqual } from 'node:crypto'
 import Type from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
 import { type Func, FuncSchema, type FuncSpec } from '../protocol/func.ts'
-import { type ImageRecord, ImageRecordSchema, isEverywhere } from '../protocol/image.ts'
+import {
+  type ImageRecord,
+  ImageRecordSchema,
+  isEverywhere,
+  platformsOf,
+} from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
 import { readyKey } from '../protocol/ready-key.ts'
 import { createParser } from '../protocol/schema.ts'
@@ -54,9 +59,8 @@ const termsOf = (stored: StoredFunc): Terms => {
     timeoutMs: stored.func.Timeout * 1000,
     image: preparation.image,
     readyKey: readyKey(preparation),
-    platform: stored.image.platform,
-    isAnywhere:
-      isEverywhere(stored.image) || (stored.image.digest !== null && !stored.image.isPrivate),
+    platforms: platformsOf(stored.image),
+    isAnywhere: isEverywhere(stored.image) || stored.image.digest !== null,
     runtime: stored.func.Runtime,
     constraints: stored.func.Constraints,
   }

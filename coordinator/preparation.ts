@@ -5,7 +5,10 @@ import type { Preparation } from '../protocol/messages.ts'
 import type { StoredFunc } from './ports.ts'
 
 export const preparationOf = ({ func, image }: StoredFunc): Preparation => ({
-  image: { reference: image.reference, digest: image.digest, id: image.id },
+  image: {
+    ...{ reference: image.reference, digest: image.digest, id: image.id },
+    ...(image.isPrivate === true ? { isPrivate: true } : {}),
+  },
   workingDir: func.Config.WorkingDir,
   user: func.Config.User,
   network: func.HostConfig.NetworkMode,

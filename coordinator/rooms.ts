@@ -5,14 +5,19 @@
 
 import { randomUUID } from 'node:crypto'
 import { statfs } from 'node:fs/promises'
+import { join } from 'node:path'
 import { createClock } from '../daemon/clock.ts'
 import type { Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
 import { limits } from '../protocol/limits.ts'
 import { openDiskRoom } from './disk-room.ts'
 import { loadIdentity } from './identity.ts'
+import { openSecretBox } from './secret-box.ts'
 import { openStore, type Store } from './store/store.ts'
 import { wireCoordinator } from './wiring.ts'
+
+/** Its key, in the coordinator's home; in no backup. */
+const SECRETS_KEY = 'secrets-key'
 
 /** Null where the operator accepts none. */
 const lossLog = ({ acceptDataLoss }: CoordinatorConfig, log: Log) =>
@@ -75,6 +80,7 @@ const enliven = async (
   await clock.refresh()
   const { core, tick, ...books } = await wireCoordinator({
     ...{ store, log, isStopping, onFault },
+    secrets: await openSecretBox(join(config.home, SECRETS_KEY)),
     nowMs: clock.nowMs,
     wallMs: Date.now,
     newId: randomUUID,

@@ -8,23 +8,25 @@
  */
 
 import type { Log } from '../daemon/log.ts'
-import { HyperError } from '../protocol/errors.ts'
 import { VERSION } from '../protocol/version.ts'
-import { loadAccounts } from './accounts.ts'
+import { type AccountBook, loadAccounts } from './accounts.ts'
 import { createCore } from './core.ts'
 import { raiseEpoch, watchEpochs } from './epoch.ts'
 import { loadFuncs } from './funcs.ts'
 import { loadImages } from './images.ts'
 import { rememberAgent } from './ledger/members.ts'
-import { pickAgent, pickAgentForPull } from './ledger/placement.ts'
+import { pickAgent } from './ledger/placement.ts'
 import { addAccount } from './ledger/step.ts'
 import { createLogs } from './logs.ts'
 import { type Loss, settleLosses } from './losses.ts'
 import { loadMembership } from './membership.ts'
 import { preparationOf } from './preparation.ts'
 import { createPresence } from './presence.ts'
+import { pullAuthFor } from './pull-auth.ts'
+import { createPullOnAgent } from './pull-on-agent.ts'
 import { settleRestored } from './restored.ts'
 import { createRoster } from './roster.ts'
+import type { SecretBox } from './secret-box.ts'
 import type { TellLoss } from './store/damage.ts'
 import type { Store } from './store/store.ts'
 import { createSuspicion } from './suspicion.ts'
@@ -40,6 +42,7 @@ export interface WiringDeps {
   readonly isEpochRaised: boolean
   /** Null: none is accepted, and a loss refuses the start. */
   readonly tellLoss: TellLoss | null
+  readonly secrets: SecretBox
   readonly isStopping: () => boolean
   /** Ends the process: memory is not to be trusted any more. */
   readonly onFault: (error: unknown) => void
@@ -49,7 +52,12 @@ export interface WiringDeps {
 type Core = ReturnType<typeof createCore>
 type Start = Awaited<ReturnType<typeof raiseEpoch>>
 
-const wireRoster = async (deps: WiringDeps, start: Start, core: Core) => {
+const wireRoster = async (
+  deps: WiringDeps,
+  start: Start,
+  core: Core,
+  accounts: Pick<AccountBook, 'registryAuth'>,
+) => {
   const { store, log } = deps
   const { apply, record, write, settled } = core.transactions
   const membership = await loadMembership({ store, record, write, wallMs: deps.wallMs })
@@ -58,6 +66,7 @@ const wireRoster = async (deps: WiringDeps, start: Start, core: Core) => {
     epoch: start.epoch,
     version: VERSION,
     ...{ membership, presence, apply, settled },
+    pullAuth: (agentId, key) => pullAuthFor(core.ledger, accounts.registryAuth, agentId, key),
     onEpochAhead: watchEpochs(start, record).told,
     onLeave: (agentId) => {
       membership.remove(agentId, 'left').then(
@@ -74,16 +83,16 @@ const wireImages = (
   { store }: WiringDeps,
   { ledger, transactions }: Core,
   roster: Awaited<ReturnType<typeof wireRoster>>['roster'],
+  accounts: AccountBook,
 ) =>
   loadImages({
     store,
     write: transactions.write,
-    pullOnAgent(reference, auth, onProgress, signal) {
-      const agent = pickAgentForPull(ledger.agents.values())
-      if (agent === undefined) {
-        return Promise.reject(new HyperError('NO_AGENT', 'no agent with an engine is connected'))
-      }
-      return roster.pull(agent.id, reference, auth, onProgress, signal)
+    pullOnAgent: createPullOnAgent(ledger, roster),
+    registryAuth: accounts.registryAuth,
+    async keepRegistryAuth(accountId, registry, auth) {
+      await accounts.keepRegistryAuth(accountId, registry, auth)
+      transactions.apply({ type: 'registry-auth', accountId })
     },
   })
 
@@ -101,9 +110,14 @@ const wireBooks = async (deps: WiringDeps, start: Start, core: Core) => {
       record(images.forget(accountId))
     },
     hasFuncs: (accountId) => funcs.hasFuncs(accountId),
+    secrets: deps.secrets,
+    onUnreadableAuth({ name }, registry) {
+      const next = `hyper pull an image of ${registry} with them`
+      deps.log.warn({ account: name, registry, next }, 'kept credentials cannot be read')
+    },
   })
-  const { membership, presence, roster } = await wireRoster(deps, start, core)
-  const images = await wireImages(deps, core, roster)
+  const { membership, presence, roster } = await wireRoster(deps, start, core, accounts)
+  const images = await wireImages(deps, core, roster, accounts)
   const liveCalls = (funcId: string, revision?: number): number => {
     const counts = ledger.counts.get(funcId)
     if (revision !== undefined) return counts?.revisions.get(revision) ?? 0

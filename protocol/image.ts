@@ -4,12 +4,13 @@
  * A reference is `[HOST[:PORT]/]PATH[:TAG][@DIGEST]`, as Docker writes it. `name` keeps the user's
  * words; `repository` and `tag` are what an engine is asked for. An image record is what the first
  * agent that pulled an image reports of it; other agents then pull exactly that digest, so a tag
- * that moves cannot change a function silently. An image that no registry knows (no digest) is
- * pinned by its id to the agents that hold it.
+ * that moves cannot change a function silently, and get what it has for their own platform. An image
+ * that no registry knows (no digest) is pinned by its id to the agents that hold it.
  */
 
 import Type, { type Static } from 'typebox'
 import { HyperError } from './errors.ts'
+import { limits } from './limits.ts'
 
 export interface Reference {
   /** As the user wrote it. */
@@ -51,9 +52,15 @@ export const ImageRecordSchema = Type.Object({
   id: Type.String(),
   /** `linux/amd64`: what the pulled image is built for. */
   platform: Type.String(),
+  /** All that the registry has under the digest; absent where it was not asked (platformsOf). */
+  platforms: Type.Optional(
+    Type.Array(Type.String({ maxLength: limits.agentWordCharsMax }), {
+      maxItems: limits.imagePlatformsMax,
+    }),
+  ),
   sizeBytes: Type.Integer({ minimum: 0 }),
   created: Type.String(),
-  /** Pulled with credentials: it runs only where it was pulled, because they are not kept. */
+  /** Pulled with credentials: whoever pulls it asks the coordinator for them. */
   isPrivate: Type.Optional(Type.Boolean()),
   config: Type.Object({
     Entrypoint: Words,
@@ -69,7 +76,12 @@ export const ImageRecordSchema = Type.Object({
 export type ImageRecord = Static<typeof ImageRecordSchema>
 
 /** What one agent must have to run a call: enough to find the image, or to pull it. */
-export const ImagePinSchema = Type.Pick(ImageRecordSchema, ['reference', 'digest', 'id'])
+export const ImagePinSchema = Type.Pick(ImageRecordSchema, [
+  'reference',
+  'digest',
+  'id',
+  'isPrivate',
+])
 export type ImagePin = Static<typeof ImagePinSchema>
 
 /** How adverts, pins and placement name one image: its digest, or its id where it has none. */
@@ -80,6 +92,20 @@ export const imageKey = (pin: ImagePin): string => pin.digest ?? pin.id
  * program of `hello` themselves.
  */
 export const isEverywhere = (pin: ImagePin): boolean => pin.reference === `${HELLO_IMAGE}:latest`
+
+/** Which platforms can have it; null: each makes it for itself. */
+export const platformsOf = (record: ImageRecord): readonly string[] | null =>
+  isEverywhere(record) ? null : (record.platforms ?? [record.platform])
+
+/** Docker Hub, for names that begin with no host. */
+export const HUB = 'docker.io'
+
+/** Whose credentials a pull needs. Docker tells hosts from names by a dot, a port, or `localhost`. */
+export const registryOf = (reference: string): string => {
+  const [first = '', ...rest] = reference.split('/')
+  const isHost = rest.length > 0 && (/[.:]/.test(first) || first === 'localhost')
+  return !isHost || first === `index.${HUB}` ? HUB : first
+}
 
 /** The image every agent has without a registry: a static program that says hello. */
 export const HELLO_IMAGE = 'hyper-func/hello'

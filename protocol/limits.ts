@@ -85,6 +85,18 @@ export const limits = {
   retryPauseMsMin: 250,
   retryPauseMsMax: 30 * second,
 
+  /** Why a call waits, in one line. */
+  reasonCharsMax: 300,
+  /** A head that waited so long is looked at for the reason, and the log told … */
+  reasonAfterMs: second,
+  /** … and again after so long, or a part of what it has waited; the log is told of another reason … */
+  reasonAgainMsMin: 30 * second,
+  reasonAgainRatio: 0.1,
+  /** … by a look at every agent: so many heads in a tick. */
+  reasonsPerTickMax: 4,
+  /** So many of a function's oldest calls are looked at for one that waits: those before it run. */
+  reasonSearchMax: 1000,
+
   /** A head that waited so long for room reserves it … */
   reserveAfterMs: 30 * second,
   /** … on one agent for so long, then on another. */
@@ -212,6 +224,14 @@ export const limits = {
   pullUnendedCharsMax: 256 * KiB,
   /** Lines of one pull on their way at once; above it further ones are left out. */
   pullLinesMax: 64,
+  /** Platforms of one image; the official ones have about ten. */
+  imagePlatformsMax: 64,
+  /** Registries whose credentials are kept for one account, the last given ones: all in one row. */
+  registriesPerAccountMax: 16,
+  /** An agent waits so long for the credentials of a pull. */
+  registryAuthMs: 10 * second,
+  /** Images that an agent is known not to get; above it the first of them is tried there again. */
+  exclusionsPerAgentMax: 1000,
   /** Value of X-Registry-Auth: a token of several KB in base64 fits. */
   registryAuthCharsMax: 16 * KiB,
   /** One pull. Large images on slow lines take long; a hung registry must end nevertheless. */

@@ -59,13 +59,14 @@ export const createAgentSupply = (
   })
   const supply: Supply = {
     ...shipped,
-    take(assignment, signal, onTaken) {
+    take(assignment, signal, onTaken, askAuth) {
       const attempt = attemptName(assignment.key)
       history.record({ type: 'container-asked', agentId, attempt })
-      return shipped.take(assignment, signal, (container) => {
+      const onAssigned: typeof onTaken = (container) => {
         host.assign(container.id, attempt)
         onTaken(container)
-      })
+      }
+      return shipped.take(assignment, signal, onAssigned, askAuth)
     },
   }
   return { pool, lull, supply }

@@ -5,6 +5,7 @@
  */
 
 import { pino } from 'pino'
+import { createSecretBox } from '../../coordinator/secret-box.ts'
 import { type Wiring, wireCoordinator } from '../../coordinator/wiring.ts'
 import type { Advert } from '../../protocol/advert.ts'
 import type { CoordinatorDisk } from './coordinator-disk.ts'
@@ -74,6 +75,7 @@ const openRooms = async (
     },
     wallMs: () => wallMsAt(scheduler.nowMs()),
     isEpochRaised: false,
+    secrets: createSecretBox(null, async () => undefined),
     tellLoss: null,
     isStopping: () => false,
   })

@@ -64,7 +64,7 @@ test('an engine that refuses old APIs is spoken with in the newest that both kno
   assert.equal(engine.pathPrefix(), '/v1.51')
   const images = createImages({ engine, initDir: '/', pulled, trouble: () => '' })
   const pin = { reference: 'busybox:latest', digest: IMAGE_29.Id, id: IMAGE_29.Id }
-  const record = await images.ensure(pin, AbortSignal.timeout(5000))
+  const record = await images.ensure(pin, AbortSignal.timeout(5000), null)
   assert.match(fake.asked.at(-1) ?? '', /^\/v1\.51\/images\//)
   const empty = {
     Entrypoint: null,
@@ -83,7 +83,7 @@ test('an image of which nothing is configured is one without a command', async (
   const { engine } = await start(t, { version: DOCKER_29, image: bare })
   const images = createImages({ engine, initDir: '/', pulled, trouble: () => '' })
   const pin = { reference: 'bare:latest', digest: null, id: IMAGE_29.Id }
-  const record = await images.ensure(pin, AbortSignal.timeout(5000))
+  const record = await images.ensure(pin, AbortSignal.timeout(5000), null)
   assert.deepEqual([record.config.Cmd, record.config.Entrypoint, record.digest], [null, null, null])
 })
 

@@ -1,60 +1,18 @@
 /** What is registered with a coordinator: accounts, functions, images, members; kept on disk. */
 
 import assert from 'node:assert/strict'
-import { randomUUID } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { loadAccounts, newToken } from '../../coordinator/accounts.ts'
 import { loadFuncs } from '../../coordinator/funcs.ts'
-import { loadImages } from '../../coordinator/images.ts'
 import { loadMembership } from '../../coordinator/membership.ts'
-import type { Account } from '../../coordinator/ports.ts'
-import type { Operation } from '../../coordinator/store/store.ts'
-import { HyperError } from '../../protocol/errors.ts'
+import { createSecretBox, type SecretBox } from '../../coordinator/secret-box.ts'
 import { parseFuncCreate } from '../../protocol/func-request.ts'
-import type { ImageRecord } from '../../protocol/image.ts'
 import { limits } from '../../protocol/limits.ts'
-import { createDisk } from '../support/ledger-disk.ts'
 import { makeHello } from '../support/ledger-words.ts'
+import { account, isCode, openBooks, record } from '../support/registered.ts'
 
-const account: Account = {
-  id: 'a1',
-  name: 'one',
-  quota: 1,
-  operator: false,
-  accessKey: '',
-  created: '',
-}
-
-const record: ImageRecord = {
-  reference: 'ubuntu:latest',
-  digest: `sha256:${'a'.repeat(64)}`,
-  id: 'sha256:id',
-  platform: 'linux/amd64',
-  sizeBytes: 1,
-  created: '',
-  config: {
-    Entrypoint: null,
-    Cmd: null,
-    Env: null,
-    User: '',
-    WorkingDir: '',
-    Labels: {},
-    StopSignal: '',
-  },
-}
-
-const isCode =
-  (code: string) =>
-  (error: unknown): boolean =>
-    error instanceof HyperError && error.code === code
-
-const never = new AbortController().signal
-
-const openBooks = () => {
-  const disk = createDisk()
-  const write = (operations: readonly Operation[]): Promise<void> => disk.commit(operations)
-  return { disk, write, record: disk.commitNow }
-}
+const KEY = randomBytes(32)
 
 describe('functions', () => {
   const openFuncs = async (live: Map<number, number>, pinned: () => void = () => undefined) => {
@@ -131,8 +89,12 @@ describe('functions', () => {
 })
 
 describe('accounts', () => {
-  const openAccounts = async (onQuota: (quota: number) => void = () => undefined) => {
+  const openAccounts = async (
+    onQuota: (quota: number) => void = () => undefined,
+    box = (): SecretBox => createSecretBox(KEY, async () => undefined),
+  ) => {
     const { disk, write } = openBooks()
+    const unreadable: string[] = []
     const load = () =>
       loadAccounts({
         store: disk,
@@ -142,8 +104,10 @@ describe('accounts', () => {
         onAdded: () => undefined,
         onRemoved: () => undefined,
         hasFuncs: () => false,
+        secrets: box(),
+        onUnreadableAuth: ({ name }, registry) => unreadable.push(`${name} ${registry}`),
       })
-    return { disk, load, accounts: await load() }
+    return { disk, load, unreadable, accounts: await load() }
   }
 
   test('are known by their access key, until they are removed; a rotation changes the secret', async () => {
@@ -185,6 +149,39 @@ describe('accounts', () => {
     assert.deepEqual(told, [])
   })
 
+  test('keep the last credentials of each registry, which are nowhere on disk in clear', async () => {
+    const { accounts, load, disk, unreadable } = await openAccounts()
+    await accounts.create('team', 2)
+    const [{ id } = assert.fail()] = accounts.list()
+    await accounts.keepRegistryAuth(id, 'one.test', 'c2VjcmV0LTE=')
+    await accounts.keepRegistryAuth(id, 'two.test', 'c2VjcmV0LTI=')
+    await accounts.keepRegistryAuth(id, 'one.test', 'c2VjcmV0LTM=')
+    await accounts.rotate('team')
+    const again = await load()
+    const kept = ['one.test', 'two.test', 'three.test'].map((name) => again.registryAuth(id, name))
+    assert.deepEqual(kept, ['c2VjcmV0LTM=', 'c2VjcmV0LTI=', ''])
+    for await (const [, row] of disk.range('account')) {
+      assert.doesNotMatch(JSON.stringify(row), /c2VjcmV0|secret-/)
+    }
+    assert.deepEqual(unreadable, [])
+    for (let number = 0; number < limits.registriesPerAccountMax; number += 1) {
+      await again.keepRegistryAuth(id, `${number}.test`, 'eA==')
+    }
+    assert.equal(again.registryAuth(id, 'one.test'), '', 'the first of too many goes')
+  })
+
+  test('go on without credentials whose key was lost, and say which', async () => {
+    let key = KEY
+    const box = (): SecretBox => createSecretBox(key, async () => undefined)
+    const { accounts, load, unreadable } = await openAccounts(undefined, box)
+    await accounts.create('team', 2)
+    const [{ id } = assert.fail()] = accounts.list()
+    await accounts.keepRegistryAuth(id, 'one.test', 'c2VjcmV0')
+    key = randomBytes(32)
+    const again = await load()
+    assert.deepEqual([again.registryAuth(id, 'one.test'), unreadable], ['', ['team one.test']])
+  })
+
   test('of the operator stays, others go', async () => {
     const { accounts } = await openAccounts()
     await accounts.createOperator('default', 10, newToken())
@@ -194,51 +191,6 @@ describe('accounts', () => {
     await assert.rejects(accounts.remove('bob'), isCode('ACCOUNT_NOT_FOUND'))
     await assert.rejects(accounts.create('Not A Name', 3), isCode('BAD_PARAMETER'))
     await assert.rejects(accounts.create('x', -1), isCode('BAD_PARAMETER'))
-  })
-})
-
-describe('images', () => {
-  const openImages = async () => {
-    const { disk, write } = openBooks()
-    const pulls: string[] = []
-    const images = await loadImages({
-      store: disk,
-      write,
-      pullOnAgent: async (reference) => {
-        pulls.push(reference)
-        return { ...record, reference }
-      },
-    })
-    return { disk, images, pulls }
-  }
-
-  test('are pulled once for many functions, and again when asked', async () => {
-    const { images, pulls } = await openImages()
-    await images.pin(account, 'ubuntu')
-    await images.pin(account, 'ubuntu:latest')
-    assert.deepEqual(pulls, ['ubuntu:latest'])
-    await images.pull(account, 'ubuntu', '', () => undefined, never)
-    assert.equal(pulls.length, 2)
-  })
-
-  test('pulled with credentials are marked: they run only where they were pulled', async () => {
-    const { images } = await openImages()
-    const open = await images.pull(account, 'open', '', () => undefined, never)
-    const closed = await images.pull(account, 'closed', 'e30=', () => undefined, never)
-    assert.equal(open.isPrivate, false)
-    assert.equal(closed.isPrivate, true)
-  })
-
-  test('are bounded in number, the oldest go first', async () => {
-    const { images, disk } = await openImages()
-    for (let number = 0; number <= limits.imagesPerAccountMax; number += 1) {
-      await images.pin(account, `app:${number}`)
-    }
-    assert.equal(images.get(account, 'app:0'), null)
-    assert.equal(images.list(account).length, limits.imagesPerAccountMax)
-    let rows = 0
-    for await (const _ of disk.range('image')) rows += 1
-    assert.equal(rows, limits.imagesPerAccountMax)
   })
 })
 
