@@ -11,6 +11,7 @@
  */
 
 import type { Log } from '../daemon/log.ts'
+import type { AttemptKey } from '../protocol/call.ts'
 import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
 import type { ImageRecord } from '../protocol/image.ts'
 import { limits } from '../protocol/limits.ts'
@@ -71,6 +72,8 @@ interface Deps {
   readonly settled: () => Promise<void>
   /** A hello told of a later coordinator. */
   readonly onEpochAhead: (epochSeen: number) => void
+  /** What an agent is told of credentials for a pull that an attempt needs; null: nothing. */
+  readonly pullAuth: (agentId: string, key: AttemptKey) => string | null
   /** An agent asked to leave the mesh for good. */
   readonly onLeave: (agentId: string) => void
   readonly log: Log
@@ -94,6 +97,13 @@ export const createRoster = (deps: Deps): Roster => {
     })
   }
 
+  /** It passes through: nothing here keeps or logs it. */
+  const giveAuth = (session: Session, key: AttemptKey): void => {
+    const auth = deps.pullAuth(session.agentId, key)
+    if (auth === null) return
+    sendTo(session, { type: 'registry-auth', session: session.number, epoch, key, auth })
+  }
+
   const hear = (session: Session, message: AgentMessage): void => {
     const { agentId } = session
     if (message.type === 'hello') throw new HyperError('BAD_PARAMETER', 'a second hello')
@@ -112,6 +122,9 @@ export const createRoster = (deps: Deps): Roster => {
         break
       case 'pull-progress':
         session.pulls.progress(message.pull, message.line)
+        break
+      case 'want-registry-auth':
+        giveAuth(session, message.key)
         break
       case 'pull-end':
         session.pulls.end(message)

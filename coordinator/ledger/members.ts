@@ -11,7 +11,7 @@
 import type { Advert } from '../../protocol/advert.ts'
 import { assert } from '../../protocol/assert.ts'
 import { factsOf } from '../../protocol/messages.ts'
-import { bringBackHopeless } from './aside.ts'
+import { bringBackHopeless, readmitHolder } from './aside.ts'
 import { unhearAgent } from './grants.ts'
 import { leasesOfAgent } from './leases.ts'
 import { changeMembership, gainRoom } from './line.ts'
@@ -43,6 +43,7 @@ export const rememberAgent = (
     isDrained,
     advert: null,
     images: new Set(),
+    excluded: new Map(),
     ready: new Map(),
     slotsUsed: leases.size,
     memoryUsedBytes,
@@ -83,6 +84,7 @@ export const introduceAgent = (
   agent.draining = hello.draining || agent.isDrained
   // Its adverts are numbered anew; which images it holds it still holds.
   agent.advert = null
+  agent.excluded.clear()
   setReady(ledger, agent, [])
   agent.heardMs = nowMs
   agent.pausedUntilMs = 0
@@ -139,6 +141,7 @@ export const takeAdvert = (ledger: Ledger, agentId: string, advert: Advert): voi
   agent.images = new Set(advert.images)
   setReady(ledger, agent, advert.ready)
   review(ledger, agent)
+  readmitHolder(ledger, agent)
   // A call that runs only where its image is may run here now.
   if (advert.images.some((image) => !held.has(image))) gainRoom(ledger.line)
 }

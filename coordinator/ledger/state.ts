@@ -17,10 +17,12 @@ import type { Aside } from './aside.ts'
 import type { CallIndex } from './call-index.ts'
 import type { CallList } from './call-list.ts'
 import type { Delay } from './delay.ts'
+import type { Exclusion } from './exclusions.ts'
 import type { Heap } from './heap.ts'
 import type { Line, Turn } from './line.ts'
 import type { Queue } from './queue.ts'
 import type { Reservation } from './reservations.ts'
+import type { Owed } from './results.ts'
 
 /** What one revision of a function asks of queue, placement and retries; shared by its calls. */
 export interface Terms {
@@ -37,8 +39,9 @@ export interface Terms {
   readonly image: ImagePin
   /** Of the kind of container that it needs. */
   readonly readyKey: string
-  readonly platform: string
-  /** Any agent can get the image by itself; if not, the call runs where the image is. */
+  /** Those that can have the image; null: all. */
+  readonly platforms: readonly string[] | null
+  /** An agent can get the image by itself; if not, the call runs where the image is. */
   readonly isAnywhere: boolean
   readonly runtime: string
   readonly constraints: Readonly<Record<string, string>>
@@ -113,6 +116,8 @@ export interface Agent {
   isDrained: boolean
   advert: Advert | null
   images: ReadonlySet<string>
+  /** Images that it cannot get (exclusions.ts), the oldest first. */
+  readonly excluded: Map<string, Exclusion>
   /** Containers that stand ready, by kind (readiness.ts). */
   readonly ready: Map<string, number>
   slotsUsed: number
@@ -147,17 +152,6 @@ export interface Account {
   waiting: number
   readonly queue: Queue<Call>
   readonly turn: Turn
-}
-
-/** An output whose delivery to a synchronous client is under way, or was when we were killed. */
-export interface Owed {
-  readonly key: AttemptKey
-  readonly agentId: string
-  readonly row: HistoryRow
-  /** From before this start: only its agent still has the body. */
-  readonly isInherited: boolean
-  /** How long that agent is waited for. */
-  readonly untilMs: number
 }
 
 export interface FuncCounts {
@@ -243,6 +237,8 @@ export type LedgerEvent =
   | (Said & { readonly type: 'refused'; readonly message: string })
   | (Said & { readonly type: 'gone' })
   | (Said & { readonly type: 'result'; readonly result: AttemptResult })
+  /** The account gave credentials for a registry. */
+  | { readonly type: 'registry-auth'; readonly accountId: string }
   /** The assignment could not be made: the stored payload is damaged. */
   | { readonly type: 'unassignable'; readonly key: AttemptKey; readonly message: string }
   /** The state comes from a backup: what was decided after it is not known. */
