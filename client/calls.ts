@@ -66,6 +66,8 @@ const statusShape = {
     Running: { type: 'integer' },
     Finished: { type: 'integer' },
     Failed: { type: 'integer' },
+    /** Why the oldest call that waits does; absent where there is nothing to say. */
+    Waiting: { type: 'string' },
     List: { type: 'array', items: listedCall },
   },
 } as const

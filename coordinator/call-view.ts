@@ -6,12 +6,13 @@
 import { assert } from '../protocol/assert.ts'
 import { type CallState, statusOf } from '../protocol/call.ts'
 import { HyperError } from '../protocol/errors.ts'
+import { limits } from '../protocol/limits.ts'
 import type { Answers } from './answers.ts'
 import type { Caches } from './caches.ts'
 import type { Intake } from './intake.ts'
 import { acceptedOf } from './ledger/calls.ts'
+import { createExplain, reasonOfFunc, waitOf } from './ledger/reasons.ts'
 import type { Call, Ledger, LedgerEvent } from './ledger/state.ts'
-import { reasonOf } from './ledger/waiting.ts'
 import type { Calls, CallView, ListedCall, StoredFunc } from './ports.ts'
 import { parseHistoryRow, rowKey } from './rows.ts'
 import { createStderrReader } from './stderr.ts'
@@ -36,9 +37,9 @@ const stateOf = ({ state }: Call): CallState => {
 export const createCalls = (deps: Deps): Calls => {
   const { ledger, caches, answers, intake } = deps
 
-  const messageOf = (call: Call): string | null => {
-    const reason = reasonOf(ledger, call)
-    return reason === '' ? null : reason
+  const messageOf = (call: Call, explain = createExplain(ledger)): string | null => {
+    const { text } = waitOf(ledger, call, explain)
+    return text === '' ? null : text
   }
 
   const liveOf = (funcId: string, callId: string): Call | undefined => {
@@ -62,14 +63,17 @@ export const createCalls = (deps: Deps): Calls => {
     funcId: string,
     limit: number,
     beforeSeq: number,
-  ): (ListedCall & { seq: number })[] =>
-    (ledger.counts.get(funcId)?.calls.pageBefore(beforeSeq, limit) ?? []).map((call) => ({
+  ): (ListedCall & { seq: number })[] => {
+    const explain = createExplain(ledger)
+    const page = ledger.counts.get(funcId)?.calls.pageBefore(beforeSeq, limit) ?? []
+    return page.map((call) => ({
       seq: call.seq,
       callId: call.id,
       created: acceptedOf(call),
       status: statusOf(stateOf(call)),
-      message: messageOf(call),
+      message: messageOf(call, explain),
     }))
+  }
 
   const listEnded = async (
     funcId: string,
@@ -155,6 +159,10 @@ export const createCalls = (deps: Deps): Calls => {
     counts(funcId) {
       const { pending, running } = ledger.counts.get(funcId) ?? { pending: 0, running: 0 }
       return { pending, running, ...caches.counts(funcId) }
+    },
+    whyWaiting(funcId) {
+      const reason = reasonOfFunc(ledger, funcId, limits.reasonSearchMax)
+      return reason === '' ? null : reason
     },
     async list(funcId, limit, before) {
       const beforeSeq = before === null ? Number.MAX_SAFE_INTEGER : await seqOf(funcId, before)

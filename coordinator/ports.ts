@@ -154,6 +154,8 @@ export interface Calls {
   /** CALL_NOT_FOUND, CALL_FINAL */
   cancel(funcId: string, callId: string): Promise<void>
   counts(funcId: string): Counts
+  /** Of its oldest call that waits; null for none, or for nothing to say. */
+  whyWaiting(funcId: string): string | null
   /** Newest first. */
   list(funcId: string, limit: number, before: string | null): Promise<readonly ListedCall[]>
 }

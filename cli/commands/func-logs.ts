@@ -19,6 +19,8 @@ const detailsOf = (line: LogLine): string => {
       return `, ShortStdin: ${oneLine(line.ShortStdin)}`
     case 'FINISHED':
       return `, ShortStdout: ${oneLine(line.ShortStdout)}, ShortStderr: ${oneLine(line.ShortStderr)}`
+    case 'PENDING':
+      return line.Message ? `, Message: ${oneLine(line.Message)}` : ''
     case 'FAILED':
       return `, Message: ${oneLine(line.Message)}`
     default:

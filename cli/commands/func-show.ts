@@ -63,13 +63,16 @@ export const inspectFuncs = async (input: Input): Promise<number> => {
 export const showStatus = async (input: Input): Promise<undefined> => {
   const client = await input.connect()
   const status = await client.calls.status(await client.funcs.get(firstArgument(input)))
-  const { Total, Pending, Running, Finished, Failed } = status
-  if (input.output.isJson) input.output.json({ Total, Pending, Running, Finished, Failed })
-  else {
+  const { Total, Pending, Running, Finished, Failed, Waiting } = status
+  if (input.output.isJson) {
+    const waiting = Waiting === undefined ? {} : { Waiting }
+    input.output.json({ Total, Pending, Running, Finished, Failed, ...waiting })
+  } else {
     input.output.table(
       ['TOTAL', 'PENDING', 'RUNNING', 'FINISHED', 'FAILED'],
       [[Total, Pending, Running, Finished, Failed].map(String)],
     )
+    if (Waiting !== undefined) input.output.note(`waiting: ${Waiting}`)
   }
   return undefined
 }

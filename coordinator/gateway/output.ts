@@ -71,12 +71,14 @@ const sendStatus = async (
   const query = readQuery(request.query)
   const limit = query.count('limit', 1, limits.listCallsMax) ?? limits.listCallsMax
   const { pending, running, finished, failed } = calls.counts(id)
+  const waiting = calls.whyWaiting(id)
   const counts = {
     Total: pending + running + finished + failed,
     Pending: pending,
     Running: running,
     Finished: finished,
     Failed: failed,
+    ...(waiting === null ? {} : { Waiting: waiting }),
   }
   if (!query.flag('list')) return counts
   const listed = await calls.list(id, limit, query.callId('before'))

@@ -9,11 +9,16 @@
  * so a restart forgets no more of it than one step, and a wait of a day costs some eighty writes.
  */
 
+import { imageKey } from '../../protocol/image.ts'
 import { limits } from '../../protocol/limits.ts'
 import type { CallRow, Trials } from '../call-row.ts'
 import { enterCall, newCall, returnToQueue, setState, writeCall } from './calls.ts'
 import { type Delay, delayOf, enterHopeless, newDelay } from './delay.ts'
+import { forgetExclusions } from './exclusions.ts'
+import { whyNotPlaced } from './explanation.ts'
+import { changeMembership } from './line.ts'
 import { couldRun } from './placement.ts'
+import { tellWait } from './reasons.ts'
 import type { Agent, Call, Effect, Ledger, Terms } from './state.ts'
 
 /** A call set aside until then; outdated where the call's own time differs. */
@@ -36,10 +41,12 @@ export const setAside = (
   nowMs: number,
   pauseMs: number,
   reason: string,
+  effects: Effect[],
 ): void => {
   setState(ledger, call, 'aside')
   delayOf(call).reason = reason
   keepAside(ledger, call, nowMs, pauseMs)
+  tellWait(call, { kind: 'retry', text: reason }, effects)
 }
 
 const waitedStepMs = ({ waitedStoredMs }: Delay): number =>
@@ -63,10 +70,11 @@ export const keepHopeless = (ledger: Ledger, call: Call, nowMs: number): void =>
 }
 
 /** No member could ever run it. */
-export const setHopeless = (ledger: Ledger, call: Call, nowMs: number): void => {
+export const setHopeless = (ledger: Ledger, call: Call, nowMs: number, effects: Effect[]): void => {
   setState(ledger, call, 'aside')
   enterHopeless(ledger, call)
   keepHopeless(ledger, call, nowMs)
+  tellWait(call, whyNotPlaced(ledger, call.terms), effects)
 }
 
 /**
@@ -107,5 +115,27 @@ export const bringBackHopeless = (ledger: Ledger, agent: Agent | null): void => 
   for (const [terms, calls] of ledger.hopeless) {
     if (agent !== null && !couldRun(agent, terms)) continue
     for (const call of calls) returnToQueue(ledger, call, '')
+  }
+}
+
+/** Images that it did not get for want of credentials: it may be asked again. */
+const readmit = (
+  ledger: Ledger,
+  agent: Agent,
+  isOver: Parameters<typeof forgetExclusions>[1],
+): void => {
+  if (agent.excluded.size === 0 || !forgetExclusions(agent, isOver)) return
+  changeMembership(ledger)
+  bringBackHopeless(ledger, agent)
+}
+
+/** What it holds it needs no credentials for. */
+export const readmitHolder = (ledger: Ledger, agent: Agent): void =>
+  readmit(ledger, agent, ({ image }) => agent.images.has(imageKey(image)))
+
+/** The account gave credentials: they may be other ones. */
+export const readmitAccount = (ledger: Ledger, accountId: string): void => {
+  for (const agent of ledger.agents.values()) {
+    readmit(ledger, agent, (wanted) => wanted.accountId === accountId)
   }
 }

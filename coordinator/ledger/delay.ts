@@ -5,6 +5,8 @@
  */
 
 import type { AttemptKey } from '../../protocol/call.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { WaitKind } from './explanation.ts'
 import type { Call, Ledger } from './state.ts'
 
 interface Heard {
@@ -28,8 +30,12 @@ export interface Delay {
   roomMs: number
   /** Lost attempts that are heard of again: it is not started elsewhere meanwhile. */
   heard: readonly Heard[]
-  /** Why it waits, for people. */
+  /** Why it waits, for people, where it is not for want of room. */
   reason: string
+  /** Of what kind the reason was that its log was told last. */
+  toldKind: WaitKind
+  /** As a head it is looked at for its reason when it has waited so long. */
+  lookAtMs: number
 }
 
 const none: readonly Heard[] = Object.freeze([])
@@ -45,6 +51,8 @@ export const newDelay = (): Delay => ({
   roomMs: 0,
   heard: none,
   reason: '',
+  toldKind: '',
+  lookAtMs: limits.reasonAfterMs,
 })
 
 /** Made where the call has none. */
@@ -58,6 +66,7 @@ export const heardOf = (call: Pick<Call, 'delay'>): readonly Heard[] => call.del
 /** An attempt of it has started: the platform fails it no more. */
 export const endFailing = ({ delay }: Call): void => {
   if (delay === null) return
+  delay.toldKind = ''
   delay.failedForMs = 0
   delay.pauseMs = 0
 }

@@ -57,7 +57,7 @@ const placeHead = (ledger: Ledger, account: Account, now: Now, effects: Effect[]
   }
   if (!isHopeless(ledger, account, call)) return false
   account.queue.take()
-  setHopeless(ledger, call, now.ms)
+  setHopeless(ledger, call, now.ms, effects)
   return true
 }
 

@@ -8,6 +8,8 @@
  */
 
 import { imageKey } from '../../protocol/image.ts'
+import { REGISTRY_AUTH_SINCE } from '../../protocol/messages.ts'
+import { exclusionOf } from './exclusions.ts'
 import type { Agent, Ledger, Terms } from './state.ts'
 
 const hasLabels = ({ hello }: Agent, { constraints }: Terms): boolean => {
@@ -15,20 +17,33 @@ const hasLabels = ({ hello }: Agent, { constraints }: Terms): boolean => {
   return true
 }
 
+/** One that has not seen its engine yet has no platform. */
+export const isOfPlatform = ({ hello }: Agent, { platforms }: Terms): boolean =>
+  platforms === null ? hello.platform !== '' : platforms.includes(hello.platform)
+
 /** By its last hello: whether it could ever run such a call, were it present and empty. */
 export const couldRun = (agent: Agent, terms: Terms): boolean =>
   agent.hello.slots > 0 &&
   agent.hello.memoryBytes >= terms.memoryBytes &&
-  agent.hello.platform === terms.platform &&
+  isOfPlatform(agent, terms) &&
   (terms.runtime === '' || agent.hello.runtimes.includes(terms.runtime)) &&
-  hasLabels(agent, terms)
+  hasLabels(agent, terms) &&
+  exclusionOf(agent, terms) === null
+
+/** Earlier versions cannot ask for the credentials that a pull needs. */
+const canPull = ({ hello }: Agent, { image, isAnywhere }: Terms): boolean =>
+  isAnywhere && (image.isPrivate !== true || hello.protocol >= REGISTRY_AUTH_SINCE)
+
+/** Whether it has the image, or can get it. */
+export const canHaveImage = (agent: Agent, terms: Terms): boolean =>
+  canPull(agent, terms) || agent.images.has(imageKey(terms.image))
 
 /** It could run it, and has the image or can get it. */
 export const canRunHere = (agent: Agent, terms: Terms): boolean =>
-  couldRun(agent, terms) && (terms.isAnywhere || agent.images.has(imageKey(terms.image)))
+  couldRun(agent, terms) && canHaveImage(agent, terms)
 
 /** What is left beside the room that is held for another account's head. */
-const hasFreeRoom = (agent: Agent, terms: Terms): boolean => {
+export const hasFreeRoom = (agent: Agent, terms: Terms): boolean => {
   const held = agent.reservedFor
   if (held === null || held.terms.accountId === terms.accountId) {
     return agent.slotsFree > 0 && terms.memoryBytes <= agent.memoryFreeBytes
@@ -72,7 +87,7 @@ export const pickAgent = (
   for (const agent of roomy) {
     if (!hasFreeRoom(agent, terms) || !couldRun(agent, terms)) continue
     const isHolder = agent.images.has(key)
-    if (!isHolder && !terms.isAnywhere) continue
+    if (!isHolder && !canPull(agent, terms)) continue
     if (best !== undefined && !isBetter(agent, isHolder, best, isBestHolder)) continue
     best = agent
     isBestHolder = isHolder
@@ -80,30 +95,16 @@ export const pickAgent = (
   return best
 }
 
-/** Why a call cannot run now, for people: it looks at every agent. */
-export const whyNotPlaced = (agents: Iterable<Agent>, terms: Terms): string => {
-  const all = [...agents].filter((agent) => agent.session !== 0)
-  if (all.length === 0) return 'no agent is connected'
-  const able = all.filter((agent) => couldRun(agent, terms))
-  if (able.length === 0) {
-    return `none of ${all.length} agents could run it (memory, platform, runtime or constraints)`
-  }
-  const open = able.filter((agent) => agent.isOpen)
-  if (open.length === 0) {
-    return able.every(({ advert }) => advert?.diskFull === true)
-      ? `${able.length} agents could run it, but their disks are full`
-      : `${able.length} agents could run it, but drain, are silent, have no engine or a full disk`
-  }
-  return `${open.length} agents could run it, but have no room`
-}
-
-/** Who pulls an image for everybody: an agent with an engine, the freest first. */
-export const pickAgentForPull = (agents: Iterable<Agent>): Agent | undefined => {
+/** Who pulls an image for everybody: an agent with an engine, of none of those platforms; the freest first. */
+export const pickAgentForPull = (
+  agents: Iterable<Agent>,
+  without: ReadonlySet<string>,
+): Agent | undefined => {
   let best: Agent | undefined
   for (const agent of agents) {
     // Without a platform it has not yet seen its engine.
     const hasEngine = agent.advert?.engineUp !== false && agent.hello.platform !== ''
-    if (agent.session === 0 || !hasEngine) continue
+    if (agent.session === 0 || !hasEngine || without.has(agent.hello.platform)) continue
     if (best === undefined || agent.slotsFree > best.slotsFree) best = agent
   }
   return best

@@ -8,14 +8,27 @@
  */
 
 import { type AttemptKey, type AttemptResult, attemptName } from '../../protocol/call.ts'
+import type { HistoryRow } from '../rows.ts'
 import { setAside } from './aside.ts'
 import { leasesOf, returnToQueue, writeCall } from './calls.ts'
 import { delayOf, heardOf } from './delay.ts'
 import { bodyOf, endCall } from './ending.ts'
+import { exclude, exclusionBy } from './exclusions.ts'
 import { countAsAlive, countAsLost, dropGrant, grantOf, unhear } from './grants.ts'
 import { endLease, leaseOf } from './leases.ts'
 import { type Decision, decideResult } from './retry.ts'
-import type { Call, Effect, Ledger, Now, Owed } from './state.ts'
+import type { Call, Effect, Ledger, Now } from './state.ts'
+
+/** An output whose delivery to a synchronous client is under way, or was when we were killed. */
+export interface Owed {
+  readonly key: AttemptKey
+  readonly agentId: string
+  readonly row: HistoryRow
+  /** From before this start: only its agent still has the body. */
+  readonly isInherited: boolean
+  /** How long that agent is waited for. */
+  readonly untilMs: number
+}
 
 export const commitResult = (
   ledger: Ledger,
@@ -50,7 +63,10 @@ export const commitResult = (
     return
   }
   if (!result.started) countAsAlive(call, key)
-  if (decision.kind === 'again') tryAgain(ledger, call, key, result, decision, now)
+  const agent = ledger.agents.get(agentId)
+  const why = exclusionBy(result)
+  if (why !== null && agent !== undefined) exclude(ledger, agent, call.terms, why)
+  if (decision.kind === 'again') tryAgain(ledger, call, key, result, decision, now, effects)
   dropGrant(call, key)
   writeCall(call, effects)
   acknowledge(ledger, agentId, key, effects)
@@ -73,6 +89,7 @@ const tryAgain = (
   result: AttemptResult,
   decision: Extract<Decision, { kind: 'again' }>,
   now: Now,
+  effects: Effect[],
 ): void => {
   if (decision.usesUp) countAsLost(call, key)
   if (result.code === 'CALL_EXITED') call.exitRetries += 1
@@ -84,7 +101,7 @@ const tryAgain = (
   // It may wait already, its lease having been lost before: then it stays in its place.
   if (call.state !== 'leased' && call.state !== 'running') return
   if (decision.pauseMs === 0) returnToQueue(ledger, call, result.message)
-  else setAside(ledger, call, now.ms, decision.pauseMs, result.message)
+  else setAside(ledger, call, now.ms, decision.pauseMs, result.message, effects)
 }
 
 /** A result told again whose delivery is not sure: the body is written. */

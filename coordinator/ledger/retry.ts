@@ -5,13 +5,15 @@
  *   never started (proven)          again after a pause, for at most 5 min on end, attempts and pauses
  *                                   together (its time in the queue is nobody's failure); it used up
  *                                   nothing
+ *   its agent cannot get the image  again at once, elsewhere (exclusions.ts): it is nobody's failure
  *   the platform's failure          again after a pause, while attempts are left; it may have run
  *                                   for long, so the 5 min begin anew; at-most-once: final
- *   either of the last two, while another attempt of the call is alive: only its attempt ends
+ *   any of the last three, while another attempt of the call is alive: only its attempt ends
  */
 
 import { type AttemptResult, isPlatformFailure } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
+import { exclusionBy } from './exclusions.ts'
 import type { Call } from './state.ts'
 
 export type Decision =
@@ -47,6 +49,10 @@ export const decideResult = (
   if (result.code === 'CALL_EXITED' && call.exitRetries < terms.retryOnExit) {
     if (isAnotherAlive) return { kind: 'attempt-only' }
     if (terms.atMostOnce) return { kind: 'final' }
+    return { kind: 'again', pauseMs: 0, failedForMs: 0, usesUp: false }
+  }
+  if (exclusionBy(result) !== null) {
+    if (isAnotherAlive) return { kind: 'attempt-only' }
     return { kind: 'again', pauseMs: 0, failedForMs: 0, usesUp: false }
   }
   if (!isPlatformFailure(result.code)) return { kind: 'final' }

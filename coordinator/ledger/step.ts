@@ -10,6 +10,7 @@
 import { assert, assertNever } from '../../protocol/assert.ts'
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
+import { readmitAccount } from './aside.ts'
 import { accountOf } from './books.ts'
 import { createCallIndex } from './call-index.ts'
 import { acceptCall, logLine, startCall } from './calls.ts'
@@ -175,6 +176,9 @@ export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Ef
       return
     case 'remove-func':
       cancelSome(ledger, event.funcId, now, effects)
+      return
+    case 'registry-auth':
+      readmitAccount(ledger, event.accountId)
       return
     case 'restored':
       endRestored(ledger, event.callIds, now, effects)

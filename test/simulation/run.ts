@@ -3,7 +3,7 @@
  * rest, is asked once more for everything, and its history is checked.
  */
 
-import { reasonOf } from '../../coordinator/ledger/waiting.ts'
+import { reasonOf } from '../../coordinator/ledger/reasons.ts'
 import { parseHistoryRow } from '../../coordinator/rows.ts'
 import { messageOf } from '../../protocol/errors.ts'
 import { limits } from '../../protocol/limits.ts'

@@ -4,7 +4,7 @@
  */
 
 import type { createCore } from '../../coordinator/core.ts'
-import { reasonOf } from '../../coordinator/ledger/waiting.ts'
+import { reasonOf } from '../../coordinator/ledger/reasons.ts'
 import { checkBooks } from '../support/ledger-invariants.ts'
 import type { History } from './history.ts'
 

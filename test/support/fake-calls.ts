@@ -108,6 +108,7 @@ export const createFakeCalls = (stored: StoredFunc) => {
       if (call.answer !== null) throw new HyperError('CALL_FINAL', 'the call has ended')
       end(finalAnswer(callId, 'CALL_CANCELLED', 'cancelled'))
     },
+    whyWaiting: () => null,
     counts: () => ({ pending: 1, running: 2, finished: 3, failed: 4 }),
     list: async (_funcId, limit) =>
       [...calls.keys()].slice(0, limit).map((callId) => ({

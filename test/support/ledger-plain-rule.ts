@@ -61,7 +61,7 @@ const agentsOf = (ledger: Ledger): PlainAgent[] =>
 const isAble = ({ hello }: Agent, terms: Terms): boolean =>
   hello.slots > 0 &&
   hello.memoryBytes >= terms.memoryBytes &&
-  hello.platform === terms.platform &&
+  (terms.platforms === null || terms.platforms.includes(hello.platform)) &&
   (terms.runtime === '' || hello.runtimes.includes(terms.runtime)) &&
   Object.entries(terms.constraints).every(([name, value]) => hello.labels[name] === value)
 

@@ -20,7 +20,7 @@ export const makeTerms = (over: Partial<Terms> = {}): Terms => ({
   image: { reference: 'app:1', digest: `sha256:${'a'.repeat(64)}`, id: 'i1' },
   isAnywhere: true,
   readyKey: 'k',
-  platform: 'linux/amd64',
+  platforms: ['linux/amd64'],
   runtime: '',
   constraints: {},
   ...over,

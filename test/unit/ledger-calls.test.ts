@@ -86,7 +86,7 @@ test('payloads of calls that hold leases count for their account, until the call
 test('a call that no member could run waits in its place when the last member has left', () => {
   const bench = createBench()
   bench.connect('one')
-  const call = bench.accept({ platform: 'linux/riscv64' })
+  const call = bench.accept({ platforms: ['linux/riscv64'] })
   assert.equal(call.state, 'aside')
   bench.apply({ type: 'forget', agentId: 'one', reason: '' })
   assert.equal(call.state, 'queued')

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { conditionOf } from '../../coordinator/agent-view.ts'
-import { reasonOf } from '../../coordinator/ledger/waiting.ts'
+import { reasonOf } from '../../coordinator/ledger/reasons.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createBench, outcomeIn } from '../support/ledger-bench.ts'
 import { MiB, makeHello } from '../support/ledger-words.ts'
@@ -47,13 +47,16 @@ describe('choosing what runs next', () => {
     const behind = bench.accept()
     const other = bench.accept(a2)
     assert.deepEqual([large.state, behind.state, other.state], ['queued', 'queued', 'leased'])
-    assert.match(reasonOf(bench.ledger, large), /none of 1 agents could run it/)
+    assert.match(
+      reasonOf(bench.ledger, large),
+      /^1 of 2 agents could run it, but it takes no calls now: 1 away$/,
+    )
   })
 
   test('a call that no member could ever run is set aside, and others pass it', () => {
     const bench = createBench()
     bench.connect('one')
-    const hopeless = bench.accept({ platform: 'linux/riscv64' })
+    const hopeless = bench.accept({ platforms: ['linux/riscv64'] })
     const call = bench.accept()
     assert.deepEqual([hopeless.state, call.state], ['aside', 'leased'])
     bench.connect('two', { platform: 'linux/riscv64' })
@@ -63,7 +66,7 @@ describe('choosing what runs next', () => {
 
   test('nobody is set aside while there is no member', () => {
     const bench = createBench()
-    const hopeless = bench.accept({ platform: 'linux/riscv64' })
+    const hopeless = bench.accept({ platforms: ['linux/riscv64'] })
     bench.pass(minute)
     assert.equal(hopeless.state, 'queued')
     assert.equal(reasonOf(bench.ledger, hopeless), 'no agent is connected')
@@ -160,7 +163,8 @@ describe('an agent whose disk is full', () => {
       return conditionOf({}, agents.get('one'), { absence: null, isEpochAhead: false }, lastTickMs)
     }
     assert.deepEqual(shown(), { state: 'alive', reason: 'disk full' })
-    assert.equal(reasonOf(bench.ledger, second), '1 agents could run it, but their disks are full')
+    const reason = '1 agent could run it, but it takes no calls now: 1 with a full disk'
+    assert.equal(reasonOf(bench.ledger, second), reason)
     bench.end('one', bench.keyOf(first))
     assert.equal(second.state, 'queued')
     bench.apply({ type: 'advert', agentId: 'one', advert: advertOf(2, false) })
@@ -175,7 +179,10 @@ describe('an agent whose disk is full', () => {
     bench.apply({ type: 'advert', agentId: 'full', advert: advertOf(1, true) })
     assert.equal(bench.leaseOf(bench.accept())?.agentId, 'small')
     bench.apply({ type: 'drain', agentId: 'small', draining: true })
-    assert.match(reasonOf(bench.ledger, bench.accept()), /drain, .* or a full disk$/)
+    assert.match(
+      reasonOf(bench.ledger, bench.accept()),
+      /none takes calls now: 1 with a full disk, 1 draining$/,
+    )
   })
 })
 
@@ -202,7 +209,7 @@ describe('queueTimeout', () => {
   test('counts while a call is set aside', () => {
     const bench = createBench()
     bench.connect('one')
-    const call = bench.accept({ queueTimeoutMs, platform: 'linux/riscv64' })
+    const call = bench.accept({ queueTimeoutMs, platforms: ['linux/riscv64'] })
     assert.equal(outcomeIn(bench.pass(queueTimeoutMs + 31_000), call)?.code, 'NOT_PLACED')
   })
 
@@ -211,7 +218,7 @@ describe('queueTimeout', () => {
     bench.connect('one')
     // A number of so many milliseconds has no place for what is left below.
     bench.away(100 * queueTimeoutMs)
-    const call = bench.accept({ queueTimeoutMs, platform: 'linux/riscv64' })
+    const call = bench.accept({ queueTimeoutMs, platforms: ['linux/riscv64'] })
     assert.ok(call.delay !== null)
     call.delay.waitedMs = queueTimeoutMs - limits.waitedStepMsMin - 1e-10
     assert.equal(outcomeIn(bench.pass(2 * limits.waitedStepMsMin), call)?.code, 'NOT_PLACED')

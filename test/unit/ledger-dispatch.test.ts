@@ -32,7 +32,7 @@ const kinds: readonly Partial<Terms>[] = [
   { memoryBytes: 1024 * MiB },
   { constraints: { disk: 'fast' } },
   { isAnywhere: false, image: { reference: 'mine:1', digest: null, id: 'mine' } },
-  { platform: 'linux/arm64', queueTimeoutMs: 300_000 },
+  { platforms: ['linux/arm64'], queueTimeoutMs: 300_000 },
 ]
 const functions = accountIds.flatMap((accountId) =>
   kinds.map((kind, at) => makeTerms({ ...kind, accountId, funcId: `${accountId}-f${at}` })),

@@ -120,7 +120,7 @@ describe('what a restart still knows of a call that waits', () => {
   })
 
   test('how long it has waited aside', async () => {
-    const bench = createRestartable({ queueTimeoutMs, platform: 'linux/riscv64' })
+    const bench = createRestartable({ queueTimeoutMs, platforms: ['linux/riscv64'] })
     bench.connect()
     bench.accept()
     bench.pass(50 * minute)
