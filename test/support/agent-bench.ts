@@ -13,7 +13,7 @@ import { pino } from 'pino'
 import type { FirewallHost } from '../../agent/firewall.ts'
 import { openPremises, type Premises, type PremisesConfig } from '../../agent/premises.ts'
 import { type AttemptKey, type AttemptResult, attemptName } from '../../protocol/call.ts'
-import type { ImagePin } from '../../protocol/image.ts'
+import type { ImagePin, ImageRecord } from '../../protocol/image.ts'
 import type { AgentMessage, Assignment, CoordinatorOrder } from '../../protocol/messages.ts'
 import { connectDocker } from './docker.ts'
 import { eventually } from './eventually.ts'
@@ -34,8 +34,11 @@ export interface AgentBench {
   /** Opens the premises, and a session unless told otherwise. */
   open(): Promise<void>
   connect(verdicts?: Parameters<Premises['attempts']['connected']>[0]['verdicts']): Promise<void>
+  pull(reference: string, auth?: string): Promise<ImageRecord>
   pin(reference: string): Promise<ImagePin>
   assign(part: Partial<Assignment> & { image: ImagePin }): AttemptKey
+  /** Answers what it asked for. */
+  giveAuth(key: AttemptKey, auth: string): void
   cancel(key: AttemptKey): void
   /** Tells that calls like this one may come. */
   prepare(part: Partial<Assignment> & { image: ImagePin }): void
@@ -155,6 +158,8 @@ export const createAgentBench = async (
     order({ type: 'assign', assignment } as Order)
     return assignment.key
   }
+  const pull: AgentBench['pull'] = (reference, auth = '') =>
+    premises().images.pull(reference, auth, () => undefined, AbortSignal.timeout(ANSWER_MS))
   const acknowledge = (key: AttemptKey): void => order({ type: 'acknowledge', key } as Order)
   const result: AgentBench['result'] = async (key) => (await message('result', key)).result
   const abandon: AgentBench['abandon'] = async () => {
@@ -180,8 +185,8 @@ export const createAgentBench = async (
     async open() {
       opened = await openPremises(config, log, () => undefined, options.firewall)
     },
-    pin: (reference) =>
-      premises().images.pull(reference, '', () => undefined, AbortSignal.timeout(ANSWER_MS)),
+    ...{ pull, pin: pull },
+    giveAuth: (key, auth) => order({ type: 'registry-auth', key, auth } as Order),
     cancel: (key) => order({ type: 'cancel', key } as Order),
     prepare: (part) => order({ type: 'prepare', preparation: assignmentOf(part) } as Order),
     drain: (draining) => order({ type: 'drain', draining } as Order),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Usage: engine-boot.sh FOLDER REGISTRY_PORT
-# The first process of a test engine's namespaces (network, PIDs, mounts): starts a registry,
+# The first process of a test engine's namespaces (network, PIDs, mounts): starts two registries,
 # containerd and dockerd, and ends at the end of file on STDIN; with it the kernel ends everything
 # inside. It waits for its children, so that orphans are reaped.
 set -eu
@@ -15,6 +15,7 @@ mount -t tmpfs -o mode=755 run /run
 mount -t tmpfs -o mode=755 docker /etc/docker
 
 docker-registry serve "$folder/registry.json" >"$folder/registry.log" 2>&1 &
+docker-registry serve "$folder/registry-closed.json" >"$folder/registry-closed.log" 2>&1 &
 containerd --config "$folder/containerd.toml" >"$folder/containerd.log" 2>&1 &
 # As a service manager does: one that ends is started again.
 while :; do

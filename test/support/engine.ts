@@ -38,6 +38,7 @@ export type TestEngine = {
   readonly dockerHost: string
   /** The registry as the engine reaches it; it cannot be reached from outside. */
   readonly registryUrl: string
+  readonly closedRegistryUrl: string
   /** Ends dockerd alone, which is then started again. Resolves once it has ended. */
   readonly endDaemon: (signal: NodeJS.Signals) => Promise<void>
   /** Removes everything; throws if anything is left. Can be called again. */
@@ -59,6 +60,7 @@ export const startTestEngine = async (deps: {
   if (dir.length > DIR_CHARS_MAX) throw new Error(`too long for unix sockets: ${dir}`)
   const cgroup = `hyper-test-${randomBytes(6).toString('hex')}`
   const registryUrl = `http://127.0.0.1:${registryPort}`
+  const closedRegistryUrl = `http://127.0.0.1:${registryPort + 1}`
   await mkdir(dir, { mode: 0o711 })
   await writeRegistryConfig({ dir, port: registryPort })
   await writeEngineConfig({ dir, cgroup, registryUrl, runtimes, dataRoot, liveRestore })
@@ -96,7 +98,8 @@ export const startTestEngine = async (deps: {
     process.kill(pid, signal)
     await eventually(async () => (await daemonOf(dir)) !== pid, START_MS)
   }
-  return { socketPath, dockerHost: `unix://${socketPath}`, registryUrl, endDaemon, stop }
+  const dockerHost = `unix://${socketPath}`
+  return { socketPath, dockerHost, registryUrl, closedRegistryUrl, endDaemon, stop }
 }
 
 /** The process of its dockerd, by the file that only that one is told. */

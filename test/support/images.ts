@@ -2,7 +2,8 @@
  * The images that tests use, made in seconds from Debian packages of this machine, in the registry
  * of the test engine: `ubuntu` (busybox), `v4tech/imagemagick` (ImageMagick with JPEG, PNG, GIF),
  * `hyper-test/static` (one static program in an empty root), `hyper-test/other-platform` (the same
- * for another machine) and `hyper-test/mislabelled` (that one, said to be for this machine). Tests
+ * for another machine), `hyper-test/both` (either, by platform) and `hyper-test/mislabelled` (the
+ * other machine's, said to be for this one). Tests
  * pull them by these names; the engine finds them in its mirror.
  */
 
@@ -139,6 +140,12 @@ const architecture = (): keyof typeof MACHINES => (process.arch === 'arm64' ? 'a
 
 const foreignArchitecture = (): keyof typeof MACHINES =>
   architecture() === 'arm64' ? 'amd64' : 'arm64'
+
+/** Of `hyper-test/both`, by architecture. */
+export const imagesOfBoth = (): Readonly<Record<string, string>> => ({
+  [architecture()]: 'hyper-test/static',
+  [foreignArchitecture()]: 'hyper-test/other-platform',
+})
 
 /** Makes all test images and puts them into the registry. `dir` must not exist yet. */
 export const pushTestImages = async (deps: {

@@ -8,7 +8,9 @@ import { join } from 'node:path'
 import { buildInit } from '../../agent/init/build.ts'
 import { connectDocker } from './docker.ts'
 import { type ExtraRuntimes, startTestEngine } from './engine.ts'
-import { pushTestImages } from './images.ts'
+import { writeImageIndex } from './image-index.ts'
+import { imagesOfBoth, pushTestImages } from './images.ts'
+import { registryFilesOf } from './registry.ts'
 
 export type Workbench = {
   readonly environment: {
@@ -17,6 +19,8 @@ export type Workbench = {
     readonly HYPER_TEST_DOCKER_SOCKET: string
     /** As the engine reaches it: `127.0.0.1:5000`. */
     readonly HYPER_TEST_REGISTRY: string
+    /** The same images, with a password. */
+    readonly HYPER_TEST_CLOSED_REGISTRY: string
     /** Holds hyper-init, hyper-keeper and hello. */
     readonly HYPER_TEST_INIT_DIR: string
   }
@@ -32,12 +36,14 @@ export const startWorkbench = async (deps: {
   await mkdir(initDir, { mode: 0o755 })
   const { helloPath } = await buildInit({ outDir: initDir })
   const { runtimes = {} } = deps
-  const engine = await startTestEngine({ dir: join(deps.dir, 'engine'), runtimes })
+  const engineDir = join(deps.dir, 'engine')
+  const engine = await startTestEngine({ dir: engineDir, runtimes })
   try {
     const registry = new URL(engine.registryUrl).host
     const { docker, close } = connectDocker(engine.socketPath)
     try {
       await pushTestImages({ docker, registry, helloPath, dir: imagesDir })
+      await writeImageIndex(registryFilesOf(engineDir), 'hyper-test/both', imagesOfBoth())
     } finally {
       close()
     }
@@ -48,6 +54,7 @@ export const startWorkbench = async (deps: {
         HYPER_TEST_DOCKER_HOST: engine.dockerHost,
         HYPER_TEST_DOCKER_SOCKET: engine.socketPath,
         HYPER_TEST_REGISTRY: registry,
+        HYPER_TEST_CLOSED_REGISTRY: new URL(engine.closedRegistryUrl).host,
         HYPER_TEST_INIT_DIR: initDir,
       },
       stop: engine.stop,
