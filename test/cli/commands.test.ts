@@ -154,6 +154,7 @@ test('log lines are in the original’s words, one an event', async (t) => {
   const { hyper, asked } = await startStub(t, ({ path }, response) => {
     if (path.startsWith('/funcs/')) return sendJson(response, STUB_FUNC)
     response.write(line('CALL', { ShortStdin: 'in' }) + line('PENDING', {}) + line('RUNNING', {}))
+    response.write(line('PENDING', { Message: 'needs 2 GB' }))
     response.write(line('FINISHED', { ShortStdout: 'a\nb\n', ShortStderr: 'é' }))
     return response.end(line('FAILED', { Message: 'timed out' }))
   })
@@ -162,11 +163,29 @@ test('log lines are in the original’s words, one an event', async (t) => {
     '2017-03-16T15:05:58Z [CALL] CallId: id, ShortStdin: in',
     '2017-03-16T15:05:58Z [PENDING] CallId: id',
     '2017-03-16T15:05:58Z [RUNNING] CallId: id',
+    '2017-03-16T15:05:58Z [PENDING] CallId: id, Message: needs 2 GB',
     '2017-03-16T15:05:58Z [FINISHED] CallId: id, ShortStdout: a\\nb, ShortStderr: é',
     '2017-03-16T15:05:58Z [FAILED] CallId: id, Message: timed out',
     '',
   ])
   assert.equal(asked.at(-1)?.query.toString(), `callid=${STUB_CALL_ID}&tail=5`)
+})
+
+test('why calls wait is told beside their counts, and only where they do', async (t) => {
+  const counts = { Total: 1, Pending: 1, Running: 0, Finished: 0, Failed: 0 }
+  let Waiting: string | undefined = 'needs 2 GB; 3 agents, none with more than 1 GB free'
+  const { hyper } = await startStub(t, ({ path }, response) =>
+    path.startsWith('/funcs/')
+      ? sendJson(response, STUB_FUNC)
+      : sendJson(response, { ...counts, Waiting }),
+  )
+  const { stdout, stderr } = await hyper(['func', 'status', 'hi'])
+  assert.equal(stdout.toString().trimEnd().split('\n').length, 2, 'the table is as it was')
+  assert.equal(stderr, `waiting: ${Waiting}\n`)
+  const json = await hyper(['--json', 'func', 'status', 'hi'])
+  assert.deepEqual(JSON.parse(json.stdout.toString()), { ...counts, Waiting })
+  Waiting = undefined
+  assert.equal((await hyper(['func', 'status', 'hi'])).stderr, '')
 })
 
 test('a pull prints each status once, and fails when the stream says so', async (t) => {
