@@ -10,6 +10,7 @@
 import { limits } from '../../protocol/limits.ts'
 import { exclusionOf } from './exclusions.ts'
 import { canHaveImage, hasFreeRoom, isOfPlatform } from './placement.ts'
+import { isSuspectAt } from './room.ts'
 import type { Agent, Ledger, Terms } from './state.ts'
 
 /** Of one kind is what a person would not call news of each other: only the numbers differ. */
@@ -137,18 +138,18 @@ const imageCondition = (terms: Terms): Condition => ({
 })
 
 /** Why an agent is offered nothing (isOpenAt in room.ts). */
-const closedWord = (agent: Agent): string => {
+const closedWord = (agent: Agent, tickMs: number): string => {
   if (agent.session === 0) return 'away'
   if (agent.draining) return 'draining'
   if (agent.advert?.engineUp === false) return 'without its engine'
   if (agent.advert?.diskFull === true) return 'with a full disk'
-  return agent.pauseMs > 0 ? 'pausing after a refusal' : 'silent'
+  return isSuspectAt(agent, tickMs) ? 'suspect' : 'pausing after a refusal'
 }
 
-const closedWords = (agents: readonly Agent[]): string => {
+const closedWords = (agents: readonly Agent[], tickMs: number): string => {
   const counts = new Map<string, number>()
   for (const agent of agents) {
-    const word = closedWord(agent)
+    const word = closedWord(agent, tickMs)
     counts.set(word, (counts.get(word) ?? 0) + 1)
   }
   return [...counts].map(([word, count]) => `${count} ${word}`).join(', ')
@@ -200,9 +201,12 @@ const short = ({ kind, text }: Wait): Wait => ({
 })
 
 /** Of the agents that could run it: by what is free on those that are open. */
-const whyNoRoom = (able: readonly Agent[], who: string, terms: Terms): Wait => {
+const whyNoRoom = (able: readonly Agent[], who: string, terms: Terms, tickMs: number): Wait => {
   const open = able.filter((agent) => agent.isOpen)
-  const closed = closedWords(able.filter((agent) => !agent.isOpen))
+  const closed = closedWords(
+    able.filter((agent) => !agent.isOpen),
+    tickMs,
+  )
   if (open.length === 0) {
     const none = able.length === 1 ? 'but it takes no calls now' : 'but none takes calls now'
     return { kind: 'closed', text: `${who} could run it, ${none}: ${closed}` }
@@ -214,11 +218,14 @@ const whyNoRoom = (able: readonly Agent[], who: string, terms: Terms): Wait => {
 }
 
 /** Why no agent can take a call of these terms now; nothing where one can. */
-export const whyNotPlaced = ({ agents }: Pick<Ledger, 'agents'>, terms: Terms): Wait => {
+export const whyNotPlaced = (
+  { agents, lastTickMs }: Pick<Ledger, 'agents' | 'lastTickMs'>,
+  terms: Terms,
+): Wait => {
   const all = [...agents.values()]
   if (all.length === 0) return { kind: 'no agent', text: 'no agent is connected' }
   const conditions = [...conditionsOfHello(terms), imageCondition(terms)]
   const sifted = sift(all, conditions, 'could run it otherwise')
   if ('wait' in sifted) return short(sifted.wait)
-  return short(whyNoRoom(sifted.left, subject(sifted.left, all, ''), terms))
+  return short(whyNoRoom(sifted.left, subject(sifted.left, all, ''), terms, lastTickMs))
 }

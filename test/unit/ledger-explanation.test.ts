@@ -157,7 +157,7 @@ describe('the reason of a call that waits', () => {
     bench.connect('one')
     const next = bench.accept({ memoryBytes: 4096 * MiB })
     bench.pass(13_000, true)
-    assert.equal(reasonOf(bench.ledger, next), `${closed}silent`)
+    assert.equal(reasonOf(bench.ledger, next), `${closed}suspect`)
   })
 
   test('names quota, pause, the head before it, and what fails', () => {
