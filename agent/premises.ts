@@ -224,7 +224,7 @@ const open = async ({
       const { slots, memoryBytes } = opened.room()
       return {
         ...{ slots, memoryBytes, platform, runner: runner.chosen() },
-        runtimes: isFit ? [...runtimes.offered()] : [],
+        runtimes: isFit ? runtimes.offered().slice(0, limits.runtimesMax) : [],
       }
     },
     setOnChange: (listener) => {

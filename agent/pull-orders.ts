@@ -31,7 +31,8 @@ interface Deps {
 }
 
 const failed = (error: unknown): Pick<PullEnd, 'record' | 'code' | 'message'> => {
-  const { code, message } = toHyperError(error)
+  const { code, message: whole } = toHyperError(error)
+  const message = whole.slice(0, limits.lineCharsMax)
   return { record: null, code: code === 'INTERNAL' ? 'PULL_FAILED' : code, message }
 }
 

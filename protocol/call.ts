@@ -13,7 +13,7 @@
 import Type, { type Static } from 'typebox'
 import { ERRORS, type ErrorCode, isErrorCode } from './errors.ts'
 import { limits } from './limits.ts'
-import { Bytes } from './schema.ts'
+import { Bytes, Count } from './schema.ts'
 
 export type FinalState = 'finished' | 'failed' | 'timedOut' | 'cancelled'
 export type CallState = 'pending' | 'leased' | 'running' | FinalState
@@ -25,8 +25,8 @@ export const isCallId = (text: string): boolean => new RegExp(UUID).test(text)
 /** Names one attempt in the whole mesh. The epoch is that of the coordinator that granted it. */
 export const AttemptKeySchema = Type.Object({
   call: CallIdSchema,
-  attempt: Type.Integer({ minimum: 1 }),
-  epoch: Type.Integer({ minimum: 0 }),
+  attempt: Type.Integer({ minimum: 1, maximum: Number.MAX_SAFE_INTEGER }),
+  epoch: Count(),
 })
 export type AttemptKey = Static<typeof AttemptKeySchema>
 export const attemptName = (key: AttemptKey): string => `${key.call}.${key.attempt}.${key.epoch}`
@@ -37,6 +37,9 @@ export const ErrorCodeSchema = Type.Refine(
   () => 'must be a code of the error table',
 )
 
+/** As 32 bits, with a sign or without. */
+const ExitCode = Type.Integer({ minimum: -(2 ** 31), maximum: 2 ** 32 - 1 })
+
 /** An agent's account of one attempt. */
 export const AttemptResultSchema = Type.Object({
   /** FINISHED, or why not. Codes with fault `platform` are the platform's failures (see retry). */
@@ -44,14 +47,14 @@ export const AttemptResultSchema = Type.Object({
   /** False only where it is proven that the function's process never started. */
   started: Type.Boolean(),
   /** The function's own exit code; 128 + n for a signal n; null where there is none. */
-  exitCode: Type.Union([Type.Integer(), Type.Null()]),
+  exitCode: Type.Union([ExitCode, Type.Null()]),
   /** One line for people; '' for FINISHED. */
   message: Type.String({ maxLength: limits.resultMessageCharsMax }),
   stdout: Bytes(limits.stdoutBytesMax),
   stderr: Bytes(limits.stderrBytesMax),
   /** Where the time went, for logs and benches; milliseconds. */
-  startMs: Type.Number({ minimum: 0 }),
-  runMs: Type.Number({ minimum: 0 }),
+  startMs: Type.Number({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
+  runMs: Type.Number({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }),
 })
 export type AttemptResult = Static<typeof AttemptResultSchema>
 

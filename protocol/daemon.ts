@@ -10,6 +10,7 @@
 
 import Type, { type Static } from 'typebox'
 import { ErrorCodeSchema } from './call.ts'
+import { LabelsSchema } from './labels.ts'
 import { limits } from './limits.ts'
 import { createParser } from './schema.ts'
 
@@ -56,7 +57,7 @@ const AgentConfigSchema = Type.Object({
   memoryBytes: Type.Union([Type.Integer({ minimum: 1 }), Type.Null()]),
   /** Containers kept ready at the most. Null: as many as 5 % of the memory holds. */
   ready: Type.Union([Type.Integer({ minimum: 0, maximum: limits.readyMax }), Type.Null()]),
-  labels: Type.Record(Type.String(), Type.String()),
+  labels: LabelsSchema,
   /** Who starts containers: the engine, or the OCI runtime itself, where it can be. */
   runner: Type.Union([Type.Literal('auto'), Type.Literal('docker'), Type.Literal('oci')]),
   /** As DOCKER_HOST: `unix:///var/run/docker.sock`, `tcp://…`. */

@@ -341,6 +341,18 @@ export const limits = {
   advertPauseMs: 500,
   /** … and as a heartbeat this often. */
   advertMs: 15 * second,
+  /** Items of one dag-cbor value that is read: ten in each attempt of the longest hello … */
+  messageItemsMax: 400_000,
+  /** … which names as many as one agent can hold, and as many results as its outbox takes then. */
+  attemptsNamedMax: 20_000,
+  /** A line for people in a message: engines say a lot, and the frame has room. */
+  lineCharsMax: 64 * KiB,
+  /** Labels of an agent, and the name or the value of one. */
+  labelsMax: 100,
+  labelCharsMax: 1024,
+  /** Runtimes of an engine that an agent tells of, and the name of one. */
+  runtimesMax: 100,
+  runtimeCharsMax: 255,
   /** Why an agent’s containers are started as they are: a line of `hyper agents --json`. */
   runnerReasonCharsMax: 200,
   /** Versions, ids and platforms that agent and coordinator tell each other. */

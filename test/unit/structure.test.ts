@@ -69,7 +69,7 @@ describe('the house', () => {
   }
 
   test('the words of protocol do no I/O, but in mesh/ and private-file.ts', async () => {
-    const libraries = ['typebox', 'typebox/schema', '@ipld/dag-cbor']
+    const libraries = ['typebox', 'typebox/schema', '@ipld/dag-cbor', 'cborg']
     const pure = [...libraries, 'node:crypto', 'node:zlib']
     const found: string[] = []
     for (const file of await filesOf('protocol')) {
