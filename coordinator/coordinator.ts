@@ -22,6 +22,7 @@ import { createAgents } from './agent-view.ts'
 import { createBackups } from './backup.ts'
 import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
+import { guardMesh } from './guard.ts'
 import type { Overview, Ports } from './ports.ts'
 import { openRooms, type Rooms } from './rooms.ts'
 import { checkStart } from './start-check.ts'
@@ -54,8 +55,12 @@ const startMesh = async (
       }
     },
   })
-  onAdvert(node, (agentId, advert) => transactions.apply({ type: 'advert', agentId, advert }))
-  await handleAgentChannels(node, roster.take)
+  const guard = guardMesh(node, log, performance.now.bind(performance))
+  const onHeard = guard.adverts((agentId, advert) =>
+    transactions.apply({ type: 'advert', agentId, advert }),
+  )
+  onAdvert(node, onHeard, guard.offended)
+  await handleAgentChannels(node, guard.channels(roster.take))
   return node
 }
 

@@ -9,7 +9,7 @@ import { checkVersion } from '../protocol/versions.ts'
 /** The first message of a channel. Throws where it is no hello, or none comes in time. */
 export const readHello = async (channel: MemberChannel): Promise<Hello> => {
   const timer = setTimeout(
-    () => channel.abort(new HyperError('BAD_PARAMETER', 'no hello came')),
+    () => channel.abort(new HyperError('UNREACHABLE', 'no hello came')),
     limits.helloMs,
   )
   try {

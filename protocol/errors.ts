@@ -120,6 +120,8 @@ export const ERRORS = {
   TICKET_DAMAGED: row(400, EXIT.usage, 'caller', false, 'Copy the ticket whole; `hyper invite` prints a new one.'),
   TICKET_SPENT: row(403, EXIT.notAllowed, 'caller', false, 'Ask for a new one: `hyper invite`.'),
   NOT_A_MEMBER: row(403, EXIT.notAllowed, 'caller', false, 'Join with a ticket: `hyper invite` on the coordinator prints one.'),
+  FLOODED: row(429, EXIT.failed, 'caller', true, ''),
+  KEPT_OFF: row(429, EXIT.failed, 'caller', true, 'The coordinator’s log says what it did; it is let in again by itself.'),
   VERSION_MISMATCH: row(400, EXIT.failed, 'caller', false, 'Coordinators are upgraded first, then agents and clients.'),
   EPOCH_AHEAD: row(409, EXIT.failed, 'platform', false, 'Stop this coordinator if another has taken over; if none has, start it with --raise-epoch.'),
 } as const satisfies Record<string, ErrorRow>

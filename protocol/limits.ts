@@ -327,6 +327,42 @@ export const limits = {
   connectionsMax: 5000,
   /** Connections that have not shown their key yet. All agents return at once after a restart. */
   connectionsPendingMax: 1000,
+  /**
+   * Handshakes that an address may have failed or not ended: at once, for the agents behind it that
+   * all return together, and so many a second after that, which take a tenth of a core.
+   */
+  handshakesBurstMax: 500,
+  handshakesPerSecondMax: 20,
+  /** Addresses that are remembered for it, of strangers as well. */
+  handshakeAddressesMax: 10_000,
+  /** Connections of one member: a new one, and those that broke and are not yet known to have. */
+  memberConnectionsMax: 4,
+  /** How often a member connects at the most: one that is thrown out each time does four times a second. */
+  memberConnectsBurstMax: 40,
+  memberConnectsPerSecondMax: 5,
+  /** Streams that the other side has open on one connection; over the second it is cut off: it needs five. */
+  streamsMax: 64,
+  memberStreamsMax: 16,
+  /** How often connections are looked at for that. */
+  connectionsLookMs: second,
+  /** Heartbeats, and adverts, of one member: an agent sends one heartbeat and two adverts a second. */
+  memberWordsBurstMax: 30,
+  memberWordsPerSecondMax: 4,
+  /**
+   * All messages of one member; over it the channel is slowed down. At once for a full outbox after a
+   * reconnection, and after it for more than a large host can start and end in a second.
+   */
+  memberMessagesBurstMax: 30_000,
+  memberMessagesPerSecondMax: 4000,
+  /** A channel that is slowed down is read on after this. */
+  memberPauseMs: 50,
+  /** A member that was not heard by gossip for four adverts is cut off, so that it comes anew. */
+  advertSilenceMs: minute,
+  /** What a member that broke the protocol is kept off for: doubled each time, up to the second. */
+  keptOffMsMin: 5 * second,
+  keptOffMsMax: 10 * minute,
+  /** After so long without another it starts anew. */
+  offenceMs: 30 * minute,
   advertBytesMax: 64 * KiB,
   /** One gossip frame. A longer one silences its sender for good, so this is generous. */
   gossipFrameBytesMax: 256 * KiB,

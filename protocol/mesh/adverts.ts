@@ -24,19 +24,25 @@ export const publishAdvert = async (node: AgentNode, advert: Advert): Promise<bo
   return recipients.length > 0
 }
 
-/** Calls `heard` for each advert, not necessarily in the order in which they were published. */
+/**
+ * Calls `heard` for each advert, not necessarily in the order in which they were published, and
+ * `offended` for what no agent of ours publishes.
+ */
 export const onAdvert = (
   node: CoordinatorNode,
   heard: (peerId: string, advert: Advert) => void,
+  offended: (peerId: string, offence: HyperError) => void = () => undefined,
 ): void => {
   const drops = createLogLimit(limits.dropLogMs, performance.now.bind(performance))
   node.libp2p.services.gossip.topicValidators.set(ADVERT_TOPIC, (source, message) => {
-    const advert = readAdvert(node, source, message)
-    if (typeof advert === 'string') {
-      const peer = source.toString()
-      drops.line((leftOut) => node.log.warn({ peer, reason: advert, leftOut }, 'advert dropped'))
+    const peer = source.toString()
+    const advert = node.isMember(peer) ? readAdvert(source, message) : null
+    if (advert === null || advert instanceof HyperError) {
+      const reason = advert?.message ?? 'not a member'
+      drops.line((leftOut) => node.log.warn({ peer, reason, leftOut }, 'advert dropped'))
+      if (advert !== null) offended(peer, advert)
     } else {
-      heard(source.toString(), advert)
+      heard(peer, advert)
     }
     // Heard here and ignored there: so gossipsub never relays it to whoever subscribed.
     return TopicValidatorResult.Ignore
@@ -44,13 +50,17 @@ export const onAdvert = (
 }
 
 /** The advert, or why it is dropped. */
-const readAdvert = (node: CoordinatorNode, source: PeerId, message: Message): Advert | string => {
-  if (!node.isMember(source.toString())) return 'not a member'
-  if (message.type !== 'signed' || !message.from.equals(source)) return 'not its own'
-  if (message.data.byteLength > limits.advertBytesMax) return 'too long'
+const readAdvert = (source: PeerId, message: Message): Advert | HyperError => {
+  if (message.type !== 'signed' || !message.from.equals(source)) {
+    return new HyperError('BAD_PARAMETER', 'an advert that is not its own')
+  }
+  if (message.data.byteLength > limits.advertBytesMax) {
+    return new HyperError('BAD_PARAMETER', 'an advert that is too long')
+  }
   try {
     return decodeAdvert(message.data)
   } catch (error) {
-    return messageOf(error)
+    const reason = `an advert does not parse: ${messageOf(error)}`
+    return new HyperError('BAD_PARAMETER', reason, { cause: error })
   }
 }

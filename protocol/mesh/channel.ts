@@ -84,7 +84,11 @@ export const createChannel = <Out, In>(deps: ChannelDeps<Out, In>): Channel<Out,
     const isStreamOver = stream.status !== 'open' || hasRemoteClosed
     if (error instanceof HyperError || !isStreamOver) {
       log.warn({ peer: remotePeer, err: error }, 'channel closed for a wrong message')
-      abort(error instanceof Error ? error : new Error(messageOf(error)))
+      abort(
+        error instanceof HyperError
+          ? error
+          : new HyperError('BAD_PARAMETER', messageOf(error), { cause: error }),
+      )
     } else if (hasRemoteClosed) {
       settle(null)
       stream.close({ signal: closeSignal() }).catch(lost)

@@ -1,25 +1,39 @@
 /**
- * Who may connect (see Membership is by key in ARCHITECTURE.md): the gate runs after the other side
- * has proven its key and before any protocol is spoken. The coordinator lets in those on its list
- * and dials nobody; an agent dials its coordinator, pinned by key, and lets in nobody.
+ * Who may connect (see Membership is by key in ARCHITECTURE.md): the gate runs when a connection comes
+ * (handshakes.ts), and after the other side has proven its key, before any protocol is spoken. The
+ * coordinator lets in those on its list and dials nobody; an agent dials its coordinator, pinned by key, and lets in nobody.
  */
 
 import type { ConnectionGater } from '@libp2p/interface'
+import type { Handshakes } from './handshakes.ts'
 
 interface CoordinatorGateDeps {
   readonly isAllowed: (peerId: string) => boolean
+  readonly handshakes: Handshakes
   readonly onRefused: (peerId: string, address: string) => void
+  /** Its address has failed too often of late. */
+  readonly onHeldOff: (address: string) => void
 }
 
 export const createCoordinatorGate = ({
   isAllowed,
+  handshakes,
   onRefused,
+  onHeldOff,
 }: CoordinatorGateDeps): ConnectionGater => ({
   denyDialPeer: () => true,
   denyDialMultiaddr: () => true,
+  denyInboundConnection: (connection) => {
+    if (handshakes.begin(connection)) return false
+    onHeldOff(connection.remoteAddr.toString())
+    return true
+  },
   denyInboundEncryptedConnection: (peer, connection) => {
     const peerId = peer.toString()
-    if (isAllowed(peerId)) return false
+    if (isAllowed(peerId)) {
+      handshakes.admit(connection)
+      return false
+    }
     onRefused(peerId, connection.remoteAddr.toString())
     return true
   },

@@ -9,6 +9,7 @@
  * - no bound of connections from one address but the whole: agents stand behind one NAT, and all
  *   return at once after a restart;
  * - gossip scores nobody by address, for the same reason (it drops silently from 15 peers on);
+ * - far fewer streams on a connection: each is a buffer, and nobody needs a dozen;
  * - a stream's window stays under its buffer, so that a paused reader is never reset.
  */
 
@@ -26,6 +27,7 @@ import { HyperError, messageOf } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { ADVERT_TOPIC } from '../messages.ts'
 import { type AgentGate, createAgentGate, createCoordinatorGate } from './gate.ts'
+import { createHandshakes } from './handshakes.ts'
 import { createLibp2pLog } from './libp2p-log.ts'
 import { createLogLimit } from './log-limit.ts'
 
@@ -57,7 +59,7 @@ export interface CoordinatorNode extends MeshNode {
   /** Where it can be reached, without its peer id; as in a ticket. */
   readonly addresses: () => string[]
   /** Ends every connection of a peer: one that is taken off the list is not thrown out by that. */
-  readonly disconnect: (peerId: string) => void
+  readonly disconnect: (peerId: string, reason?: HyperError) => void
 }
 
 interface CoordinatorNodeOptions {
@@ -83,7 +85,9 @@ export const startCoordinatorNode = async (
   options: CoordinatorNodeOptions,
 ): Promise<CoordinatorNode> => {
   const { key, listen, announce, isMember, isInvitation, log } = options
-  const refusals = createLogLimit(limits.dropLogMs, performance.now.bind(performance))
+  const now = performance.now.bind(performance)
+  const refusals = createLogLimit(limits.dropLogMs, now)
+  const holds = createLogLimit(limits.dropLogMs, now)
   const libp2p = await createLibp2p({
     ...commonSettings(key, log),
     ...gossipSettings(),
@@ -94,8 +98,13 @@ export const startCoordinatorNode = async (
     },
     connectionGater: createCoordinatorGate({
       isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
+      handshakes: createHandshakes(now),
       onRefused: (peer, address) =>
         refusals.line((leftOut) => log.info({ peer, address, leftOut }, 'stranger refused')),
+      onHeldOff: (address) =>
+        holds.line((leftOut) =>
+          log.warn({ address, code: 'FLOODED', leftOut }, 'too many handshakes of one address'),
+        ),
     }),
     connectionManager: {
       maxConnections: limits.connectionsMax,
@@ -113,9 +122,9 @@ export const startCoordinatorNode = async (
     isMember,
     isInvitation,
     addresses: () => libp2p.getMultiaddrs().map(withoutPeerId),
-    disconnect: (peerId) => {
+    disconnect: (peerId, reason = new HyperError('NOT_A_MEMBER', 'no longer a member')) => {
       for (const connection of libp2p.getConnections(peerIdFromString(peerId))) {
-        connection.abort(new HyperError('NOT_A_MEMBER', 'no longer a member'))
+        connection.abort(reason)
       }
     },
     stop: async () => libp2p.stop(),
@@ -159,7 +168,12 @@ const commonSettings = (key: PrivateKey, log: Log) =>
     nodeInfo: { name: 'hyper-func', userAgent: 'hyper-func' },
     transports: [tcp()],
     connectionEncrypters: [tls()],
-    streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax } })],
+    streamMuxers: [
+      yamux({
+        maxInboundStreams: limits.streamsMax,
+        streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax },
+      }),
+    ],
     connectionMonitor: { enabled: false },
   }) satisfies Libp2pOptions
 

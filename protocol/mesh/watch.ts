@@ -1,0 +1,86 @@
+/**
+ * What members do on the mesh beside what they say on their channels. Every second, and whenever one
+ * connects:
+ *
+ * - its oldest connections are ended above a bound: those that broke unnoticed go first;
+ * - one that connects again and again, or holds many streams open, is an offender;
+ * - a connection without a channel is of no use: it is ended;
+ * - one that is not heard by gossip for several adverts is cut off, so that the agent connects anew:
+ *   gossipsub gives up a peer for good, in silence, after one frame that it could not read.
+ */
+
+import type { Connection } from '@libp2p/interface'
+import { HyperError } from '../errors.ts'
+import { limits } from '../limits.ts'
+import { AGENT_PROTOCOL } from '../messages.ts'
+import { createRates } from '../rate.ts'
+import type { CoordinatorNode } from './node.ts'
+
+interface WatchDeps {
+  readonly onOffence: (peerId: string, offence: HyperError) => void
+  readonly now: () => number
+}
+
+interface Watch {
+  /** An advert came. */
+  heard(peerId: string): void
+}
+
+export const watchMembers = (node: CoordinatorNode, { onOffence, now }: WatchDeps): Watch => {
+  const connects = createRates(
+    {
+      perSecond: limits.memberConnectsPerSecondMax,
+      burst: limits.memberConnectsBurstMax,
+      namesMax: limits.membersMax,
+    },
+    now,
+  )
+  const openedAt = new WeakMap<Connection, number>()
+  const advertAt = new Map<string, number>()
+
+  const isOfMember = ({ remotePeer }: Connection): boolean => node.isMember(remotePeer.toString())
+
+  const onOpen = (connection: Connection): void => {
+    openedAt.set(connection, now())
+    if (!isOfMember(connection)) return
+    const peerId = connection.remotePeer.toString()
+    const open = node.libp2p.getConnections(connection.remotePeer)
+    const first = open.find((other) => other !== connection)
+    if (open.length > limits.memberConnectionsMax) {
+      first?.abort(new HyperError('FLOODED', 'newer connections took its place'))
+    }
+    if (connects.take(peerId)) return
+    onOffence(peerId, new HyperError('FLOODED', 'it connects again and again'))
+  }
+
+  const look = (connection: Connection): void => {
+    const peerId = connection.remotePeer.toString()
+    const streams = connection.streams.filter(({ direction }) => direction === 'inbound')
+    if (streams.length > limits.memberStreamsMax) {
+      onOffence(peerId, new HyperError('FLOODED', `it holds ${streams.length} streams open`))
+      return
+    }
+    const openMs = now() - (openedAt.get(connection) ?? now())
+    if (openMs > limits.helloMs && !streams.some(({ protocol }) => protocol === AGENT_PROTOCOL)) {
+      connection.abort(new HyperError('UNREACHABLE', 'no channel was opened'))
+      return
+    }
+    const silentMs = Math.min(openMs, now() - (advertAt.get(peerId) ?? Number.NEGATIVE_INFINITY))
+    if (silentMs <= limits.advertSilenceMs) return
+    node.log.warn({ peer: peerId, code: 'UNREACHABLE', silentMs }, 'no adverts come: cut off')
+    connection.abort(new HyperError('UNREACHABLE', 'its adverts do not come'))
+  }
+
+  node.libp2p.addEventListener('connection:open', ({ detail }) => onOpen(detail))
+  node.libp2p.addEventListener('peer:disconnect', ({ detail }) =>
+    advertAt.delete(detail.toString()),
+  )
+  const timer = setInterval(() => {
+    for (const connection of node.libp2p.getConnections()) {
+      if (isOfMember(connection)) look(connection)
+    }
+  }, limits.connectionsLookMs)
+  timer.unref()
+  node.libp2p.addEventListener('stop', () => clearInterval(timer), { once: true })
+  return { heard: (peerId) => void advertAt.set(peerId, now()) }
+}
