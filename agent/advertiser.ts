@@ -1,6 +1,11 @@
 /**
  * Says what is free here: on every change, but not more often than the pause allows, and as a slow
- * heartbeat. Adverts are soft: one that nobody heard is said again a moment later.
+ * heartbeat, which is jittered: agents that began together must not go on together. Adverts are soft:
+ * one that nobody heard is said again a moment later.
+ *
+ *   planned ─ its time has come ─► saying ─ heard ─► planned, as a heartbeat
+ *      ▲ changed: sooner              └─ not heard, or not published ─► planned, after the pause
+ *   any ─ close ─► closed, once what is being said is said
  */
 
 import type { Log } from '../daemon/log.ts'
@@ -8,6 +13,7 @@ import type { Advert } from '../protocol/advert.ts'
 import { messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { Attempts } from './attempts.ts'
+import type { Clock } from './clock.ts'
 import type { Disk } from './disk.ts'
 import type { Images } from './images.ts'
 
@@ -27,6 +33,9 @@ export interface AdvertiserDeps {
   readonly disk: Disk
   /** False: there was nobody to hear it. */
   readonly publish: (advert: Advert) => Promise<boolean>
+  readonly clock: Clock
+  /** 0 to 1. */
+  readonly random: () => number
   readonly log: Log
 }
 
@@ -38,18 +47,18 @@ const readyOf = (ready: ReadonlyMap<string, number>): Advert['ready'] =>
     .slice(0, limits.advertReadyMax)
 
 export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
-  const { attempts, disk, log } = deps
+  const { attempts, disk, clock, log } = deps
   const closing = new AbortController()
   let sequence = 0
   let images: readonly string[] = []
   let looked: { readonly changes: number; readonly atMs: number } | undefined
-  let timer: NodeJS.Timeout | undefined
+  let cancel: (() => void) | undefined
   let nextAt = 0
   let saying: Promise<void> = Promise.resolve()
 
   /** Others may add and remove images as well: those show with the heartbeat. */
   const lookAtImages = async (): Promise<void> => {
-    const now = { changes: deps.images.changes(), atMs: performance.now() }
+    const now = { changes: deps.images.changes(), atMs: clock.nowMs() }
     const isFresh = looked?.changes === now.changes && now.atMs - looked.atMs < limits.advertMs / 2
     if (isFresh) return
     images = await deps.images.keys(closing.signal).catch(() => images)
@@ -66,7 +75,8 @@ export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
       sequence,
       slotsFree: engineUp ? free.slots : 0,
       memoryFreeBytes: engineUp ? free.memoryBytes : 0,
-      diskFreeBytes: space?.freeBytes ?? 0,
+      // Some file systems of a network have no end.
+      diskFreeBytes: Math.min(space?.freeBytes ?? 0, Number.MAX_SAFE_INTEGER),
       diskFull: disk.trouble() !== '',
       engineUp,
       draining: attempts.isDraining(),
@@ -76,23 +86,26 @@ export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
   }
 
   const say = async (): Promise<void> => {
-    const isHeard = await deps.publish(await make()).catch((error: unknown) => {
+    let isHeard = false
+    try {
+      isHeard = await deps.publish(await make())
+    } catch (error) {
       log.debug({ reason: messageOf(error) }, 'advert not published')
-      return false
-    })
-    plan(isHeard ? limits.advertMs : limits.advertPauseMs)
+    }
+    plan(isHeard ? heartbeatMs() : limits.advertPauseMs)
   }
 
+  const heartbeatMs = (): number => limits.advertMs * (1 - limits.advertJitterRatio * deps.random())
+
   const plan = (delayMs: number): void => {
-    const at = performance.now() + delayMs
-    if (closing.signal.aborted || (timer !== undefined && nextAt <= at)) return
-    clearTimeout(timer)
+    const at = clock.nowMs() + delayMs
+    if (closing.signal.aborted || (cancel !== undefined && nextAt <= at)) return
+    cancel?.()
     nextAt = at
-    timer = setTimeout(() => {
-      timer = undefined
-      saying = say()
-    }, delayMs)
-    timer.unref()
+    cancel = clock.after(delayMs, () => {
+      cancel = undefined
+      saying = saying.then(say)
+    })
   }
 
   plan(0)
@@ -100,7 +113,7 @@ export const startAdvertiser = (deps: AdvertiserDeps): Advertiser => {
     changed: () => plan(limits.advertPauseMs),
     async close() {
       closing.abort()
-      clearTimeout(timer)
+      cancel?.()
       await saying
     },
   }

@@ -22,6 +22,7 @@ import { decodeTicket } from '../protocol/mesh/ticket.ts'
 import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
 import { VERSION } from '../protocol/version.ts'
 import { type Advertiser, startAdvertiser } from './advertiser.ts'
+import { machineClock } from './clock.ts'
 import { type Connection, startConnection } from './connection.ts'
 import { forgetMembership, settleIdentity, settleMembership } from './membership.ts'
 import { openPremises, type Premises } from './premises.ts'
@@ -74,6 +75,7 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
     ...{ attempts, disk, images, log, isReady: premises.isReady },
     ready: premises.pool.ready,
     publish: (advert) => publishAdvert(node, advert),
+    ...{ clock: machineClock, random: Math.random },
   })
   let greetings = 0
   const connection: Connection = startConnection({

@@ -337,9 +337,9 @@ export const limits = {
   handshakeAddressesMax: 10_000,
   /** Connections of one member: a new one, and those that broke and are not yet known to have. */
   memberConnectionsMax: 4,
-  /** How often a member connects at the most: one that is thrown out each time does four times a second. */
+  /** How often a member connects at the most: one that is thrown out again and again waits for seconds. */
   memberConnectsBurstMax: 40,
-  memberConnectsPerSecondMax: 5,
+  memberConnectsPerSecondMax: 2,
   /** Streams that the other side has open on one connection; over the second it is cut off: it needs five. */
   streamsMax: 64,
   memberStreamsMax: 16,
@@ -363,7 +363,8 @@ export const limits = {
   keptOffMsMax: 10 * minute,
   /** After so long without another it starts anew. */
   offenceMs: 30 * minute,
-  advertBytesMax: 64 * KiB,
+  /** All that an advert can name, and a quarter more. */
+  advertBytesMax: 96 * KiB,
   /** One gossip frame. A longer one silences its sender for good, so this is generous. */
   gossipFrameBytesMax: 256 * KiB,
   /** What strangers and damaged adverts can make us log: one line of a kind in this time. */
@@ -375,8 +376,9 @@ export const limits = {
   addressCharsMax: 320,
   /** Advertisements are sent on change, at most this often … */
   advertPauseMs: 500,
-  /** … and as a heartbeat this often. */
+  /** … and as a heartbeat this often, or sooner by up to this part. */
   advertMs: 15 * second,
+  advertJitterRatio: 0.25,
   /** Items of one dag-cbor value that is read: ten in each attempt of the longest hello … */
   messageItemsMax: 400_000,
   /** … which names as many as one agent can hold, and as many results as its outbox takes then. */
