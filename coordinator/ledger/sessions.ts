@@ -116,7 +116,7 @@ export const attemptGone = (
 ): void => {
   const call = ledger.calls.get(key.call)
   const lease = leaseOf(ledger, key, agentId)
-  if (call !== undefined) unhear(ledger, call, key)
+  if (call !== undefined && grantOf(call, key, agentId) !== undefined) unhear(ledger, call, key)
   if (lease === undefined) return
   if (call?.terms.atMostOnce) {
     loseAttempt(ledger, lease, call, now, effects)
