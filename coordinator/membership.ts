@@ -122,7 +122,8 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
     get: (peerId) => members.get(peerId) ?? null,
     find(agent) {
       const all = [...members.values()]
-      const exact = all.find((member) => member.name === agent || member.peerId === agent)
+      // An agent names itself: it must not take the place of one that is asked for by its key.
+      const exact = members.get(agent) ?? all.find((member) => member.name === agent)
       const prefixed = all.filter((member) => agent !== '' && member.peerId.startsWith(agent))
       const found = exact ?? (prefixed.length === 1 ? prefixed[0] : undefined)
       if (found === undefined) throw new HyperError('AGENT_NOT_FOUND', `no such agent: ${agent}`)
