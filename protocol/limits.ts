@@ -329,10 +329,10 @@ export const limits = {
   connectionsPendingMax: 1000,
   /**
    * Handshakes that an address may have failed or not ended: at once, for the agents behind it that
-   * all return together, and so many a second after that, which take a tenth of a core.
+   * all return together, and so many a second after that. Each takes 10 ms of a core, for its certificate.
    */
-  handshakesBurstMax: 500,
-  handshakesPerSecondMax: 20,
+  handshakesBurstMax: 100,
+  handshakesPerSecondMax: 10,
   /** Addresses that are remembered for it, of strangers as well. */
   handshakeAddressesMax: 10_000,
   /** Connections of one member: a new one, and those that broke and are not yet known to have. */

@@ -5,8 +5,8 @@
  * - its oldest connections are ended above a bound: those that broke unnoticed go first;
  * - one that connects again and again, or holds many streams open, is an offender;
  * - a connection without a channel is of no use: it is ended;
- * - one that is not heard by gossip for several adverts is cut off, so that the agent connects anew:
- *   gossipsub gives up a peer for good, in silence, after one frame that it could not read.
+ * - one that was heard by gossip, and then not for several adverts, is cut off, so that the agent
+ *   connects anew: gossipsub gives up a peer for good, in silence, after one frame that it cannot read.
  */
 
 import type { Connection } from '@libp2p/interface'
@@ -19,6 +19,8 @@ import type { CoordinatorNode } from './node.ts'
 interface WatchDeps {
   readonly onOffence: (peerId: string, offence: HyperError) => void
   readonly now: () => number
+  /** How long its adverts may stay away. */
+  readonly advertSilenceMs?: number
 }
 
 interface Watch {
@@ -26,7 +28,8 @@ interface Watch {
   heard(peerId: string): void
 }
 
-export const watchMembers = (node: CoordinatorNode, { onOffence, now }: WatchDeps): Watch => {
+export const watchMembers = (node: CoordinatorNode, deps: WatchDeps): Watch => {
+  const { onOffence, now, advertSilenceMs = limits.advertSilenceMs } = deps
   const connects = createRates(
     {
       perSecond: limits.memberConnectsPerSecondMax,
@@ -65,8 +68,8 @@ export const watchMembers = (node: CoordinatorNode, { onOffence, now }: WatchDep
       connection.abort(new HyperError('UNREACHABLE', 'no channel was opened'))
       return
     }
-    const silentMs = Math.min(openMs, now() - (advertAt.get(peerId) ?? Number.NEGATIVE_INFINITY))
-    if (silentMs <= limits.advertSilenceMs) return
+    const silentMs = now() - (advertAt.get(peerId) ?? now())
+    if (silentMs <= advertSilenceMs) return
     node.log.warn({ peer: peerId, code: 'UNREACHABLE', silentMs }, 'no adverts come: cut off')
     connection.abort(new HyperError('UNREACHABLE', 'its adverts do not come'))
   }
