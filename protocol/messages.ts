@@ -232,7 +232,11 @@ const ToCoordinator = Type.Union([
   /** A cancelled attempt's container is gone. */
   Type.Object({ type: Type.Literal('gone'), session: Count(), key: AttemptKeySchema }),
   /** The image of this attempt is not here: the pull that it needs is one with credentials. */
-  Type.Object({ type: Type.Literal('want-registry-auth'), session: Count(), key: AttemptKeySchema }),
+  Type.Object({
+    type: Type.Literal('want-registry-auth'),
+    session: Count(),
+    key: AttemptKeySchema,
+  }),
   Type.Object({ type: Type.Literal('draining'), session: Count(), draining: Type.Boolean() }),
   /** The agent leaves for good when its calls have ended; it takes no more. */
   Type.Object({ type: Type.Literal('leave'), session: Count() }),
