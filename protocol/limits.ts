@@ -352,7 +352,7 @@ export const limits = {
    * All messages of one member; over it the channel is slowed down. At once for a full outbox after a
    * reconnection, and after it for more than a large host can start and end in a second.
    */
-  memberMessagesBurstMax: 30_000,
+  memberMessagesBurstMax: 12_000,
   memberMessagesPerSecondMax: 4000,
   /** A channel that is slowed down is read on after this. */
   memberPauseMs: 50,

@@ -17,6 +17,7 @@ const key = { call: '01234567-89ab-4def-8123-456789abcdef', attempt: 1, epoch: 1
 
 /** Connections of one member: three times what it may make at once. */
 const STORM = 120
+const REPORTS = 25_000
 
 const sessionOf = async (t: TestContext, siege: Siege) => {
   const memberKey = await siege.coordinator.enrol()
@@ -61,12 +62,12 @@ test('members that flood', async (t) => {
   await t.test('connections and hellos, again and again', async () => {
     const node = await siege.node()
     const atMs = performance.now()
-    let made = 0
+    const made = new Set<Connection>()
     await siege.during(async () => {
       const storm = async (): Promise<void> => {
         for (let n = 0; n < STORM / 10; n += 1) {
           const raw = await openRaw(node).catch(() => null)
-          if (raw !== null) made += 1
+          if (raw !== null) made.add(raw.connection)
           raw?.message(makeHello({ slots: 0, greeting: n }))
         }
       }
@@ -79,7 +80,7 @@ test('members that flood', async (t) => {
     const most = limits.memberConnectsBurstMax + limits.memberConnectsPerSecondMax * seconds
     assert.ok(hellos <= most, `${hellos} hellos in ${seconds} s`)
     const isNamed = rows.some((row) => row.msg === 'member cut off' && row.code === 'FLOODED')
-    assert.ok(isNamed || made <= most, 'it is named')
+    assert.ok(isNamed || made.size <= most, 'it is named')
   })
 
   await t.test('connections that are kept open: the oldest go', async () => {
@@ -134,34 +135,38 @@ test('members that flood', async (t) => {
     })
   })
 
-  await t.test(
-    'reports of attempts and pulls that nobody gave it, fifty thousand at once',
-    async (t2) => {
-      const { channel, peerId, session } = await sessionOf(t2, siege)
-      const taking = (async () => {
-        for await (const _ of channel.messages);
-      })()
-      await siege.during(async () => {
-        const result = makeResult(key)
-        for (let n = 0; n < 50; n += 1) {
-          await Promise.all(
-            Array.from({ length: 1000 }, (_, m) =>
-              channel.send(
-                m % 2 === 0
-                  ? { type: 'result', session, key, result }
-                  : { type: 'pull-progress', session, pull: m, line: '{"status":"lie"}' },
-              ),
+  await t.test('reports of attempts and pulls that nobody gave it', async (t2) => {
+    const { channel, peerId, session } = await sessionOf(t2, siege)
+    const taking = (async () => {
+      for await (const _ of channel.messages);
+    })()
+    const atMs = performance.now()
+    await siege.during(async () => {
+      const result = makeResult(key)
+      for (let n = 0; n < REPORTS; n += 1000) {
+        await Promise.all(
+          Array.from({ length: 1000 }, (_, m) =>
+            channel.send(
+              m % 2 === 0
+                ? { type: 'result', session, key, result }
+                : { type: 'pull-progress', session, pull: m, line: '{"status":"lie"}' },
             ),
-          )
-        }
-        await eventually(() =>
-          coordinator.logged.find(
-            (row) => row.peer === peerId && row.msg === 'member is read more slowly',
           ),
         )
+      }
+      // However slowly this machine sends them: faster than that they are not read.
+      await eventually(() => {
+        const seconds = (performance.now() - atMs) / 1000
+        const most = limits.memberMessagesBurstMax + limits.memberMessagesPerSecondMax * seconds
+        return (
+          most > REPORTS ||
+          coordinator.logged.some(
+            (row) => row.peer === peerId && row.msg === 'member is read more slowly',
+          )
+        )
       })
-      await channel.close()
-      await taking
-    },
-  )
+    })
+    await channel.close()
+    await taking
+  })
 })
