@@ -85,10 +85,15 @@ const AGENTS: readonly CommandSpec[] = [
     options: [
       { flags: '--uses <n>', description: 'Hosts that can join with it (default 1)' },
       { flags: '--expires <time>', description: 'How long it holds (default 1h)' },
+      {
+        flags: '--label <k=v>',
+        description: 'Label of the hosts that join with it, over their own; can be repeated',
+      },
     ],
     examples: [
       'invite',
       'invite --uses 10 --expires 24h',
+      'invite --label zone=eu --label gpu=yes',
       'invite -q | ssh host-2 hyper agent --join -',
     ],
     load: async () => (await import('./commands/invite.ts')).invite,

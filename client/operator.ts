@@ -119,6 +119,13 @@ const readAccounts = createReader({ type: 'array', items: accountShape }, 'list 
 const readAccount = createReader(accountShape, 'account')
 const readCredentials = createReader(credentialsShape, 'account with its credentials')
 
+export interface InviteOrder {
+  readonly uses: number
+  readonly expiresMs: number
+  /** Of the hosts that join with it; they stand over what a host says of itself. */
+  readonly labels?: Readonly<Record<string, string>>
+}
+
 export interface Operator {
   readonly overview: () => Promise<Overview>
   readonly version: () => Promise<ServerVersion>
@@ -128,7 +135,7 @@ export interface Operator {
     readonly undrain: (agent: string) => Promise<void>
     readonly remove: (agent: string) => Promise<void>
   }
-  readonly invite: (order: { readonly uses: number; readonly expiresMs: number }) => Promise<Invite>
+  readonly invite: (order: InviteOrder) => Promise<Invite>
   readonly accounts: {
     readonly list: () => Promise<readonly ListedAccount[]>
     readonly create: (name: string, quota?: number) => Promise<AccountCredentials>

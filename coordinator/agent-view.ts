@@ -113,10 +113,10 @@ export const createAgents = (deps: Deps): Agents => {
       apply({ type: 'forget', agentId: peerId, reason: 'removed by the operator' })
       await written
     },
-    async invite(uses, expiresMs) {
+    async invite({ uses, expiresMs, labels }) {
       const { peerId, key } = await createInvitation()
       const expires = Date.now() + expiresMs
-      await membership.addInvite(peerId, uses, expires)
+      await membership.addInvite(peerId, { uses, expiresMs: expires, labels })
       const ticket = encodeTicket({
         addresses: deps.addresses(),
         coordinator: deps.coordinator,

@@ -9,11 +9,14 @@
  *                       member that left in order
  *
  * What a member last said of itself is kept with it, so that placement knows of an absent one what
- * it could run. An invitation's time is told by this host's own clock and by no other.
+ * it could run. The labels of its invitation are the operator's word: they stand over those that the
+ * host says of itself, because calls are kept to hosts by them (`--constraint`), and a host must not
+ * get calls that the operator meant for others by saying otherwise. An invitation's time is told by this host's own clock and by no other.
  */
 
 import Type, { type Static } from 'typebox'
 import { HyperError } from '../protocol/errors.ts'
+import { type Labels, LabelsSchema } from '../protocol/labels.ts'
 import { limits } from '../protocol/limits.ts'
 import { type AgentFacts, AgentFactsSchema } from '../protocol/messages.ts'
 import { createParser } from '../protocol/schema.ts'
@@ -36,6 +39,8 @@ const MemberRowSchema = Type.Object({
       isFinal: Type.Boolean(),
     }),
   ),
+  /** Of its invitation. */
+  labels: Type.Optional(LabelsSchema),
 })
 export type Member = Static<typeof MemberRowSchema>
 
@@ -43,11 +48,20 @@ const InviteRowSchema = Type.Object({
   peerId: Type.String(),
   usesLeft: Type.Integer({ minimum: 0 }),
   expiresMs: Type.Integer(),
+  /** What its members are labelled with. */
+  labels: Type.Optional(LabelsSchema),
 })
 type InviteRow = Static<typeof InviteRowSchema>
 
 const parseMember = createParser(MemberRowSchema, 'STATE_DAMAGED', 'stored member')
 const parseInvite = createParser(InviteRowSchema, 'STATE_DAMAGED', 'stored invitation')
+
+export interface Invitation {
+  readonly uses: number
+  /** Milliseconds since the epoch. */
+  readonly expiresMs: number
+  readonly labels: Labels
+}
 
 export interface Membership {
   isMember(peerId: string): boolean
@@ -61,9 +75,9 @@ export interface Membership {
   find(agent: string): Member
   /** Spends one use. TICKET_SPENT, TOO_MANY. A key that is a member already spends nothing. */
   admit(invitation: string, peerId: string): Promise<void>
-  addInvite(peerId: string, uses: number, expiresMs: number): Promise<void>
-  /** What a member said in its hello; its name, given at the first one. */
-  introduce(peerId: string, facts: AgentFacts): Member
+  addInvite(peerId: string, invitation: Invitation): Promise<void>
+  /** What a member said in its hello; its name, given at the first one, and all its labels. */
+  introduce(peerId: string, said: AgentFacts): Pick<Member, 'name'> & Pick<AgentFacts, 'labels'>
   setDraining(peerId: string, draining: boolean): Promise<void>
   /** It has stopped in order, and may come back. */
   leave(peerId: string): void
@@ -144,6 +158,7 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
         joined: new Date(wallMs()).toISOString(),
         facts: null,
         draining: false,
+        ...(invite.labels === undefined ? {} : { labels: invite.labels }),
       }
       invites.set(invitation, spent)
       members.set(peerId, member)
@@ -153,23 +168,27 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
         spent.usesLeft > 0 ? put('invite', invitation, spent) : del('invite', invitation),
       ])
     },
-    async addInvite(peerId, uses, expiresMs) {
-      const row = { peerId, usesLeft: uses, expiresMs }
+    async addInvite(peerId, { uses, expiresMs, labels }) {
+      const row: InviteRow = {
+        ...{ peerId, usesLeft: uses, expiresMs },
+        ...(Object.keys(labels).length === 0 ? {} : { labels }),
+      }
       invites.set(peerId, row)
       await write([put('invite', peerId, row)])
     },
-    introduce(peerId, facts) {
+    introduce(peerId, said) {
       const known = members.get(peerId)
       if (known === undefined) throw new HyperError('NOT_A_MEMBER', `${peerId} is not a member`)
       const { departure: _, ...rest } = known
+      const labels = { ...said.labels, ...known.labels }
       const member: Member = {
         ...rest,
-        name: known.name === '' ? freeName(facts.host) : known.name,
-        facts,
+        name: known.name === '' ? freeName(said.host) : known.name,
+        facts: { ...said, labels },
       }
       members.set(peerId, member)
       record([put('member', peerId, member)])
-      return member
+      return { name: member.name, labels }
     },
     async setDraining(peerId, draining) {
       const known = members.get(peerId)

@@ -8,6 +8,7 @@
 import type { CallState, CallStatus, Outcome } from '../protocol/call.ts'
 import type { Func, FuncSpec, FuncUpdate } from '../protocol/func.ts'
 import type { ImageRecord } from '../protocol/image.ts'
+import type { Labels } from '../protocol/labels.ts'
 import type { LogLine } from '../protocol/log-line.ts'
 
 export interface Account {
@@ -199,6 +200,13 @@ export interface AgentView {
   readonly seen: string | null
 }
 
+export interface InviteOrder {
+  readonly uses: number
+  readonly expiresMs: number
+  /** What the hosts that join with it are labelled with, whatever they say of themselves. */
+  readonly labels: Labels
+}
+
 interface Invite {
   readonly ticket: string
   readonly peerId: string
@@ -211,7 +219,7 @@ export interface Agents {
   /** By name, peer id, or unique prefix of it. AGENT_NOT_FOUND */
   drain(agent: string, draining: boolean): Promise<void>
   remove(agent: string): Promise<void>
-  invite(uses: number, expiresMs: number): Promise<Invite>
+  invite(order: InviteOrder): Promise<Invite>
 }
 
 export interface Backups {

@@ -161,8 +161,12 @@ export const createRoster = (deps: Deps): Roster => {
     const { storeId, start, greeting } = hello
     const isOld = isStale(hello, greetings.get(agentId))
     greetings.set(agentId, { storeId, start, greeting })
-    const { name } = membership.introduce(agentId, factsOf(hello))
-    apply({ type: 'connect', agentId, name, session: session.number, hello, isStale: isOld })
+    const { name, labels } = membership.introduce(agentId, factsOf(hello))
+    const labelled = { ...hello, labels }
+    apply({
+      ...{ type: 'connect', agentId, name, session: session.number },
+      ...{ hello: labelled, isStale: isOld },
+    })
     log.info({ agent: name, peer: agentId, slots: hello.slots }, 'agent connected')
     return session
   }

@@ -401,6 +401,9 @@ export const limits = {
   imageKeyCharsMax: 128,
   /** Images named in an advertisement. */
   advertImagesMax: 500,
+  /** Labels of one agent that it says of itself, and of one invitation; a name or value of one. */
+  labelsMax: 64,
+  labelCharsMax: 256,
   inviteUsesMax: 1000,
   inviteMsDefault: hour,
   inviteMsMax: 30 * 24 * hour,

@@ -103,14 +103,15 @@ const HelloSchema = Type.Object({
 })
 export type Hello = Static<typeof HelloSchema>
 
-/** What of a hello holds while the agent is away: not what is of this one moment. */
-export const AgentFactsSchema = Type.Omit(HelloSchema, [
-  'type',
-  'attempts',
-  'outbox',
-  'start',
-  'greeting',
-])
+/**
+ * What of a hello holds while the agent is away: not what is of this one moment. Its labels are with
+ * those of its invitation, so there can be more.
+ */
+export const AgentFactsSchema = Type.Object({
+  ...Type.Omit(HelloSchema, ['type', 'attempts', 'outbox', 'start', 'greeting', 'labels'])
+    .properties,
+  labels: Type.Record(Type.String(), Type.String()),
+})
 export type AgentFacts = Static<typeof AgentFactsSchema>
 
 export const factsOf = (hello: Hello): AgentFacts => {

@@ -2,7 +2,7 @@
 
 import { limits } from '../../protocol/limits.ts'
 import type { Input } from '../input.ts'
-import { parseCount, parseDurationMs } from '../quantity.ts'
+import { parseCount, parseDurationMs, parsePairs } from '../quantity.ts'
 
 export const invite = async ({ flags, output, connect }: Input): Promise<undefined> => {
   const uses = parseCount(flags.text('uses') ?? '1', '--uses', {
@@ -12,8 +12,10 @@ export const invite = async ({ flags, output, connect }: Input): Promise<undefin
   const expires = flags.text('expires')
   const expiresMs =
     expires === undefined ? limits.inviteMsDefault : parseDurationMs(expires, '--expires')
+  const labels = parsePairs(flags.texts('label'), '--label')
+  const isLabelled = Object.keys(labels).length > 0
   const client = await connect()
-  const made = await client.invite({ uses, expiresMs })
+  const made = await client.invite({ uses, expiresMs, ...(isLabelled ? { labels } : {}) })
   const { ticket, peerId } = made
   if (output.isJson) output.json({ ticket, peerId, expires: made.expires, uses: made.uses })
   else if (output.isQuiet) output.line(ticket)

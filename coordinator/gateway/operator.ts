@@ -2,6 +2,7 @@
 
 import type { FastifyInstance } from 'fastify'
 import Type from 'typebox'
+import { LabelsSchema } from '../../protocol/labels.ts'
 import { limits } from '../../protocol/limits.ts'
 import { createParser } from '../../protocol/schema.ts'
 import type { Account, Overview } from '../ports.ts'
@@ -19,6 +20,7 @@ const parseInvite = createParser(
   Type.Object({
     uses: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.inviteUsesMax })),
     expiresMs: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.inviteMsMax })),
+    labels: Type.Optional(LabelsSchema),
   }),
   'BAD_PARAMETER',
   'invite',
@@ -51,10 +53,12 @@ const registerAgents = (app: FastifyInstance, gateway: Gateway): void => {
   })
 
   app.post('/invites', async (request, reply) => {
-    const { uses = 1, expiresMs = limits.inviteMsDefault } = parseInvite(
-      (await readJson(gateway, request, reply)) ?? {},
-    )
-    return reply.code(201).send(await agents.invite(uses, expiresMs))
+    const {
+      uses = 1,
+      expiresMs = limits.inviteMsDefault,
+      labels = {},
+    } = parseInvite((await readJson(gateway, request, reply)) ?? {})
+    return reply.code(201).send(await agents.invite({ uses, expiresMs, labels }))
   })
 }
 

@@ -231,10 +231,11 @@ test('login keeps a token that works, for its owner only', async (t) => {
 test('an invitation as JSON has its four fields', async (t) => {
   const made = { ticket: 'T', peerId: 'P', expires: '2030-01-01T00:00:00.000Z', uses: 2 }
   const { hyper, asked } = await startStub(t, (_asked, response) => sendJson(response, made, 201))
-  const { stdout } = await hyper(['--json', 'invite', '--uses', '2', '--expires', '30m'])
+  const words = ['--json', 'invite', '--uses', '2', '--expires', '30m', '--label', 'zone=eu=1']
+  const { stdout } = await hyper(words)
   assert.deepEqual(JSON.parse(stdout.toString()), made)
   const body: unknown = JSON.parse(asked[0]?.body.toString() ?? '')
-  assert.deepEqual(body, { uses: 2, expiresMs: 1_800_000 })
+  assert.deepEqual(body, { uses: 2, expiresMs: 1_800_000, labels: { zone: 'eu=1' } })
 })
 
 test('a reader that stops early is no failure', () => {

@@ -172,7 +172,9 @@ export const createWorld = async (deps: WorldDeps): Promise<World> => {
     members += 1
     const agentId = `agent-${members}`
     const invitation = `invitation-${members}`
-    await rooms.membership.addInvite(invitation, 1, Number.MAX_SAFE_INTEGER)
+    await rooms.membership.addInvite(invitation, {
+      ...{ uses: 1, expiresMs: Number.MAX_SAFE_INTEGER, labels: {} },
+    })
     await rooms.membership.admit(invitation, agentId)
     createMember(agentId).start()
   }

@@ -123,9 +123,9 @@ export const createFakePorts = (options: { stored?: StoredFunc; pull?: Pull } = 
       list: () => [],
       drain: async (agent, draining) => note('drain', agent, draining),
       remove: async (agent) => note('leave', agent),
-      invite: async (uses, expiresMs) => {
-        note('invite', uses, expiresMs)
-        return { ticket: 'T', peerId: 'P', expires: created, uses }
+      invite: async (order) => {
+        note('invite', order)
+        return { ticket: 'T', peerId: 'P', expires: created, uses: order.uses }
       },
     },
     backups: {

@@ -34,14 +34,19 @@ test('agents, invitations and accounts are managed by the operator', async (t) =
   assert.deepEqual(await request('POST', '/agents/a-1/undrain'), [204, null])
   assert.deepEqual(await request('DELETE', '/agents/a-1'), [204, null])
   assert.equal((await request('POST', '/invites'))[0], 201)
-  assert.equal((await request('POST', '/v1.40/invites', { uses: 3, expiresMs: 1000 }))[1].uses, 3)
-  assert.equal((await request('POST', '/invites', { uses: 0 }))[0], 400)
+  const order = { uses: 3, expiresMs: 1000, labels: { zone: 'eu' } }
+  assert.equal((await request('POST', '/v1.40/invites', order))[1].uses, 3)
+  const many = Object.fromEntries(Array.from({ length: 65 }, (_, at) => [`l${at}`, '']))
+  const wrong = [many, { '': 'x' }, { x: 'x'.repeat(257) }, { ['x'.repeat(257)]: 'x' }, { x: 1 }]
+  for (const each of [{ uses: 0 }, ...wrong.map((labels) => ({ labels }))]) {
+    assert.equal((await request('POST', '/invites', each))[0], 400, JSON.stringify(each))
+  }
   assert.deepEqual(asked, [
     ['drain', 'a-1', true],
     ['drain', 'a-1', false],
     ['leave', 'a-1'],
-    ['invite', 1, 3_600_000],
-    ['invite', 3, 1000],
+    ['invite', { uses: 1, expiresMs: 3_600_000, labels: {} }],
+    ['invite', { uses: 3, expiresMs: 1000, labels: { zone: 'eu' } }],
   ])
   const alice = {
     name: 'alice',

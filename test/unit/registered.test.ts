@@ -1,15 +1,13 @@
-/** What is registered with a coordinator: accounts, functions, images, members; kept on disk. */
+/** What is registered with a coordinator: accounts, functions, images; kept on disk. */
 
 import assert from 'node:assert/strict'
 import { randomBytes, randomUUID } from 'node:crypto'
 import { describe, test } from 'node:test'
 import { loadAccounts, newToken } from '../../coordinator/accounts.ts'
 import { loadFuncs } from '../../coordinator/funcs.ts'
-import { loadMembership } from '../../coordinator/membership.ts'
 import { createSecretBox, type SecretBox } from '../../coordinator/secret-box.ts'
 import { parseFuncCreate } from '../../protocol/func-request.ts'
 import { limits } from '../../protocol/limits.ts'
-import { makeHello } from '../support/ledger-words.ts'
 import { account, isCode, openBooks, record } from '../support/registered.ts'
 
 const KEY = randomBytes(32)
@@ -191,49 +189,5 @@ describe('accounts', () => {
     await assert.rejects(accounts.remove('bob'), isCode('ACCOUNT_NOT_FOUND'))
     await assert.rejects(accounts.create('Not A Name', 3), isCode('BAD_PARAMETER'))
     await assert.rejects(accounts.create('x', -1), isCode('BAD_PARAMETER'))
-  })
-})
-
-describe('members', () => {
-  const openMembership = async () => {
-    const { disk, write, record: note } = openBooks()
-    let wallMs = 1000
-    const load = () => loadMembership({ store: disk, write, record: note, wallMs: () => wallMs })
-    return { load, membership: await load(), pass: (ms: number) => (wallMs += ms) }
-  }
-  const { type: _type, attempts: _attempts, outbox: _outbox, ...facts } = makeHello()
-
-  test('come in by an invitation, for its uses and its time', async () => {
-    const { membership, pass, load } = await openMembership()
-    await membership.addInvite('ticket', 2, 2000)
-    await membership.admit('ticket', 'one')
-    await membership.admit('ticket', 'one')
-    assert.ok(membership.isInvitation('ticket'), 'a key that is a member already spends nothing')
-    await membership.admit('ticket', 'two')
-    assert.ok(!membership.isInvitation('ticket'))
-    await assert.rejects(membership.admit('ticket', 'three'), isCode('TICKET_SPENT'))
-    await membership.addInvite('late', 1, 2000)
-    pass(1000)
-    assert.ok(!membership.isInvitation('late'))
-    membership.expire()
-    assert.deepEqual(
-      (await load()).members().map(({ peerId }) => peerId),
-      ['one', 'two'],
-    )
-  })
-
-  test('get names of their hosts, made unique, and stay drained across a restart', async () => {
-    const { membership, load } = await openMembership()
-    await membership.addInvite('ticket', 2, 2000)
-    await membership.admit('ticket', 'peer-one')
-    await membership.admit('ticket', 'peer-two')
-    const first = membership.introduce('peer-one', facts)
-    const second = membership.introduce('peer-two', facts)
-    assert.equal(second.name, `${first.name}-2`)
-    await membership.setDraining('peer-two', true)
-    const again = await load()
-    assert.equal(again.find(second.name).draining, true)
-    assert.equal(again.find('peer-t').name, second.name)
-    assert.throws(() => again.find('peer'), isCode('AGENT_NOT_FOUND'))
   })
 })
