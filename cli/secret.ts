@@ -80,7 +80,7 @@ export const readToken = async (prompt: string): Promise<string> => {
 
 /** `-` reads STDIN, `@FILE` a file; anything else is the ticket itself. */
 export const readTicket = async (given: string): Promise<string> => {
-  const wanted = { name: 'ticket', charsMax: limits.ticketCharsMax, prompt: 'Ticket: ' }
+  const wanted = { name: 'ticket', charsMax: limits.ticketTextCharsMax, prompt: 'Ticket: ' }
   if (given === '-') return trimmed(await readStdin(wanted), wanted)
   if (given.startsWith('@')) return trimmed(await readSecretFile(given.slice(1), wanted), wanted)
   return trimmed(given, wanted)

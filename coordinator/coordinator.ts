@@ -5,6 +5,7 @@
  */
 
 import { readFile } from 'node:fs/promises'
+import { networkInterfaces } from 'node:os'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
@@ -14,6 +15,7 @@ import { onAdvert } from '../protocol/mesh/adverts.ts'
 import { handleAgentChannels } from '../protocol/mesh/agent-channel.ts'
 import { handleEnrolment } from '../protocol/mesh/enrolment.ts'
 import { type CoordinatorNode, startCoordinatorNode } from '../protocol/mesh/node.ts'
+import { reachableAddresses } from '../protocol/mesh/reach.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 import { VERSION } from '../protocol/version.ts'
 import { newToken } from './accounts.ts'
@@ -129,7 +131,11 @@ const portsOf = (
     presence: rooms.presence,
     apply: rooms.transactions.apply,
     coordinator: node.peerId,
-    addresses: node.addresses,
+    // What the operator announces is told as it is; else what others can reach of where it listens.
+    addresses: () =>
+      config.announce.length > 0
+        ? node.addresses()
+        : reachableAddresses(node.addresses(), networkInterfaces()),
     disconnect: node.disconnect,
   }),
   backups: createBackups({

@@ -369,8 +369,13 @@ export const limits = {
   gossipFrameBytesMax: 256 * KiB,
   /** What strangers and damaged adverts can make us log: one line of a kind in this time. */
   dropLogMs: 10 * second,
-  /** A ticket with dozens of addresses fits; longer text is not even decoded. */
-  ticketCharsMax: 8 * KiB,
+  /** A ticket that is made: people copy it, and chats and terminals break longer lines. */
+  ticketCharsMax: 250,
+  /**
+   * One that is read, with its line breaks; longer text is not even decoded. Version 1 had dozens of
+   * addresses, and what later versions write is to be told as of a later version, not as damaged.
+   */
+  ticketTextCharsMax: 8 * KiB,
   ticketAddressesMax: 32,
   /** One multiaddr: the longest name that DNS allows, and its protocols around it. */
   addressCharsMax: 320,

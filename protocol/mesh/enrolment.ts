@@ -27,7 +27,7 @@ import { limits } from '../limits.ts'
 import { ENROL_PROTOCOL } from '../messages.ts'
 import { Bytes, createParser } from '../schema.ts'
 import { openProtocol } from './dial.ts'
-import { parsePrivateKey } from './identity.ts'
+import { invitationKey } from './identity.ts'
 import { type CoordinatorNode, type Dialler, startDialler } from './node.ts'
 import type { Ticket } from './ticket.ts'
 
@@ -151,9 +151,8 @@ interface EnrolOptions {
 /** Rejects with TICKET_SPENT, UNREACHABLE, VERSION_MISMATCH, or what the coordinator answered. */
 export const enrol = async (options: EnrolOptions): Promise<{ name: string }> => {
   const { ticket, log } = options
-  const invitation = parsePrivateKey(ticket.invitation)
-  if (invitation === null) throw new HyperError('TICKET_DAMAGED', 'the ticket holds no key')
   const { coordinator, addresses } = ticket
+  const invitation = await invitationKey(ticket.invitation)
   const dialler = await startDialler({ key: invitation, coordinator, addresses, log })
   try {
     return await enrolOver(dialler, options)

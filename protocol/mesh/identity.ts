@@ -5,8 +5,13 @@
  */
 
 import { readFile } from 'node:fs/promises'
-import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
-import type { PrivateKey } from '@libp2p/interface'
+import {
+  generateKeyPair,
+  generateKeyPairFromSeed,
+  privateKeyFromProtobuf,
+  privateKeyToProtobuf,
+} from '@libp2p/crypto/keys'
+import type { Ed25519PrivateKey, PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
 import { HyperError, isMissing, messageOf } from '../errors.ts'
 import { writePrivateFile } from '../private-file.ts'
@@ -28,11 +33,18 @@ export const createIdentity = async (path: string): Promise<PrivateKey> => {
 /** A fresh key for one purpose: to enrol another. Its peer id goes on the list, it into a ticket. */
 export const createInvitation = async (): Promise<{ peerId: string; key: Uint8Array }> => {
   const key = await generateKeyPair('Ed25519')
-  return { peerId: peerIdFromPrivateKey(key).toString(), key: privateKeyToProtobuf(key) }
+  return { peerId: peerIdFromPrivateKey(key).toString(), key: invitationKeyBytes(key) }
 }
 
+/** The 32 bytes that an Ed25519 key is made of; its public half, which `raw` has too, follows. */
+export const invitationKeyBytes = ({ raw }: Ed25519PrivateKey): Uint8Array => raw.slice(0, 32)
+
+/** The key of those bytes. */
+export const invitationKey = (bytes: Uint8Array): Promise<PrivateKey> =>
+  generateKeyPairFromSeed('Ed25519', bytes)
+
 /** Null where the bytes are no Ed25519 key. */
-export const parsePrivateKey = (bytes: Uint8Array): PrivateKey | null => {
+export const parsePrivateKey = (bytes: Uint8Array): Ed25519PrivateKey | null => {
   try {
     const key = privateKeyFromProtobuf(bytes)
     return key.type === 'Ed25519' ? key : null

@@ -30,6 +30,7 @@ import { type AgentGate, createAgentGate, createCoordinatorGate } from './gate.t
 import { createHandshakes } from './handshakes.ts'
 import { createLibp2pLog } from './libp2p-log.ts'
 import { createLogLimit } from './log-limit.ts'
+import { fitsTicket } from './ticket.ts'
 
 type GossipServices = { identify: Identify; gossip: GossipSub }
 
@@ -94,7 +95,7 @@ export const startCoordinatorNode = async (
     start: false,
     addresses: {
       listen: listen.map((address) => checkMeshAddress('--mesh', address)),
-      announce: announce.map((address) => checkMeshAddress('--announce', address)),
+      announce: announce.map(checkAnnounced),
     },
     connectionGater: createCoordinatorGate({
       isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
@@ -234,6 +235,14 @@ export const checkMeshAddress = (flag: string, text: string): string => {
     const message = `${flag}: ${text} is no multiaddr (such as /ip4/0.0.0.0/tcp/7481): ${messageOf(error)}`
     throw new HyperError('BAD_PARAMETER', message, { cause: error })
   }
+}
+
+/** So that each ticket has at least this one. */
+const checkAnnounced = (text: string): string => {
+  const address = checkMeshAddress('--announce', text)
+  if (fitsTicket(withoutPeerId(multiaddr(address)))) return address
+  const message = `--announce: ${text} is too long: a ticket has ${limits.ticketCharsMax} characters; announce a shorter name, or the IP address`
+  throw new HyperError('BAD_PARAMETER', message)
 }
 
 const withoutPeerId = (address: Multiaddr): string =>

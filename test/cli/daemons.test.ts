@@ -64,7 +64,7 @@ test('a ticket comes as an argument, from STDIN or from a file', async (t) => {
   assert.equal(read('-'), 'no ticket was given\n')
   assert.match(read(`@${file}.none`), /^the ticket cannot be read from .*ticket\.none: ENOENT/)
   assert.equal(read('@/dev/zero'), 'the ticket is too long\n')
-  assert.equal(read('-', 'x'.repeat(limits.ticketCharsMax + 1)), 'the ticket is too long\n')
+  assert.equal(read('-', 'x'.repeat(limits.ticketTextCharsMax + 1)), 'the ticket is too long\n')
 })
 
 test('`agent --join -` and `join @FILE` reach for STDIN and the file', async (t) => {

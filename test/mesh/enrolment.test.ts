@@ -4,7 +4,7 @@ import { HyperError } from '../../protocol/errors.ts'
 import { onAdvert, publishAdvert } from '../../protocol/mesh/adverts.ts'
 import { openAgentChannel } from '../../protocol/mesh/agent-channel.ts'
 import { enrol, handleEnrolment } from '../../protocol/mesh/enrolment.ts'
-import { createInvitation, parsePrivateKey } from '../../protocol/mesh/identity.ts'
+import { createInvitation, invitationKey } from '../../protocol/mesh/identity.ts'
 import type { Ticket } from '../../protocol/mesh/ticket.ts'
 import { eventually } from '../support/eventually.ts'
 import { advertOf, idOf, newKey, quiet, startMesh, type TestMesh } from '../support/mesh.ts'
@@ -98,9 +98,7 @@ test('an invitation’s own key opens no channel and is not heard', async (t) =>
   const { mesh, ticket } = await invite(t)
   const heard: string[] = []
   onAdvert(mesh.node, (peerId) => heard.push(peerId))
-  const key = parsePrivateKey(ticket.invitation)
-  assert.ok(key !== null)
-  const agent = await mesh.agent(key)
+  const agent = await mesh.agent(await invitationKey(ticket.invitation))
   await agent.libp2p.dial([...agent.addresses])
   const member = await mesh.member()
   await member.libp2p.dial([...member.addresses])

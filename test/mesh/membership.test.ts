@@ -134,7 +134,8 @@ test('an address that is no address, or not ours, is named', async (t) => {
   t.after(() => node.stop())
   assert.deepEqual(node.addresses(), options.announce)
   const wrong = [{ announce: ['coordinator:7481'] }, { listen: ['/ip4/256.0.0.1/tcp/1'] }]
-  for (const change of [...wrong, { listen: ['/ip4/192.0.2.250/tcp/0'] }]) {
+  const tooLong = { announce: [...options.announce, `/dns4/${'n'.repeat(200)}.example/tcp/7481`] }
+  for (const change of [...wrong, tooLong, { listen: ['/ip4/192.0.2.250/tcp/0'] }]) {
     await assert.rejects(startCoordinatorNode({ ...options, ...change }), { code: 'BAD_PARAMETER' })
   }
 })
