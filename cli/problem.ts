@@ -12,6 +12,10 @@ const GENERAL: ReadonlySet<number> = new Set([
   EXIT.notFound,
   EXIT.notAllowed,
   EXIT.unreachable,
+  EXIT.ticketExpired,
+  EXIT.wrongCoordinator,
+  EXIT.keyInUse,
+  EXIT.versionMismatch,
 ])
 
 const exitCodeOf = (error: HyperError): number => {

@@ -119,7 +119,7 @@ const readAccounts = createReader({ type: 'array', items: accountShape }, 'list 
 const readAccount = createReader(accountShape, 'account')
 const readCredentials = createReader(credentialsShape, 'account with its credentials')
 
-export interface InviteOrder {
+interface InviteOrder {
   readonly uses: number
   readonly expiresMs: number
   /** Of the hosts that join with it; they stand over what a host says of itself. */

@@ -43,13 +43,13 @@ const startMesh = async (
     announce: config.announce,
     isMember: membership.isMember,
     isInvitation: membership.isInvitation,
+    refusalOf: membership.refusalOf,
     log,
   })
   await handleEnrolment(node, {
     async admit(invitation, peerId) {
       try {
         await membership.admit(invitation, peerId)
-        log.info({ peer: peerId }, 'member enrolled')
         return { name: peerId }
       } catch (error) {
         if (error instanceof HyperError) return error

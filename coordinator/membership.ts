@@ -11,11 +11,17 @@
  * What a member last said of itself is kept with it, so that placement knows of an absent one what
  * it could run. The labels of its invitation are the operator's word: they stand over those that the
  * host says of itself, because calls are kept to hosts by them (`--constraint`), and a host must not
- * get calls that the operator meant for others by saying otherwise. An invitation's time is told by this host's own clock and by no other.
+ * get calls that the operator meant for others by saying otherwise.
+ *
+ *   open ─┬─ its last use ─► spent ───┬─► forgotten, a while after its time
+ *         └─ its time ─► expired ─────┘
+ *
+ * A dead one opens nothing: it is known so that the log can tell a late guest from a stranger. An
+ * invitation's time is told by this host's own clock and by no other.
  */
 
 import Type, { type Static } from 'typebox'
-import { HyperError } from '../protocol/errors.ts'
+import { type ErrorCode, HyperError } from '../protocol/errors.ts'
 import { type Labels, LabelsSchema } from '../protocol/labels.ts'
 import { limits } from '../protocol/limits.ts'
 import { type AgentFacts, AgentFactsSchema } from '../protocol/messages.ts'
@@ -56,7 +62,7 @@ type InviteRow = Static<typeof InviteRowSchema>
 const parseMember = createParser(MemberRowSchema, 'STATE_DAMAGED', 'stored member')
 const parseInvite = createParser(InviteRowSchema, 'STATE_DAMAGED', 'stored invitation')
 
-export interface Invitation {
+interface Invitation {
   readonly uses: number
   /** Milliseconds since the epoch. */
   readonly expiresMs: number
@@ -73,7 +79,9 @@ export interface Membership {
   get(peerId: string): Member | null
   /** By name, peer id or unique prefix of it. AGENT_NOT_FOUND */
   find(agent: string): Member
-  /** Spends one use. TICKET_SPENT, TOO_MANY. A key that is a member already spends nothing. */
+  /** Why a key is turned away: TICKET_SPENT, TICKET_EXPIRED, else NOT_A_MEMBER. */
+  refusalOf(peerId: string): ErrorCode
+  /** Spends one use. TICKET_SPENT, TICKET_EXPIRED, TOO_MANY. A key that is a member already spends nothing. */
   admit(invitation: string, peerId: string): Promise<void>
   addInvite(peerId: string, invitation: Invitation): Promise<void>
   /** What a member said in its hello; its name, given at the first one, and all its labels. */
@@ -83,7 +91,7 @@ export interface Membership {
   leave(peerId: string): void
   /** It is no member from this moment on, by its own wish or by the operator's. */
   remove(peerId: string, how: 'left' | 'revoked'): Promise<void>
-  /** Forgets invitations whose time has ended, and members that left long ago. */
+  /** Forgets invitations that are dead for long or too many, and members that left long ago. */
   expire(): void
 }
 
@@ -119,6 +127,12 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
   const isLongGone = ({ departure }: Member): boolean =>
     departure !== undefined && Date.parse(departure.at) + limits.formerMemberMs < wallMs()
 
+  const refusalOf = (peerId: string): ErrorCode => {
+    const invite = invites.get(peerId)
+    if (invite === undefined) return 'NOT_A_MEMBER'
+    return invite.usesLeft > 0 ? 'TICKET_EXPIRED' : 'TICKET_SPENT'
+  }
+
   const freeName = (host: string): string => {
     const taken = new Set([...members.values()].map((member) => member.name))
     const base = host === '' ? 'agent' : host
@@ -131,6 +145,7 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
   return {
     isMember: (peerId) => members.has(peerId),
     isInvitation: (peerId) => isOpen(invites.get(peerId)),
+    refusalOf,
     members: () => [...members.values()],
     former: () => [...former.values()],
     get: (peerId) => members.get(peerId) ?? null,
@@ -146,8 +161,11 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
     async admit(invitation, peerId) {
       if (members.has(peerId)) return
       const invite = invites.get(invitation)
-      if (!isOpen(invite))
-        throw new HyperError('TICKET_SPENT', 'the ticket is spent or has expired')
+      if (!isOpen(invite)) {
+        throw refusalOf(invitation) === 'TICKET_EXPIRED'
+          ? new HyperError('TICKET_EXPIRED', 'the ticket has expired')
+          : new HyperError('TICKET_SPENT', 'the ticket is spent')
+      }
       if (members.size >= limits.membersMax) {
         throw new HyperError('TOO_MANY', `the mesh has ${limits.membersMax} members already`)
       }
@@ -163,10 +181,7 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
       invites.set(invitation, spent)
       members.set(peerId, member)
       former.delete(peerId)
-      await write([
-        put('member', peerId, member),
-        spent.usesLeft > 0 ? put('invite', invitation, spent) : del('invite', invitation),
-      ])
+      await write([put('member', peerId, member), put('invite', invitation, spent)])
     },
     async addInvite(peerId, { uses, expiresMs, labels }) {
       const row: InviteRow = {
@@ -217,13 +232,20 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
       await write([put('member', peerId, member), ...(isFull ? [del('member', oldest)] : [])])
     },
     expire() {
-      const ended = [...invites.values()].filter((invite) => !isOpen(invite))
-      for (const { peerId } of ended) invites.delete(peerId)
+      const nowMs = wallMs()
+      const dead = [...invites.values()].filter((invite): boolean => !isOpen(invite))
+      const old = dead.filter(({ expiresMs }) => expiresMs + limits.inviteKeptMs <= nowMs)
+      const excess = dead.length - limits.invitesKeptMax
+      const forgotten =
+        excess > old.length
+          ? dead.sort((one, other) => one.expiresMs - other.expiresMs).slice(0, excess)
+          : old
+      for (const { peerId } of forgotten) invites.delete(peerId)
       const gone = [...former.values()].filter(isLongGone)
       for (const { peerId } of gone) former.delete(peerId)
-      if (ended.length + gone.length === 0) return
+      if (forgotten.length + gone.length === 0) return
       record([
-        ...ended.map(({ peerId }) => del('invite', peerId)),
+        ...forgotten.map(({ peerId }) => del('invite', peerId)),
         ...gone.map(({ peerId }) => del('member', peerId)),
       ])
     },

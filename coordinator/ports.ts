@@ -200,7 +200,7 @@ export interface AgentView {
   readonly seen: string | null
 }
 
-export interface InviteOrder {
+interface InviteOrder {
   readonly uses: number
   readonly expiresMs: number
   /** What the hosts that join with it are labelled with, whatever they say of themselves. */

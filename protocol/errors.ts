@@ -34,6 +34,10 @@ export const EXIT = {
   notFound: 3,
   notAllowed: 4,
   unreachable: 5,
+  ticketExpired: 6,
+  wrongCoordinator: 7,
+  keyInUse: 8,
+  versionMismatch: 9,
   notFinished: 75,
   timedOut: 124,
   platform: 125,
@@ -101,7 +105,7 @@ export const ERRORS = {
   STOPPING: row(503, EXIT.platform, 'platform', true, 'Try again in a moment.'),
   OVERLOADED: row(503, EXIT.platform, 'platform', true, 'Try again in a moment.'),
   INTERNAL: row(500, EXIT.platform, 'platform', true, 'Look at the coordinator’s log.'),
-  UNREACHABLE: row(503, EXIT.unreachable, 'platform', true, 'Start it with `npm start` or `hyper up`, or name another with --endpoint.'),
+  UNREACHABLE: row(503, EXIT.unreachable, 'platform', true, 'Start it with `npm start` or `hyper up`, or name another: with --endpoint, or by a new ticket.'),
 
   // Daemons
   ENGINE_UNSUITABLE: row(503, EXIT.failed, 'platform', false, ''),
@@ -119,10 +123,13 @@ export const ERRORS = {
   NOT_LOOPBACK: row(500, EXIT.usage, 'caller', false, 'Listen on 127.0.0.1, or say --insecure.'),
   TICKET_DAMAGED: row(400, EXIT.usage, 'caller', false, 'Copy the ticket whole; `hyper invite` prints a new one.'),
   TICKET_SPENT: row(403, EXIT.notAllowed, 'caller', false, 'Ask for a new one: `hyper invite`.'),
+  TICKET_EXPIRED: row(403, EXIT.ticketExpired, 'caller', false, 'Ask for a new one: `hyper invite`; look at the clocks of both hosts if it should hold.'),
+  WRONG_COORDINATOR: row(403, EXIT.wrongCoordinator, 'caller', true, 'Join by a ticket of the coordinator that is meant: `hyper invite` there prints one with its addresses of today.'),
+  KEY_IN_USE: row(409, EXIT.keyInUse, 'caller', false, 'One key is for one agent: stop one of the two, or move its agent folder away and join with a ticket of its own.'),
   NOT_A_MEMBER: row(403, EXIT.notAllowed, 'caller', false, 'Join with a ticket: `hyper invite` on the coordinator prints one.'),
   FLOODED: row(429, EXIT.failed, 'caller', true, ''),
   KEPT_OFF: row(429, EXIT.failed, 'caller', true, 'The coordinator’s log says what it did; it is let in again by itself.'),
-  VERSION_MISMATCH: row(400, EXIT.failed, 'caller', false, 'Coordinators are upgraded first, then agents and clients.'),
+  VERSION_MISMATCH: row(400, EXIT.versionMismatch, 'caller', false, 'Coordinators are upgraded first, then agents and clients.'),
   EPOCH_AHEAD: row(409, EXIT.failed, 'platform', false, 'Stop this coordinator if another has taken over; if none has, start it with --raise-epoch.'),
 } as const satisfies Record<string, ErrorRow>
 

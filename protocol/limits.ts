@@ -390,9 +390,6 @@ export const limits = {
   attemptsNamedMax: 20_000,
   /** A line for people in a message: engines say a lot, and the frame has room. */
   lineCharsMax: 64 * KiB,
-  /** Labels of an agent, and the name or the value of one. */
-  labelsMax: 100,
-  labelCharsMax: 1024,
   /** Runtimes of an engine that an agent tells of, and the name of one. */
   runtimesMax: 100,
   runtimeCharsMax: 255,
@@ -412,6 +409,12 @@ export const limits = {
   inviteUsesMax: 1000,
   inviteMsDefault: hour,
   inviteMsMax: 30 * 24 * hour,
+  /**
+   * A ticket that is spent or has expired is known so long after its time, and so many of them, so that
+   * the log says what is wrong with it, and not that a stranger came.
+   */
+  inviteKeptMs: 7 * 24 * hour,
+  invitesKeptMax: 1000,
   membersMax: 5000,
   /** Those that left or were removed are shown in `hyper agents` for a week, the newest of them. */
   formerMembersMax: 1000,

@@ -78,6 +78,8 @@ const HelloSchema = Type.Object({
    */
   start: Count(),
   greeting: Count(),
+  /** Of this one process: one that was copied with its store counts its starts alike. */
+  instance: Type.Optional(Type.String({ maxLength: limits.agentWordCharsMax })),
   /** Highest epoch the agent has obeyed. */
   epochSeen: Count(),
   host: Type.String({ maxLength: limits.hostCharsMax }),
@@ -108,15 +110,22 @@ export type Hello = Static<typeof HelloSchema>
  * those of its invitation, so there can be more.
  */
 export const AgentFactsSchema = Type.Object({
-  ...Type.Omit(HelloSchema, ['type', 'attempts', 'outbox', 'start', 'greeting', 'labels'])
-    .properties,
+  ...Type.Omit(HelloSchema, [
+    'type',
+    'attempts',
+    'outbox',
+    'start',
+    'greeting',
+    'instance',
+    'labels',
+  ]).properties,
   labels: Type.Record(Type.String(), Type.String()),
 })
 export type AgentFacts = Static<typeof AgentFactsSchema>
 
 export const factsOf = (hello: Hello): AgentFacts => {
   const { type: _type, attempts: _attempts, outbox: _outbox, ...rest } = hello
-  const { start: _start, greeting: _greeting, ...facts } = rest
+  const { start: _start, greeting: _greeting, instance: _instance, ...facts } = rest
   return facts
 }
 

@@ -6,7 +6,7 @@
  */
 
 import { setTimeout as pause } from 'node:timers/promises'
-import type { Connection, Stream } from '@libp2p/interface'
+import { type Connection, type Stream, UnexpectedPeerError } from '@libp2p/interface'
 import { type ErrorCode, HyperError, messageOf } from '../errors.ts'
 import { limits } from '../limits.ts'
 import type { Dialler } from './node.ts'
@@ -16,10 +16,15 @@ interface Opened {
   readonly connection: Connection
 }
 
+export interface Refusal {
+  readonly code: ErrorCode
+  readonly message: string
+}
+
 interface OpenOptions {
   readonly protocol: string
   /** What it is when the coordinator proves its key and then refuses us. */
-  readonly refusal: { readonly code: ErrorCode; readonly message: string }
+  readonly refusal: Refusal
   readonly signal: AbortSignal | undefined
 }
 
@@ -27,13 +32,17 @@ export const openProtocol = async (dialler: Dialler, options: OpenOptions): Prom
   try {
     return await openOnce(dialler, options)
   } catch (error) {
-    if (!(error instanceof HyperError) || error.code === 'UNREACHABLE') throw error
+    if (!(error instanceof HyperError) || !isRefusal(error)) throw error
     await pause(limits.redialMsMin, undefined, { signal: options.signal }).catch(() => {
       throw error
     })
     return await openOnce(dialler, options)
   }
 }
+
+/** It was the coordinator that answered. */
+const isRefusal = ({ code }: HyperError): boolean =>
+  code !== 'UNREACHABLE' && code !== 'WRONG_COORDINATOR'
 
 const openOnce = async (dialler: Dialler, options: OpenOptions): Promise<Opened> => {
   const { libp2p, addresses, timesProven } = dialler
@@ -69,11 +78,29 @@ const describe = (
       ? new HyperError('VERSION_MISMATCH', `the coordinator does not speak ${protocol}`, options)
       : new HyperError(refusal.code, refusal.message, options)
   }
-  const places = addresses.map((address) => address.toString().replace(/\/p2p\/.*/, '')).join(', ')
+  if (reached === 'unproven' && isOfAnother(error)) {
+    const place = addresses.length === 1 ? placesOf(addresses) : `one of ${placesOf(addresses)}`
+    const message = `another coordinator than ${coordinator} answers at ${place}`
+    return new HyperError('WRONG_COORDINATOR', message, options)
+  }
   const reason = reached === 'given-up' ? 'no answer in time' : reasonOf(error)
-  const message = `coordinator ${coordinator} cannot be reached at ${places}: ${reason}`
+  const message = `coordinator ${coordinator} cannot be reached at ${placesOf(addresses)}: ${reason}`
   return new HyperError('UNREACHABLE', message, options)
 }
+
+const placesOf = (addresses: Dialler['addresses']): string =>
+  addresses.map((address) => address.toString().replace(/\/p2p\/.*/, '')).join(', ')
+
+const unexpectedPeer = new UnexpectedPeerError().message
+
+/**
+ * Whether some address was answered with another key; libp2p passes on no more than the message. That
+ * one does not learn who asked: the agent ends the handshake before it shows its own key.
+ */
+const isOfAnother = (error: unknown): boolean =>
+  error instanceof AggregateError
+    ? error.errors.some(isOfAnother)
+    : messageOf(error).includes(unexpectedPeer)
 
 /** Several addresses fail with several errors. */
 const reasonOf = (error: unknown): string =>

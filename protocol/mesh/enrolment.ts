@@ -26,7 +26,7 @@ import { HyperError, messageOf, toHyperError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { ENROL_PROTOCOL } from '../messages.ts'
 import { Bytes, createParser } from '../schema.ts'
-import { openProtocol } from './dial.ts'
+import { openProtocol, type Refusal } from './dial.ts'
 import { invitationKey } from './identity.ts'
 import { type CoordinatorNode, type Dialler, startDialler } from './node.ts'
 import type { Ticket } from './ticket.ts'
@@ -54,28 +54,46 @@ interface Admission {
     invitationPeerId: string,
     newPeerId: string,
   ) => Promise<{ readonly name: string } | HyperError>
+  /** How long an invitation's connection lasts at the most. */
+  readonly connectionMs?: number
 }
 
 export const handleEnrolment = async (
   node: CoordinatorNode,
-  { admit }: Admission,
+  { admit, connectionMs = limits.enrolmentMs }: Admission,
 ): Promise<void> => {
   const serve = async (stream: Stream, connection: Connection): Promise<void> => {
     const frames = enrolmentStream(stream)
     const signal = AbortSignal.timeout(limits.helloMs)
     const invitation = connection.remotePeer.toString()
-    const outcome = await decideOutcome(node, frames, signal, (newPeerId) =>
-      admit(invitation, newPeerId),
-    )
-    node.log.info({ invitation, outcome }, 'enrolment')
+    let peer: string | undefined
+    const outcome = await decideOutcome(node, frames, signal, (newPeerId) => {
+      peer = newPeerId
+      return admit(invitation, newPeerId)
+    })
+    if (outcome.ok) node.log.info({ invitation, peer }, 'enrolled')
+    else {
+      const { code, message: reason } = outcome
+      node.log.warn({ invitation, peer, code, reason }, 'enrolment refused')
+    }
     await frames.write(cbor.encode(outcome), { signal })
     await stream.close({ signal })
     // The other side has its answer when it ends the connection, not when we have written it.
     await frames.read({ signal }).catch(() => undefined)
     connection.abort(new HyperError('TICKET_SPENT', 'the enrolment is over'))
   }
+  const begun = new WeakSet<Connection>()
   node.libp2p.addEventListener('connection:open', ({ detail: connection }) => {
-    if (node.isInvitation(connection.remotePeer.toString())) endInTime(connection)
+    const invitation = connection.remotePeer.toString()
+    // Also one whose last use was spent since the gate let it in.
+    if (node.isMember(invitation)) return
+    endInTime(connection, connectionMs)
+    // Such as one of another version, which finds no protocol of its own here.
+    const onClose = (): void => {
+      if (!begun.has(connection))
+        node.log.info({ invitation }, 'an invitation left, nobody enrolled')
+    }
+    connection.addEventListener('close', onClose, { once: true })
   })
   await node.libp2p.handle(
     ENROL_PROTOCOL,
@@ -83,6 +101,7 @@ export const handleEnrolment = async (
       if (!node.isInvitation(connection.remotePeer.toString())) {
         return connection.abort(new HyperError('TICKET_SPENT', 'not an invitation'))
       }
+      begun.add(connection)
       serve(stream, connection).catch((error) => {
         node.log.info({ err: error }, 'enrolment broke off')
         connection.abort(error instanceof Error ? error : new Error(messageOf(error)))
@@ -93,10 +112,10 @@ export const handleEnrolment = async (
 }
 
 /** A leaked ticket must not hold connections open. */
-const endInTime = (connection: Connection): void => {
+const endInTime = (connection: Connection, connectionMs: number): void => {
   const timer = setTimeout(() => {
     connection.abort(new HyperError('TICKET_SPENT', 'the time for enrolling is over'))
-  }, limits.enrolmentMs)
+  }, connectionMs)
   timer.unref()
   connection.addEventListener('close', () => clearTimeout(timer), { once: true })
 }
@@ -148,7 +167,10 @@ interface EnrolOptions {
   readonly signal?: AbortSignal
 }
 
-/** Rejects with TICKET_SPENT, UNREACHABLE, VERSION_MISMATCH, or what the coordinator answered. */
+/**
+ * Rejects with TICKET_SPENT, TICKET_EXPIRED, UNREACHABLE, WRONG_COORDINATOR, VERSION_MISMATCH, or
+ * what the coordinator answered.
+ */
 export const enrol = async (options: EnrolOptions): Promise<{ name: string }> => {
   const { ticket, log } = options
   const { coordinator, addresses } = ticket
@@ -164,7 +186,7 @@ export const enrol = async (options: EnrolOptions): Promise<{ name: string }> =>
 const enrolOver = async (dialler: Dialler, options: EnrolOptions): Promise<{ name: string }> => {
   const { stream } = await openProtocol(dialler, {
     protocol: ENROL_PROTOCOL,
-    refusal: { code: 'TICKET_SPENT', message: 'the ticket is spent, expired or withdrawn' },
+    refusal: refusalOf(options.ticket, Date.now()),
     signal: options.signal,
   })
   const frames = enrolmentStream(stream)
@@ -177,6 +199,23 @@ const enrolOver = async (dialler: Dialler, options: EnrolOptions): Promise<{ nam
   })
   if (!outcome.ok) throw new HyperError(outcome.code, outcome.message)
   return { name: outcome.name }
+}
+
+/**
+ * Who holds a dead invitation gets no further than the handshake, so it is not told why. What the
+ * ticket says of its time is told with the time here: one of the clocks may be wrong.
+ */
+const refusalOf = ({ expires }: Ticket, nowMs: number): Refusal => {
+  const [end, now] = [new Date(expires), new Date(nowMs)].map((date) => date.toISOString())
+  return expires <= nowMs
+    ? {
+        code: 'TICKET_EXPIRED',
+        message: `the ticket has expired: the coordinator refuses it, and it held until ${end} (here it is ${now})`,
+      }
+    : {
+        code: 'TICKET_SPENT',
+        message: `the ticket is spent, or not known to the coordinator any more; by its date it holds until ${end} (here it is ${now})`,
+      }
 }
 
 const converse = async (

@@ -23,13 +23,14 @@ import { yamux } from '@libp2p/yamux'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import type { Logger as Log } from 'pino'
-import { HyperError, messageOf } from '../errors.ts'
+import { type ErrorCode, HyperError, messageOf } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { ADVERT_TOPIC } from '../messages.ts'
 import { type AgentGate, createAgentGate, createCoordinatorGate } from './gate.ts'
 import { createHandshakes } from './handshakes.ts'
 import { createLibp2pLog } from './libp2p-log.ts'
 import { createLogLimit } from './log-limit.ts'
+import { membersOnly } from './members-only.ts'
 import { fitsTicket } from './ticket.ts'
 
 type GossipServices = { identify: Identify; gossip: GossipSub }
@@ -71,6 +72,8 @@ interface CoordinatorNodeOptions {
   /** Asked at every connection, stream and advert: must be quick. */
   readonly isMember: (peerId: string) => boolean
   readonly isInvitation: (peerId: string) => boolean
+  /** Why a key that is neither is turned away, for the log. Without it all are strangers. */
+  readonly refusalOf?: (peerId: string) => ErrorCode
   readonly log: Log
 }
 
@@ -85,13 +88,25 @@ interface DiallerOptions {
 export const startCoordinatorNode = async (
   options: CoordinatorNodeOptions,
 ): Promise<CoordinatorNode> => {
-  const { key, listen, announce, isMember, isInvitation, log } = options
+  const { key, listen, announce, isMember, isInvitation, refusalOf, log } = options
   const now = performance.now.bind(performance)
-  const refusals = createLogLimit(limits.dropLogMs, now)
-  const holds = createLogLimit(limits.dropLogMs, now)
+  const newLimit = () => createLogLimit(limits.dropLogMs, now)
+  // However many strangers come, the log has the late guests.
+  const [strangers, guests, holds] = [newLimit(), newLimit(), newLimit()]
+  const onRefused = (peer: string, address: string): void => {
+    const code = refusalOf?.(peer) ?? 'NOT_A_MEMBER'
+    const limit = code === 'NOT_A_MEMBER' ? strangers : guests
+    limit.line((leftOut) => log.info({ peer, address, code, leftOut }, 'connection refused'))
+  }
+  const onMisused = (peer: string, protocol: string): void => {
+    guests.line((leftOut) => log.warn({ peer, protocol, leftOut }, 'an invitation may only enrol'))
+  }
   const libp2p = await createLibp2p({
     ...commonSettings(key, log),
-    ...gossipSettings(),
+    services: {
+      identify: membersOnly(identify({ runOnConnectionOpen: false }), isMember, onMisused),
+      gossip: membersOnly(gossip(), isMember, onMisused),
+    },
     start: false,
     addresses: {
       listen: listen.map((address) => checkMeshAddress('--mesh', address)),
@@ -99,9 +114,8 @@ export const startCoordinatorNode = async (
     },
     connectionGater: createCoordinatorGate({
       isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
+      onRefused,
       handshakes: createHandshakes(now),
-      onRefused: (peer, address) =>
-        refusals.line((leftOut) => log.info({ peer, address, leftOut }, 'stranger refused')),
       onHeldOff: (address) =>
         holds.line((leftOut) =>
           log.warn({ address, code: 'FLOODED', leftOut }, 'too many handshakes of one address'),
@@ -113,6 +127,10 @@ export const startCoordinatorNode = async (
       maxIncomingPendingConnections: limits.connectionsPendingMax,
       inboundUpgradeTimeout: limits.dialMs,
     },
+  })
+  libp2p.addEventListener('connection:open', ({ detail: connection }) => {
+    if (!isMember(connection.remotePeer.toString())) return
+    libp2p.services.identify.identify(connection).catch(() => undefined)
   })
   await startListening(libp2p, listen)
   libp2p.services.gossip.subscribe(ADVERT_TOPIC)
@@ -136,7 +154,7 @@ export const startAgentNode = async (options: DiallerOptions): Promise<AgentNode
   const gate = createAgentGate(options.coordinator)
   const libp2p = await createLibp2p({
     ...commonSettings(options.key, options.log),
-    ...gossipSettings(),
+    services: { identify: identify(), gossip: gossip() },
     ...dialSettings(gate),
   })
   return { ...diallerOf(libp2p, gate, options), libp2p }
@@ -189,19 +207,15 @@ const dialSettings = (gate: AgentGate) =>
     },
   }) satisfies Libp2pOptions
 
-const gossipSettings = () => ({
-  services: {
-    identify: identify(),
-    gossip: gossipsub({
-      fallbackToFloodsub: false,
-      allowPublishToZeroTopicPeers: true,
-      allowedTopics: [ADVERT_TOPIC],
-      tagMeshPeers: false,
-      maxInboundDataLength: limits.gossipFrameBytesMax,
-      scoreParams: { IPColocationFactorWeight: 0 },
-    }),
-  },
-})
+const gossip = () =>
+  gossipsub({
+    fallbackToFloodsub: false,
+    allowPublishToZeroTopicPeers: true,
+    allowedTopics: [ADVERT_TOPIC],
+    tagMeshPeers: false,
+    maxInboundDataLength: limits.gossipFrameBytesMax,
+    scoreParams: { IPColocationFactorWeight: 0 },
+  })
 
 const startListening = async (libp2p: Libp2p, listen: readonly string[]): Promise<void> => {
   try {

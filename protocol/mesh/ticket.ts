@@ -35,6 +35,8 @@ export interface Ticket {
 const ticketVersion = 2
 const keyBytes = 32
 const fieldBytesMax = 1024
+/** A date has no later time. */
+const secondsMax = 8.64e12
 
 const parseVersion = createParser(
   Type.Object({ v: Type.Integer({ minimum: 1 }) }),
@@ -47,7 +49,7 @@ const FieldsSchema = Type.Object({
   a: Type.Array(Bytes(fieldBytesMax), { minItems: 1, maxItems: limits.ticketAddressesMax }),
   c: Bytes(fieldBytesMax),
   k: Bytes(fieldBytesMax),
-  e: Type.Integer({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER / 1000 }),
+  e: Type.Integer({ minimum: 0, maximum: secondsMax }),
 })
 const parseFields = createParser(FieldsSchema, 'TICKET_DAMAGED', 'ticket')
 

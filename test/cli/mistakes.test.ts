@@ -92,7 +92,8 @@ test('a login where no coordinator answers says what does', async (t) => {
     return stderr
   }
   const at = (port: number): string => `http://127.0.0.1:${port}`
-  const start = 'Start it with `npm start` or `hyper up`, or name another with --endpoint.\n'
+  const start =
+    'Start it with `npm start` or `hyper up`, or name another: with --endpoint, or by a new ticket.\n'
   assert.deepEqual(
     [
       await login(at(onPage)),

@@ -59,7 +59,7 @@ test('an agent refuses a coordinator with another key at the same address', asyn
   })
   t.after(() => agent.stop())
   await assert.rejects(openAgentChannel(agent), (error: { code: string; message: string }) => {
-    assert.equal(error.code, 'UNREACHABLE')
+    assert.equal(error.code, 'WRONG_COORDINATOR')
     assert.match(error.message, /127\.0\.0\.1/)
     return true
   })

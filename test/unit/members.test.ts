@@ -5,6 +5,7 @@ import { describe, test } from 'node:test'
 import { loadMembership } from '../../coordinator/membership.ts'
 import type { Operation } from '../../coordinator/store/store.ts'
 import { HyperError } from '../../protocol/errors.ts'
+import { limits } from '../../protocol/limits.ts'
 import { createDisk } from '../support/ledger-disk.ts'
 import { makeHello } from '../support/ledger-words.ts'
 
@@ -41,6 +42,35 @@ describe('members', () => {
       (await load()).members().map(({ peerId }) => peerId),
       ['one', 'two'],
     )
+  })
+
+  test('an invitation that is dead is known for a while, as what it is, and not for ever', async () => {
+    const { membership, pass, load, disk } = await openMembership()
+    const order = { uses: 1, expiresMs: 2000, labels: {} }
+    await membership.addInvite('spent', order)
+    await membership.addInvite('late', order)
+    await membership.admit('spent', 'one')
+    pass(1000)
+    membership.expire()
+    const again = await load()
+    for (const each of [membership, again]) {
+      assert.equal(each.refusalOf('spent'), 'TICKET_SPENT')
+      assert.equal(each.refusalOf('late'), 'TICKET_EXPIRED')
+      assert.equal(each.refusalOf('stranger'), 'NOT_A_MEMBER')
+      assert.ok(!each.isInvitation('spent') && !each.isInvitation('late'))
+    }
+    await assert.rejects(again.admit('spent', 'two'), isCode('TICKET_SPENT'))
+    await assert.rejects(again.admit('late', 'two'), isCode('TICKET_EXPIRED'))
+    for (let n = 0; n < limits.invitesKeptMax; n += 1) {
+      await membership.addInvite(`later-${n}`, { ...order, expiresMs: 2001 + n })
+    }
+    pass(limits.invitesKeptMax + 1)
+    membership.expire()
+    assert.equal(disk.keys('invite').length, limits.invitesKeptMax)
+    assert.equal(membership.refusalOf('late'), 'NOT_A_MEMBER', 'the oldest went first')
+    pass(limits.inviteKeptMs)
+    membership.expire()
+    assert.deepEqual(disk.keys('invite'), [])
   })
 
   test('get names of their hosts, made unique, and stay drained across a restart', async () => {
