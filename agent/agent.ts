@@ -6,6 +6,7 @@
  * no new calls; those that run end within the drain time, else they are stopped and handed back.
  */
 
+import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { setTimeout as pause } from 'node:timers/promises'
 import { peerIdFromPrivateKey } from '@libp2p/peer-id'
@@ -28,7 +29,10 @@ import { forgetMembership, settleIdentity, settleMembership } from './membership
 import { openPremises, type Premises } from './premises.ts'
 import { createPullOrders } from './pull-orders.ts'
 
-/** How long a start waits for the first welcome before it lets the redialling go on by itself. */
+/** Of this process, which has one agent: its store may be a copy of another’s. */
+const INSTANCE = randomUUID()
+
+/** How long a start waits for the first welcome before it says that it waits, and for what. */
 const FIRST_WELCOME_MS = limits.dialMs + limits.helloMs
 
 const describe = (premises: Premises, config: AgentConfig, greeting: number): Hello => {
@@ -40,6 +44,7 @@ const describe = (premises: Premises, config: AgentConfig, greeting: number): He
     storeId: outbox.storeId,
     start: outbox.start,
     greeting,
+    instance: INSTANCE,
     host: hostname(),
     ...premises.hostFacts(),
     labels: config.labels,
@@ -98,8 +103,7 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
     isRevoked = toHyperError(error).code === 'NOT_A_MEMBER'
   })
   return {
-    node,
-    connection,
+    ...{ node, connection, membership },
     /** What it runs is run elsewhere: nobody takes its results. */
     isRevoked: () => isRevoked,
     async close() {
@@ -112,13 +116,21 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
 
 type Mesh = Awaited<ReturnType<typeof joinMesh>>
 
+/** A dial that succeeds is not yet joined: only the answer to hello is. */
 const untilWelcomed = async (
-  { connection }: Mesh,
+  { connection, membership }: Mesh,
   progress: (message: string) => void,
+  stopping: AbortSignal | undefined,
 ): Promise<void> => {
-  const late = pause(FIRST_WELCOME_MS, 'late' as const, { ref: false })
+  const late = pause(FIRST_WELCOME_MS, 'late' as const, { ref: false, signal: stopping }).catch(
+    () => 'stopping' as const,
+  )
   const first = await Promise.race([connection.welcomed, connection.ended, late])
-  if (first === 'late') progress('The coordinator does not answer yet; trying on.')
+  if (first !== 'late') return
+  const { coordinator, addresses } = membership
+  progress(
+    `Not ready yet: waiting for the welcome of coordinator ${coordinator} at ${addresses.join(', ')}; trying on.`,
+  )
 }
 
 /** Results that nobody has taken are told at the next start: for that it stays a member. */
@@ -148,6 +160,7 @@ const stopAgent = async (
 export const startAgent = async (
   config: AgentConfig,
   progress: (message: string) => void,
+  stopping?: AbortSignal,
 ): Promise<Running> => {
   const log = createLog('agent', config.logFormat)
   // A damaged ticket is told before anything is made or started for it.
@@ -164,7 +177,7 @@ export const startAgent = async (
     throw error
   }
   try {
-    await untilWelcomed(mesh, progress)
+    await untilWelcomed(mesh, progress, stopping)
   } catch (error) {
     await mesh.close()
     await premises.close()
@@ -173,6 +186,7 @@ export const startAgent = async (
   return {
     ready: { url: '', peerId: mesh.node.peerId, listen: '', mesh: [] },
     log,
+    serving: mesh.connection.welcomed,
     ended: mesh.connection.ended,
     stop: () => stopAgent(premises, mesh, config, log),
   }

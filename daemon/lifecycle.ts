@@ -20,13 +20,20 @@ import type { Log } from './log.ts'
 export interface Running {
   readonly ready: Omit<DaemonReady, 'type'>
   readonly log: Log
+  /** Resolves when it serves; it does already where this is not there. */
+  readonly serving?: Promise<void>
   /** Resolves when the daemon ended in order; rejects with the failure that leaves it no use. */
   readonly ended: Promise<void>
   /** Drains, then closes everything. Called once. */
   readonly stop: () => Promise<void>
 }
 
-type Start<C> = (config: C, progress: (message: string) => void) => Promise<Running>
+type Start<C> = (
+  config: C,
+  progress: (message: string) => void,
+  /** Told to stop while it starts: it ends its start early. */
+  stopping: AbortSignal,
+) => Promise<Running>
 
 const EXIT_FAULT = 70
 
@@ -76,12 +83,21 @@ export const runDaemon = async <C>(
   start: Start<C>,
 ): Promise<void> => {
   const stopReason = stopRequested()
+  const stopping = new AbortController()
+  const asked = stopReason.then((reason) => {
+    stopping.abort()
+    return { reason, exit: 0 }
+  })
   let running: Running
   try {
     const config = await receiveConfig(parse)
-    running = await start(config, (message) => {
-      report({ type: 'progress', message }).catch(() => undefined)
-    })
+    running = await start(
+      config,
+      (message) => {
+        report({ type: 'progress', message }).catch(() => undefined)
+      },
+      stopping.signal,
+    )
   } catch (error) {
     const { code, line } = toHyperError(error)
     if (code === 'INTERNAL') console.error(error)
@@ -95,7 +111,10 @@ export const runDaemon = async <C>(
   }
   process.on('uncaughtException', crash)
   process.on('unhandledRejection', crash)
-  await report({ type: 'ready', ...running.ready })
+  const tellReady = (): Promise<void> => report({ type: 'ready', ...running.ready })
+  // One that does not serve yet goes on trying, and can be stopped meanwhile.
+  if (running.serving === undefined) await tellReady()
+  else running.serving.then(tellReady).catch(crash)
   const endedBySelf = running.ended.then(
     () => ({ reason: 'ended', exit: 0 }),
     async (error: unknown) => {
@@ -105,7 +124,6 @@ export const runDaemon = async <C>(
       return { reason: code, exit: 1 }
     },
   )
-  const asked = stopReason.then((reason) => ({ reason, exit: 0 }))
   const { reason, exit } = await Promise.race([asked, endedBySelf])
   log.info({ reason }, 'draining')
   await running.stop()

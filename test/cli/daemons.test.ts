@@ -106,6 +106,22 @@ test('a daemon that serves and then fails is told with its own reason', async (t
   assert.equal(status, 9)
 })
 
+test('a daemon says that it is ready when it serves, and can be stopped before', async (t) => {
+  const daemonOf = (serving: string): string =>
+    `import(${JSON.stringify(moduleUrl('daemon/lifecycle.ts'))}).then(({ runDaemon }) => {
+       runDaemon((config) => config, async () => ({
+         ready: { url: '', peerId: 'P', listen: '', mesh: [] }, serving: ${serving},
+         log: { info() {} }, ended: new Promise(() => undefined), stop: async () => undefined,
+       }))
+       process.emit('message', { type: 'configure', config: {} })
+       setTimeout(() => process.kill(process.ppid, 'SIGTERM'), 200)
+     })`
+  const waiting = await runForeground(t, daemonOf('new Promise(() => undefined)'))
+  assert.deepEqual([waiting.stdout, waiting.status], ['', 0], waiting.stderr)
+  const serving = await runForeground(t, daemonOf('Promise.resolve()'))
+  assert.deepEqual([serving.stdout, serving.status], ['ready\n', 0], serving.stderr)
+})
+
 test('a daemon that ends by itself and says nothing is told by its exit status', async (t) => {
   const failed = await runForeground(t, `${READY}; setTimeout(() => process.exit(1), 50)`)
   assert.equal(failed.stderr, 'The agent has ended by itself (exit status 1).\n')
