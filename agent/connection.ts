@@ -5,7 +5,8 @@
  *   greeting ─► welcomed   the session begins: orders come, heartbeats go
  *   any ─► pausing         the channel ended, or the coordinator fell silent (redial.ts)
  *   pausing ─► dialling
- *   any ─► ended           told that we are no member, or of another version; or closed
+ *   any ─► ended           told that we are no member, of another version, or that another process
+ *                          has our key; or closed
  *
  * A hello tells of the host; when that changes (`refresh`), the session is ended and the next one
  * begun at once. It decides nothing about attempts: what it hears goes to them.
@@ -14,7 +15,7 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import { isDeepStrictEqual } from 'node:util'
 import type { Log } from '../daemon/log.ts'
-import { HyperError, toHyperError } from '../protocol/errors.ts'
+import { type ErrorCode, HyperError, toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { AgentChannel } from '../protocol/mesh/agent-channel.ts'
 import type { CoordinatorMessage, Hello, Welcome } from '../protocol/messages.ts'
@@ -38,7 +39,7 @@ export interface ConnectionDeps {
 export interface Connection {
   /** Resolves at the first welcome. */
   readonly welcomed: Promise<void>
-  /** Rejects with what ends the agent: NOT_A_MEMBER, VERSION_MISMATCH. Resolves when closed. */
+  /** Rejects with what ends the agent: NOT_A_MEMBER, VERSION_MISMATCH, KEY_IN_USE. Resolves when closed. */
   readonly ended: Promise<void>
   /** Something may have changed of what the last hello told of the host. */
   refresh(): void
@@ -48,8 +49,8 @@ export interface Connection {
 }
 
 /** No later try would be answered differently. */
-const isFinal = (error: HyperError): boolean =>
-  error.code === 'NOT_A_MEMBER' || error.code === 'VERSION_MISMATCH'
+const FINAL: readonly ErrorCode[] = ['NOT_A_MEMBER', 'VERSION_MISMATCH', 'KEY_IN_USE']
+const isFinal = (error: HyperError): boolean => FINAL.includes(error.code)
 
 const within = <T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> => {
   const { promise: late, reject } = Promise.withResolvers<never>()

@@ -1,4 +1,7 @@
-/** The first words of an agent on a new channel: read, and whether they are accepted. */
+/**
+ * The first words of an agent on a new channel: read, and whether they are accepted; and the last ones
+ * to it.
+ */
 
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
@@ -23,15 +26,60 @@ export const readHello = async (channel: MemberChannel): Promise<Hello> => {
   }
 }
 
-export type Greeting = Pick<Hello, 'storeId' | 'start' | 'greeting'>
+type Greeting = Pick<Hello, 'storeId' | 'start' | 'greeting' | 'instance'>
 
 /**
  * Whether the agent said it before one that is known. An agent whose disk was set back says so as
- * well, and what its store does not know proves as little.
+ * well, and what its store does not know proves as little; as little as that of a copy, which is told
+ * by its process.
  */
 export const isStale = (hello: Greeting, known: Greeting | undefined): boolean =>
   known?.storeId === hello.storeId &&
-  (hello.start < known.start || (hello.start === known.start && hello.greeting < known.greeting))
+  (hello.start < known.start ||
+    (hello.start === known.start &&
+      (hello.greeting < known.greeting || hello.instance !== known.instance)))
+
+/**
+ * What a hello means for the session that the same key still has. The later process goes on, so that
+ * an agent that was killed, or whose line is half open, is back without a wait; the former is told
+ * that it is replaced, and does not come back: else the two would take turns for ever.
+ *
+ *   over      it is the same process on a new connection: nobody listens on the former one
+ *   replaced  it is another process
+ *   later     the session is of a later start of the same store: the hello is of one that was
+ *             replaced already, or was long on its way
+ */
+export const judgeSecond = (hello: Greeting, former: Greeting): 'over' | 'replaced' | 'later' => {
+  const isSameStore = hello.storeId === former.storeId
+  if (isSameStore && hello.start < former.start) return 'later'
+  const isSame = isSameStore && hello.start === former.start && hello.instance === former.instance
+  return isSame ? 'over' : 'replaced'
+}
+
+/** The last hello of each agent. */
+export const createGreetings = () => {
+  const last = new Map<string, Greeting>()
+  return {
+    /** Of an agent that has a session. */
+    judge(agentId: string, hello: Greeting): ReturnType<typeof judgeSecond> {
+      const known = last.get(agentId)
+      return known === undefined ? 'over' : judgeSecond(hello, known)
+    },
+    /** Whether it is stale; it counts as the last one from now on. */
+    take(agentId: string, { storeId, start, greeting, instance }: Greeting): boolean {
+      const hello = {
+        ...{ storeId, start, greeting },
+        ...(instance === undefined ? {} : { instance }),
+      }
+      const isOld = isStale(hello, last.get(agentId))
+      last.set(agentId, hello)
+      return isOld
+    },
+  }
+}
+
+export const keyInUse = (agentId: string): HyperError =>
+  new HyperError('KEY_IN_USE', `another agent runs with the key ${agentId}`)
 
 /** Throws VERSION_MISMATCH, or EPOCH_AHEAD for an agent that obeyed a later coordinator. */
 export const checkHello = (hello: Hello, version: string, epoch: number): void => {
@@ -42,4 +90,13 @@ export const checkHello = (hello: Hello, version: string, epoch: number): void =
       `the agent has obeyed epoch ${hello.epochSeen}, this is ${epoch}`,
     )
   }
+}
+
+/** Tells why, and closes. Never rejects. */
+export const dismiss = async (
+  channel: MemberChannel,
+  { code, message }: HyperError,
+): Promise<void> => {
+  await channel.send({ type: 'goodbye', code, message }).catch(() => undefined)
+  await channel.close().catch(() => undefined)
 }

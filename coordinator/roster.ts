@@ -4,7 +4,8 @@
  *   channel opened ─► hello read ─► session given ─► welcome sent ─► messages … ─► closed
  *
  * A session is one connection of one agent. What it says is told to the ledger; orders go to the
- * session they were decided for, or nowhere. A second connection of an agent replaces its first. A
+ * session they were decided for, or nowhere. A second connection of an agent replaces its first; of
+ * two processes with one key the later stays, and the other is sent away for good (hello.ts). A
  * channel that is silent for too long, or breaks the protocol, is closed: the agent dials again. One
  * that was made earlier can be heard later: its hello is taken, and proves nothing (hello.ts). An
  * agent that has obeyed a later epoch is sent away, and known as such until it comes otherwise.
@@ -24,7 +25,7 @@ import {
   type Verdict,
 } from '../protocol/messages.ts'
 import { inVersion } from '../protocol/versions.ts'
-import { checkHello, type Greeting, isStale, readHello } from './hello.ts'
+import { checkHello, createGreetings, dismiss, keyInUse, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
 import { createPace } from './pace.ts'
@@ -86,8 +87,7 @@ const bytesOf = ({ payload, environment }: Assignment): number =>
 export const createRoster = (deps: Deps): Roster => {
   const { epoch, version, membership, presence, apply, log } = deps
   const sessions = new Map<string, Session>()
-  /** The last hello of each agent. */
-  const greetings = new Map<string, Greeting>()
+  const greetings = createGreetings()
   const open = new Set<MemberChannel>()
   let lastSession = 0
 
@@ -107,7 +107,8 @@ export const createRoster = (deps: Deps): Roster => {
   const hear = (session: Session, message: AgentMessage): void => {
     const { agentId } = session
     if (message.type === 'hello') throw new HyperError('BAD_PARAMETER', 'a second hello')
-    if (message.session !== session.number) return
+    // One that is on its way out may still speak.
+    if (message.session !== session.number || sessions.get(agentId) !== session) return
     presence.heard(agentId)
     switch (message.type) {
       case 'heartbeat':
@@ -142,8 +143,7 @@ export const createRoster = (deps: Deps): Roster => {
 
   const begin = (channel: MemberChannel, hello: Hello): Session => {
     const agentId = channel.remotePeer
-    const former = sessions.get(agentId)
-    if (former !== undefined) end(former, new HyperError('STOPPING', 'the agent connected again'))
+    giveWay(agentId, hello)
     lastSession += 1
     const session: Session = {
       number: lastSession,
@@ -158,23 +158,33 @@ export const createRoster = (deps: Deps): Roster => {
     }
     sessions.set(agentId, session)
     presence.came(agentId)
-    const { storeId, start, greeting } = hello
-    const isOld = isStale(hello, greetings.get(agentId))
-    greetings.set(agentId, { storeId, start, greeting })
+    const isOld = greetings.take(agentId, hello)
     const { name, labels } = membership.introduce(agentId, factsOf(hello))
-    const labelled = { ...hello, labels }
-    apply({
-      ...{ type: 'connect', agentId, name, session: session.number },
-      ...{ hello: labelled, isStale: isOld },
-    })
+    const event = { type: 'connect', agentId, name, session: session.number } as const
+    apply({ ...event, hello: { ...hello, labels }, isStale: isOld })
     log.info({ agent: name, peer: agentId, slots: hello.slots }, 'agent connected')
     return session
   }
 
-  const end = (session: Session, reason: Error): void => {
+  /** Ends the session that the key of a hello still has. */
+  const giveWay = (agentId: string, hello: Hello): void => {
+    const former = sessions.get(agentId)
+    if (former === undefined) return
+    if (greetings.judge(agentId, hello) === 'over') {
+      end(former, new HyperError('STOPPING', 'the agent connected again'))
+      return
+    }
+    const reason = keyInUse(agentId)
+    log.warn({ peer: agentId, code: reason.code }, 'agent replaced by another with its key')
+    // Told first: on a line that is half open nobody hears it, and it is not waited for.
+    dismiss(former.channel, reason).catch(() => undefined)
+    end(former, reason, true)
+  }
+
+  const end = (session: Session, reason: Error, isTold = false): void => {
     if (sessions.get(session.agentId) !== session) return
     sessions.delete(session.agentId)
-    session.channel.abort(reason)
+    if (!isTold) session.channel.abort(reason)
     if (membership.isMember(session.agentId)) presence.lost(session.agentId, messageOf(reason))
     session.pulls.fail(
       new HyperError('PULL_FAILED', 'the agent that pulled went away', { cause: reason }),
@@ -203,7 +213,8 @@ export const createRoster = (deps: Deps): Roster => {
       }
       const broken = await session.channel.closed
       // One that said that it stops, and then closed in order, has gone by its own will.
-      if (broken === null && session.isDraining) membership.leave(session.agentId)
+      const isCurrent = sessions.get(session.agentId) === session
+      if (broken === null && session.isDraining && isCurrent) membership.leave(session.agentId)
       end(session, broken ?? new HyperError('UNREACHABLE', 'the agent closed the channel'))
     } catch (error) {
       end(session, toHyperError(error))
@@ -220,11 +231,14 @@ export const createRoster = (deps: Deps): Roster => {
     deps.onEpochAhead(epochSeen)
   }
 
-  const refuse = async (channel: MemberChannel, error: unknown): Promise<void> => {
-    const { code, line } = toHyperError(error)
-    log.warn({ peer: channel.remotePeer, code, reason: line }, 'hello refused')
-    await channel.send({ type: 'goodbye', code, message: line }).catch(() => undefined)
-    await channel.close().catch(() => undefined)
+  const checkSecond = (agentId: string, hello: Hello): void => {
+    const isLater = sessions.has(agentId) && greetings.judge(agentId, hello) === 'later'
+    if (isLater) throw keyInUse(agentId)
+  }
+
+  const refuse = async (channel: MemberChannel, error: HyperError): Promise<void> => {
+    log.warn({ peer: channel.remotePeer, code: error.code, reason: error.message }, 'hello refused')
+    await dismiss(channel, error)
   }
 
   const host = async (channel: MemberChannel): Promise<void> => {
@@ -232,9 +246,10 @@ export const createRoster = (deps: Deps): Roster => {
     try {
       hello = await readHello(channel)
       checkHello(hello, version, epoch)
+      checkSecond(channel.remotePeer, hello)
     } catch (error) {
       if (hello !== undefined) noteRefusal(channel.remotePeer, hello)
-      await refuse(channel, error)
+      await refuse(channel, toHyperError(error))
       return
     }
     await converse(begin(channel, hello))

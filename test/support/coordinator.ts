@@ -33,7 +33,7 @@ export interface TestCoordinator {
   readonly peerId: string
   readonly mesh: readonly string[]
   /** A key that is on its list. */
-  readonly enrol: () => Promise<PrivateKey>
+  readonly enrol: (labels?: Readonly<Record<string, string>>) => Promise<PrivateKey>
   readonly stop: () => Promise<void>
 }
 
@@ -58,9 +58,9 @@ export const startTestCoordinator = async (
   const client = createClient({ endpoint: ready.url, token })
   return {
     ...{ url: ready.url, client, token, peerId: ready.peerId, mesh: ready.mesh, stop },
-    async enrol() {
+    async enrol(labels = {}) {
       const key = await newKey()
-      const { ticket } = await client.invite({ uses: 1, expiresMs: 60_000 })
+      const { ticket } = await client.invite({ uses: 1, expiresMs: 60_000, labels })
       await enrol({ ticket: decodeTicket(ticket), key, log: quiet })
       return key
     },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isStale } from '../../coordinator/hello.ts'
+import { createGreetings, isStale, judgeSecond } from '../../coordinator/hello.ts'
 
 test('a hello is stale where a later one of the same store is known', () => {
   const known = { storeId: 's1', start: 3, greeting: 2 }
@@ -20,4 +20,32 @@ test('a hello is stale where a later one of the same store is known', () => {
     )
   }
   assert.equal(isStale(known, undefined), false)
+})
+
+test('of two processes with one key the later one goes on', () => {
+  const former = { storeId: 's1', start: 3, greeting: 2, instance: 'a' }
+  const rows: readonly [hello: Partial<typeof former>, what: string][] = [
+    [{ greeting: 3 }, 'over'],
+    // Heard late, and the same process.
+    [{ greeting: 1 }, 'over'],
+    // Killed and started again, while its former line is half open.
+    [{ start: 4, greeting: 1, instance: 'b' }, 'replaced'],
+    // A copy of the whole host, started as often.
+    [{ greeting: 1, instance: 'b' }, 'replaced'],
+    [{ storeId: 's2', start: 1, greeting: 1, instance: 'b' }, 'replaced'],
+    // The one that was replaced, after its own line broke.
+    [{ start: 2, greeting: 9, instance: 'b' }, 'later'],
+  ]
+  for (const [change, what] of rows) {
+    assert.equal(judgeSecond({ ...former, ...change }, former), what, JSON.stringify(change))
+  }
+})
+
+test('a copy’s hello proves nothing: what runs elsewhere is not in its notes', () => {
+  const greetings = createGreetings()
+  const hello = { storeId: 's1', start: 3, greeting: 1 }
+  assert.equal(greetings.take('agent', { ...hello, instance: 'a' }), false)
+  assert.equal(greetings.take('agent', { ...hello, instance: 'b' }), true)
+  assert.equal(greetings.take('agent', { ...hello, greeting: 2, instance: 'b' }), false)
+  assert.equal(greetings.judge('another', hello), 'over')
 })
