@@ -224,7 +224,7 @@ test('a removed member is told as no member, at both ends', async (t) => {
   const { node, membership, invite, lines } = await startGuardedMesh(t)
   const { ticket } = await invite()
   const { name } = await joinBy(ticket)
-  await membership.remove(name)
+  await membership.remove(name, 'revoked')
   const agent = await startAgentNode({
     ...{ key: await newKey(), coordinator: node.peerId, addresses: node.addresses(), log: quiet },
   })
