@@ -18,16 +18,24 @@ import { toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { publishAdvert } from '../protocol/mesh/adverts.ts'
 import { openAgentChannel } from '../protocol/mesh/agent-channel.ts'
+import { enrol } from '../protocol/mesh/enrolment.ts'
 import { startAgentNode } from '../protocol/mesh/node.ts'
 import { decodeTicket } from '../protocol/mesh/ticket.ts'
-import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
+import { type Hello, PROTOCOL_VERSION, type Welcome } from '../protocol/messages.ts'
 import { VERSION } from '../protocol/version.ts'
 import { type Advertiser, startAdvertiser } from './advertiser.ts'
 import { machineClock } from './clock.ts'
 import { type Connection, startConnection } from './connection.ts'
-import { forgetMembership, settleIdentity, settleMembership } from './membership.ts'
+import {
+  addressesOf,
+  forgetMembership,
+  openAddressBook,
+  settleIdentity,
+  settleMembership,
+} from './membership.ts'
 import { openPremises, type Premises } from './premises.ts'
 import { createPullOrders } from './pull-orders.ts'
+import { createEntrance } from './rejoining.ts'
 
 /** Of this process, which has one agent: its store may be a copy of another’s. */
 const INSTANCE = randomUUID()
@@ -74,25 +82,40 @@ type Key = Awaited<ReturnType<typeof settleIdentity>>
 
 const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: Log) => {
   const { attempts, images, disk } = premises
-  const membership = await settleMembership({ ...config, key, log })
-  const node = await startAgentNode({ key, ...membership, log })
+  const { membership, spare } = await settleMembership({ ...config, key, log })
+  const { coordinator } = membership
+  const node = await startAgentNode({ key, coordinator, addresses: addressesOf(membership), log })
+  const addressBook = openAddressBook(config.home, membership, log)
+  const entrance = createEntrance({
+    open: (signal) => openAgentChannel(node, signal),
+    async enrol(ticket, signal) {
+      await enrol({ ticket, key, log, signal })
+      log.info({ coordinator }, 'enrolled anew: the coordinator did not know this agent any more')
+    },
+    spare,
+  })
   const advertiser: Advertiser = startAdvertiser({
     ...{ attempts, disk, images, log, isReady: premises.isReady },
     ready: premises.pool.ready,
     publish: (advert) => publishAdvert(node, advert),
     ...{ clock: machineClock, random: Math.random },
   })
+  const onWelcome = ({ addresses = [] }: Welcome): void => {
+    entrance.welcomed()
+    const [reached] = node.whereabouts.addresses()
+    node.whereabouts.learn(addressBook.learn(reached, addresses))
+    advertiser.changed()
+  }
   let greetings = 0
   const connection: Connection = startConnection({
-    ...{ attempts, log },
-    open: (signal) => openAgentChannel(node, signal),
+    ...{ attempts, log, onWelcome },
+    open: entrance.open,
     hello() {
       greetings += 1
       return describe(premises, config, greetings)
     },
     hostFacts: premises.hostFacts,
     createPulls: (send) => createPullOrders({ images, log, send, onEnd: advertiser.changed }),
-    onWelcome: advertiser.changed,
   })
   premises.setOnChange(() => {
     advertiser.changed()
@@ -108,6 +131,7 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
     isRevoked: () => isRevoked,
     async close() {
       await connection.close()
+      await addressBook.close()
       await advertiser.close()
       await node.stop()
     },
@@ -133,16 +157,16 @@ const untilWelcomed = async (
   )
 }
 
-/** Results that nobody has taken are told at the next start: for that it stays a member. */
+/** Whether it did. Results that nobody has taken are told at the next start: for that it stays a member. */
 const leaveMesh = async (
   { attempts }: Premises,
   { connection }: Mesh,
   { home }: AgentConfig,
   log: Log,
-): Promise<void> => {
+): Promise<boolean> => {
   const hasLeft = attempts.unacknowledged() === 0 && (await connection.leave())
-  if (hasLeft) await forgetMembership(home)
-  else log.warn({ home }, 'the coordinator was not told: the agent is still a member')
+  if (!hasLeft) log.warn({ home }, 'the coordinator was not told: the agent is still a member')
+  return hasLeft
 }
 
 const stopAgent = async (
@@ -152,8 +176,10 @@ const stopAgent = async (
   log: Log,
 ): Promise<void> => {
   await drain(premises, mesh.isRevoked() ? 0 : config.drainMs, log)
-  if (config.adHoc) await leaveMesh(premises, mesh, config, log)
+  const hasLeft = config.adHoc && (await leaveMesh(premises, mesh, config, log))
   await mesh.close()
+  // What it learned is written until then.
+  if (hasLeft) await forgetMembership(config.home)
   await premises.close()
 }
 

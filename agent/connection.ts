@@ -5,8 +5,8 @@
  *   greeting ─► welcomed   the session begins: orders come, heartbeats go
  *   any ─► pausing         the channel ended, or the coordinator fell silent (redial.ts)
  *   pausing ─► dialling
- *   any ─► ended           told that we are no member, of another version, or that another process
- *                          has our key; or closed
+ *   any ─► ended           told that we are no member, of another version, that another process has
+ *                          our key, or that the ticket which was to make us a member is spent; or closed
  *
  * A hello tells of the host; when that changes (`refresh`), the session is ended and the next one
  * begun at once. It decides nothing about attempts: what it hears goes to them.
@@ -39,7 +39,7 @@ export interface ConnectionDeps {
 export interface Connection {
   /** Resolves at the first welcome. */
   readonly welcomed: Promise<void>
-  /** Rejects with what ends the agent: NOT_A_MEMBER, VERSION_MISMATCH, KEY_IN_USE. Resolves when closed. */
+  /** Rejects with what ends the agent (FINAL). Resolves when closed. */
   readonly ended: Promise<void>
   /** Something may have changed of what the last hello told of the host. */
   refresh(): void
@@ -49,7 +49,13 @@ export interface Connection {
 }
 
 /** No later try would be answered differently. */
-const FINAL: readonly ErrorCode[] = ['NOT_A_MEMBER', 'VERSION_MISMATCH', 'KEY_IN_USE']
+const FINAL: readonly ErrorCode[] = [
+  'NOT_A_MEMBER',
+  'TICKET_SPENT',
+  'TICKET_EXPIRED',
+  'VERSION_MISMATCH',
+  'KEY_IN_USE',
+]
 const isFinal = (error: HyperError): boolean => FINAL.includes(error.code)
 
 const within = <T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> => {

@@ -1,29 +1,37 @@
 /**
- * Which mesh this agent belongs to: one file in its home with the coordinator's peer id and
- * addresses. A ticket is spent only where the agent is not yet a member of that coordinator; else
- * it only brings addresses. What it is a member with is its key: where that is lost, so is the
- * membership.
+ * Which mesh this agent belongs to: one file in its home with the coordinator's peer id, its addresses
+ * as the ticket had them, and as the coordinator told them since. What it is a member with is its key:
+ * where that is lost, so is the membership.
+ *
+ * A ticket is spent only where the agent is not a member of that coordinator. Only the coordinator
+ * knows that for certain: an agent can have been removed, and a coordinator set back to a backup from
+ * before the agent joined. So one that has joined keeps the ticket (rejoining.ts).
  */
 
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import Type, { type Static } from 'typebox'
 import type { Log } from '../daemon/log.ts'
 import { HyperError, isMissing } from '../protocol/errors.ts'
 import { enrol } from '../protocol/mesh/enrolment.ts'
 import { createIdentity, readIdentity } from '../protocol/mesh/identity.ts'
-import { decodeTicket } from '../protocol/mesh/ticket.ts'
+import { decodeTicket, type Ticket } from '../protocol/mesh/ticket.ts'
+import { mergeAddresses } from '../protocol/mesh/whereabouts.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 import { createParser } from '../protocol/schema.ts'
 
 const MembershipSchema = Type.Object({
   /** Peer id. */
   coordinator: Type.String(),
+  /** Of the last ticket. */
   addresses: Type.Array(Type.String()),
+  /** Where it was reached last, then what it told there. Older agents wrote none. */
+  learned: Type.Optional(Type.Array(Type.String())),
   /** What the coordinator calls us. */
   name: Type.String(),
 })
-export type Membership = Static<typeof MembershipSchema>
+type Membership = Static<typeof MembershipSchema>
 
 type Key = Parameters<typeof enrol>[0]['key']
 
@@ -72,26 +80,74 @@ export const settleIdentity = async (deps: {
   return createIdentity(path)
 }
 
+interface Settled {
+  readonly membership: Membership
+  /** Not spent: the agent has joined this coordinator before. */
+  readonly spare: Ticket | null
+}
+
 /** Joins where need be. Throws NOT_A_MEMBER, TICKET_DAMAGED, TICKET_SPENT, UNREACHABLE … */
 export const settleMembership = async (deps: {
   readonly home: string
   readonly ticket: string | null
   readonly key: Key
   readonly log: Log
-}): Promise<Membership> => {
+}): Promise<Settled> => {
   const { home, key, log } = deps
   const present = await read(home)
   if (deps.ticket === null) {
-    if (present !== null) return present
+    if (present !== null) return { membership: present, spare: null }
     throw new HyperError('NOT_A_MEMBER', 'this agent belongs to no coordinator yet')
   }
   const ticket = decodeTicket(deps.ticket)
   const { coordinator } = ticket
   const addresses = [...ticket.addresses]
-  if (present?.coordinator === coordinator) return write(home, { ...present, addresses })
+  if (present?.coordinator === coordinator) {
+    return { membership: await write(home, { ...present, addresses }), spare: ticket }
+  }
   const { name } = await enrol({ ticket, key, log })
   log.info({ coordinator, name }, 'enrolled')
-  return write(home, { coordinator, addresses, name })
+  return { membership: await write(home, { coordinator, addresses, name }), spare: null }
+}
+
+/** Where to look for the coordinator, the best first. */
+export const addressesOf = ({ learned = [], addresses }: Membership): readonly string[] =>
+  mergeAddresses(learned, addresses)
+
+interface AddressBook {
+  /** `reached` is where the coordinator just told this. Gives all addresses, the best first. */
+  readonly learn: (reached: string | undefined, told: readonly string[]) => readonly string[]
+  /** What was learned is on the disk, or the log says why not. */
+  readonly close: () => Promise<void>
+}
+
+/** Keeps what the coordinator tells of its addresses, so that later starts look there as well. */
+export const openAddressBook = (
+  home: string,
+  membership: Membership,
+  log: Pick<Log, 'warn'>,
+): AddressBook => {
+  let known = membership
+  let written = Promise.resolve()
+  const keep = async (next: Membership): Promise<void> => {
+    try {
+      await write(home, next)
+    } catch (error) {
+      log.warn({ err: error }, 'the coordinator’s addresses cannot be kept')
+    }
+  }
+  return {
+    learn(reached, told) {
+      const learned = [...mergeAddresses(reached === undefined ? [] : [reached], told)]
+      if (!isDeepStrictEqual(learned, known.learned)) {
+        const next = { ...known, learned }
+        known = next
+        written = written.then(() => keep(next))
+      }
+      return addressesOf(known)
+    },
+    close: () => written,
+  }
 }
 
 /** The agent leaves for good: the next start needs a ticket. */

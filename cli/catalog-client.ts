@@ -89,11 +89,16 @@ const AGENTS: readonly CommandSpec[] = [
         flags: '--label <k=v>',
         description: 'Label of the hosts that join with it, over their own; can be repeated',
       },
+      {
+        flags: '--lan',
+        description: 'Without addresses: for hosts on the coordinator’s LAN, which find it by mDNS',
+      },
     ],
     examples: [
       'invite',
       'invite --uses 10 --expires 24h',
       'invite --label zone=eu --label gpu=yes',
+      'invite --lan',
       'invite -q | ssh host-2 hyper agent --join -',
     ],
     load: async () => (await import('./commands/invite.ts')).invite,

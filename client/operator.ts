@@ -124,6 +124,8 @@ interface InviteOrder {
   readonly expiresMs: number
   /** Of the hosts that join with it; they stand over what a host says of itself. */
   readonly labels?: Readonly<Record<string, string>>
+  /** Without addresses: for hosts on the coordinator's LAN. */
+  readonly lan?: boolean
 }
 
 export interface Operator {

@@ -1,7 +1,9 @@
 /** The operator's view of the agents: the members, what they said last, what the ledger gave them. */
 
+import { HyperError } from '../protocol/errors.ts'
 import { createInvitation } from '../protocol/mesh/identity.ts'
 import { encodeTicket } from '../protocol/mesh/ticket.ts'
+import { mayBeElsewhere } from '../protocol/mesh/whereabouts.ts'
 import { isSuspectAt, silenceMs } from './ledger/room.ts'
 import type { Agent, Ledger, LedgerEvent } from './ledger/state.ts'
 import type { Member, Membership } from './membership.ts'
@@ -113,12 +115,17 @@ export const createAgents = (deps: Deps): Agents => {
       apply({ type: 'forget', agentId: peerId, reason: 'removed by the operator' })
       await written
     },
-    async invite({ uses, expiresMs, labels }) {
+    async invite({ uses, expiresMs, labels, lan }) {
+      const addresses = deps.addresses()
+      if (lan && !mayBeElsewhere(addresses)) {
+        const message = 'the mesh listens on loopback only: nobody finds it on a LAN (--mesh)'
+        throw new HyperError('BAD_PARAMETER', message)
+      }
       const { peerId, key } = await createInvitation()
       const expires = Date.now() + expiresMs
       await membership.addInvite(peerId, { uses, expiresMs: expires, labels })
       const ticket = encodeTicket({
-        addresses: deps.addresses(),
+        addresses: lan ? [] : addresses,
         coordinator: deps.coordinator,
         invitation: key,
         expires,

@@ -12,7 +12,7 @@ import type { CoordinatorConfig } from '../protocol/daemon.ts'
 import { HyperError, isMissing } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { onAdvert } from '../protocol/mesh/adverts.ts'
-import { handleAgentChannels } from '../protocol/mesh/agent-channel.ts'
+import { handleAgentChannels, type MemberChannel } from '../protocol/mesh/agent-channel.ts'
 import { handleEnrolment } from '../protocol/mesh/enrolment.ts'
 import { type CoordinatorNode, startCoordinatorNode } from '../protocol/mesh/node.ts'
 import { reachableAddresses } from '../protocol/mesh/reach.ts'
@@ -30,6 +30,10 @@ import { openRooms, type Rooms } from './rooms.ts'
 import { checkStart } from './start-check.ts'
 
 const DEFAULT_ACCOUNT = 'default'
+
+/** What the operator announces is told as it is; else what others can reach of where it listens. */
+const addressesToTell = ({ announce }: CoordinatorConfig, node: CoordinatorNode) =>
+  announce.length > 0 ? node.addresses() : reachableAddresses(node.addresses(), networkInterfaces())
 
 const startMesh = async (
   config: CoordinatorConfig,
@@ -62,7 +66,13 @@ const startMesh = async (
     transactions.apply({ type: 'advert', agentId, advert }),
   )
   onAdvert(node, onHeard, guard.offended)
-  await handleAgentChannels(node, guard.channels(roster.take))
+  const take = (channel: MemberChannel): void => {
+    const told = addressesToTell(config, node).filter(
+      (address) => address.length <= limits.addressCharsMax,
+    )
+    roster.take(channel, told.slice(0, limits.ticketAddressesMax))
+  }
+  await handleAgentChannels(node, guard.channels(take))
   return node
 }
 
@@ -131,11 +141,7 @@ const portsOf = (
     presence: rooms.presence,
     apply: rooms.transactions.apply,
     coordinator: node.peerId,
-    // What the operator announces is told as it is; else what others can reach of where it listens.
-    addresses: () =>
-      config.announce.length > 0
-        ? node.addresses()
-        : reachableAddresses(node.addresses(), networkInterfaces()),
+    addresses: () => addressesToTell(config, node),
     disconnect: node.disconnect,
   }),
   backups: createBackups({

@@ -205,6 +205,8 @@ interface InviteOrder {
   readonly expiresMs: number
   /** What the hosts that join with it are labelled with, whatever they say of themselves. */
   readonly labels: Labels
+  /** Without addresses: for hosts on the coordinator's LAN. */
+  readonly lan: boolean
 }
 
 interface Invite {

@@ -15,7 +15,6 @@ import type { Log } from '../daemon/log.ts'
 import type { AttemptKey } from '../protocol/call.ts'
 import { HyperError, messageOf, toHyperError } from '../protocol/errors.ts'
 import type { ImageRecord } from '../protocol/image.ts'
-import { limits } from '../protocol/limits.ts'
 import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
 import {
   type AgentMessage,
@@ -24,30 +23,19 @@ import {
   type Hello,
   type Verdict,
 } from '../protocol/messages.ts'
-import { inVersion } from '../protocol/versions.ts'
 import { checkHello, createGreetings, dismiss, keyInUse, readHello } from './hello.ts'
 import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
 import { createPace } from './pace.ts'
 import type { Presence } from './presence.ts'
-import { createPulls, type Pulls } from './pulls.ts'
-
-interface Session {
-  readonly number: number
-  readonly agentId: string
-  readonly channel: MemberChannel
-  readonly pulls: Pulls
-  /** Version of the protocol that the agent speaks. */
-  readonly protocol: number
-  /** Of assignments that the channel has not taken yet. */
-  unsentBytes: number
-  /** By its own word: it is stopping. */
-  isDraining: boolean
-}
+import { createSession, type Session, watchSilence } from './session.ts'
 
 export interface Roster {
-  /** Takes a channel that an agent has just opened, and owns it from then on. */
-  take(channel: MemberChannel): void
+  /**
+   * Takes a channel that an agent has just opened, and owns it from then on. The agent is told the
+   * addresses: multiaddrs of this coordinator.
+   */
+  take(channel: MemberChannel, addresses: readonly string[]): void
   send(agentId: string, order: Order): void
   welcome(agentId: string, session: number, verdicts: Verdict[]): void
   assign(agentId: string, assignment: Assignment): void
@@ -80,28 +68,19 @@ interface Deps {
   readonly log: Log
 }
 
-/** What of an assignment can be large. */
-const bytesOf = ({ payload, environment }: Assignment): number =>
-  environment.reduce((bytes, word) => bytes + word.length, payload.byteLength)
-
 export const createRoster = (deps: Deps): Roster => {
   const { epoch, version, membership, presence, apply, log } = deps
   const sessions = new Map<string, Session>()
   const greetings = createGreetings()
-  const open = new Set<MemberChannel>()
+  /** With the addresses to tell on them. */
+  const open = new Map<MemberChannel, readonly string[]>()
   let lastSession = 0
-
-  const sendTo = (session: Session, message: Parameters<MemberChannel['send']>[0]): void => {
-    session.channel.send(inVersion(message, session.protocol)).catch((error: unknown) => {
-      session.channel.abort(toHyperError(error))
-    })
-  }
 
   /** It passes through: nothing here keeps or logs it. */
   const giveAuth = (session: Session, key: AttemptKey): void => {
     const auth = deps.pullAuth(session.agentId, key)
     if (auth === null) return
-    sendTo(session, { type: 'registry-auth', session: session.number, epoch, key, auth })
+    session.send({ type: 'registry-auth', session: session.number, epoch, key, auth })
   }
 
   const hear = (session: Session, message: AgentMessage): void => {
@@ -145,17 +124,7 @@ export const createRoster = (deps: Deps): Roster => {
     const agentId = channel.remotePeer
     giveWay(agentId, hello)
     lastSession += 1
-    const session: Session = {
-      number: lastSession,
-      agentId,
-      channel,
-      pulls: createPulls((pull) => {
-        sendTo(session, { type: 'cancel-pull', session: session.number, epoch, pull })
-      }),
-      protocol: hello.protocol,
-      unsentBytes: 0,
-      isDraining: hello.draining,
-    }
+    const session = createSession({ number: lastSession, epoch, channel, hello })
     sessions.set(agentId, session)
     presence.came(agentId)
     const isOld = greetings.take(agentId, hello)
@@ -193,18 +162,8 @@ export const createRoster = (deps: Deps): Roster => {
     log.info({ peer: session.agentId, reason: messageOf(reason) }, 'agent disconnected')
   }
 
-  /** Closes a channel on which no byte comes: a large result on a slow line is no silence. */
-  const watchSilence = ({ channel }: Session): NodeJS.Timeout => {
-    let received = channel.bytesReceived()
-    return setInterval(() => {
-      const now = channel.bytesReceived()
-      if (now === received) channel.abort(new HyperError('UNREACHABLE', 'the agent fell silent'))
-      received = now
-    }, limits.heartbeatSilenceMs)
-  }
-
   const converse = async (session: Session): Promise<void> => {
-    const watch = watchSilence(session)
+    const watch = watchSilence(session.channel)
     const pace = createPace(deps.settled)
     try {
       for await (const message of session.channel.messages) {
@@ -256,8 +215,8 @@ export const createRoster = (deps: Deps): Roster => {
   }
 
   return {
-    take(channel) {
-      open.add(channel)
+    take(channel, addresses) {
+      open.set(channel, addresses)
       host(channel)
         .catch((error: unknown) => channel.abort(toHyperError(error)))
         .finally(() => open.delete(channel))
@@ -265,43 +224,37 @@ export const createRoster = (deps: Deps): Roster => {
     },
     send(agentId, order) {
       const session = sessions.get(agentId)
-      if (session?.number === order.session) sendTo(session, { ...order, epoch })
+      if (session?.number === order.session) session.send({ ...order, epoch })
     },
     welcome(agentId, number, verdicts) {
       const session = sessions.get(agentId)
       if (session?.number !== number) return
       const name = membership.get(agentId)?.name ?? ''
-      sendTo(session, { type: 'welcome', session: number, epoch, version, name, verdicts })
+      const addresses = [...(open.get(session.channel) ?? [])]
+      session.send({
+        type: 'welcome',
+        session: number,
+        epoch,
+        version,
+        name,
+        verdicts,
+        addresses,
+      })
     },
     assign(agentId, assignment) {
       const session = sessions.get(agentId)
       // Without a session it is settled as never started at the next hello.
       if (session === undefined) return
-      const { key } = assignment
-      const bytes = bytesOf(assignment)
-      if (session.unsentBytes > limits.channelBytesMax) {
-        apply({ type: 'refused', agentId, key, message: 'the line to the agent is full' })
-        return
-      }
-      session.unsentBytes += bytes
-      session.channel.send({ type: 'assign', session: session.number, epoch, assignment }).then(
-        () => {
-          session.unsentBytes -= bytes
-        },
-        (error: unknown) => session.channel.abort(toHyperError(error)),
-      )
+      if (session.assign(assignment)) return
+      const message = 'the line to the agent is full'
+      apply({ type: 'refused', agentId, key: assignment.key, message })
     },
     pull(agentId, reference, auth, onProgress, signal) {
       const session = sessions.get(agentId)
       if (session === undefined) {
         return Promise.reject(new HyperError('NO_AGENT', 'no agent is connected'))
       }
-      if (signal.aborted) {
-        return Promise.reject(new HyperError('PULL_FAILED', 'the pull was given up'))
-      }
-      const { pull, ended } = session.pulls.begin(onProgress, signal)
-      sendTo(session, { type: 'pull', session: session.number, epoch, pull, reference, auth })
-      return ended
+      return session.pull(reference, auth, onProgress, signal)
     },
     disconnect(agentId) {
       const session = sessions.get(agentId)
@@ -311,8 +264,8 @@ export const createRoster = (deps: Deps): Roster => {
     async close() {
       const reason = new HyperError('STOPPING', 'the coordinator is stopping')
       for (const session of [...sessions.values()]) end(session, reason)
-      for (const channel of open) channel.abort(reason)
-      await Promise.allSettled([...open].map((channel) => channel.closed))
+      for (const channel of open.keys()) channel.abort(reason)
+      await Promise.allSettled([...open.keys()].map((channel) => channel.closed))
     },
   }
 }

@@ -312,8 +312,29 @@ export const limits = {
   /** Longest wait for one answer of the other side (hello, enrolment). */
   helloMs: 10 * second,
   dialMs: 10 * second,
-  /** One address of several: a dead one must leave time for the others. */
+  /** Of one coordinator: those of a ticket, and those that it told. */
+  knownAddressesMax: 64,
+  /** One address of several: time for a handshake on a slow line. */
   addressDialMs: 3 * second,
+  /** One that failed is dialled again after this, while others have neither answered nor failed. */
+  addressRedialMs: second / 2,
+  /** So long is the best address dialled alone: a handshake on most lines, and no long wait. */
+  headStartMs: 200,
+  /** Where no known address answers within this, or all of them failed, the LAN is asked. */
+  findAfterMs: second,
+  /** One search on the LAN … */
+  lanSearchMs: 2 * second,
+  /** … in which is asked at once, and again after each of these: wireless networks lose multicasts. */
+  lanAskMs: second / 2,
+  /** Searches that found nothing: first pause, doubled each time up to the second number. */
+  lanPauseMsMin: 2 * second,
+  lanPauseMsMax: 30 * second,
+  /** Answers taken in one search: anybody on the LAN can send some. */
+  lanAnswersMax: 8,
+  /** The coordinator answers at most this often on one network: all who ask hear it. */
+  lanAnswerPauseMs: 200,
+  /** How often it is looked for networks that came or went. */
+  lanLookMs: 5 * second,
   /**
    * Pause between attempts to reach the coordinator again: anything from the one to the other, so
    * that agents which lost it together do not come back together. An agent is back within 1.5 s.

@@ -15,7 +15,11 @@ export const invite = async ({ flags, output, connect }: Input): Promise<undefin
   const labels = parsePairs(flags.texts('label'), '--label')
   const isLabelled = Object.keys(labels).length > 0
   const client = await connect()
-  const made = await client.invite({ uses, expiresMs, ...(isLabelled ? { labels } : {}) })
+  const made = await client.invite({
+    ...{ uses, expiresMs },
+    ...(isLabelled ? { labels } : {}),
+    ...(flags.has('lan') ? { lan: true } : {}),
+  })
   const { ticket, peerId } = made
   if (output.isJson) output.json({ ticket, peerId, expires: made.expires, uses: made.uses })
   else if (output.isQuiet) output.line(ticket)

@@ -21,6 +21,7 @@ const parseInvite = createParser(
     uses: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.inviteUsesMax })),
     expiresMs: Type.Optional(Type.Integer({ minimum: 1, maximum: limits.inviteMsMax })),
     labels: Type.Optional(LabelsSchema),
+    lan: Type.Optional(Type.Boolean()),
   }),
   'BAD_PARAMETER',
   'invite',
@@ -57,8 +58,9 @@ const registerAgents = (app: FastifyInstance, gateway: Gateway): void => {
       uses = 1,
       expiresMs = limits.inviteMsDefault,
       labels = {},
+      lan = false,
     } = parseInvite((await readJson(gateway, request, reply)) ?? {})
-    return reply.code(201).send(await agents.invite({ uses, expiresMs, labels }))
+    return reply.code(201).send(await agents.invite({ uses, expiresMs, labels, lan }))
   })
 }
 

@@ -45,13 +45,13 @@ const isRefusal = ({ code }: HyperError): boolean =>
   code !== 'UNREACHABLE' && code !== 'WRONG_COORDINATOR'
 
 const openOnce = async (dialler: Dialler, options: OpenOptions): Promise<Opened> => {
-  const { libp2p, addresses, timesProven } = dialler
+  const { whereabouts, timesProven } = dialler
   const timeout = AbortSignal.timeout(limits.dialMs)
   const signal = options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout])
   const provenBefore = timesProven()
   let connection: Connection | undefined
   try {
-    connection = await libp2p.dial([...addresses], { signal, force: true })
+    connection = await whereabouts.reach(signal)
     const stream = await connection.newStream(options.protocol, { signal })
     return { stream, connection }
   } catch (error) {
@@ -68,7 +68,7 @@ const openOnce = async (dialler: Dialler, options: OpenOptions): Promise<Opened>
 
 const describe = (
   error: unknown,
-  { coordinator, addresses }: Dialler,
+  { coordinator, whereabouts }: Dialler,
   { protocol, refusal }: OpenOptions,
   reached: 'given-up' | 'proven' | 'unproven',
 ): HyperError => {
@@ -78,18 +78,20 @@ const describe = (
       ? new HyperError('VERSION_MISMATCH', `the coordinator does not speak ${protocol}`, options)
       : new HyperError(refusal.code, refusal.message, options)
   }
+  const addresses = whereabouts.addresses()
+  const places = addresses.join(', ')
   if (reached === 'unproven' && isOfAnother(error)) {
-    const place = addresses.length === 1 ? placesOf(addresses) : `one of ${placesOf(addresses)}`
+    const place = addresses.length === 1 ? places : `one of ${places}`
     const message = `another coordinator than ${coordinator} answers at ${place}`
     return new HyperError('WRONG_COORDINATOR', message, options)
   }
   const reason = reached === 'given-up' ? 'no answer in time' : reasonOf(error)
-  const message = `coordinator ${coordinator} cannot be reached at ${placesOf(addresses)}: ${reason}`
+  const message =
+    places === ''
+      ? `coordinator ${coordinator} was not found on the LAN of this host`
+      : `coordinator ${coordinator} cannot be reached at ${places}: ${reason}`
   return new HyperError('UNREACHABLE', message, options)
 }
-
-const placesOf = (addresses: Dialler['addresses']): string =>
-  addresses.map((address) => address.toString().replace(/\/p2p\/.*/, '')).join(', ')
 
 const unexpectedPeer = new UnexpectedPeerError().message
 

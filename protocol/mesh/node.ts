@@ -3,6 +3,9 @@
  * subscribes to adverts; an agent dials its coordinator only, listens nowhere and publishes.
  * The list itself (members, invitations) is the coordinator's and is handed in.
  *
+ * The dialler goes round libp2p's dial queue, which tries the addresses of a peer one by one: it
+ * chooses among them itself (whereabouts.ts).
+ *
  * Settings that differ from libp2p's own, and why:
  * - no connection monitor: one late ping would end a connection with all that runs over it; the
  *   channel has a heartbeat of its own;
@@ -15,7 +18,7 @@
 
 import { type GossipSub, gossipsub } from '@chainsafe/libp2p-gossipsub'
 import { type Identify, identify } from '@libp2p/identify'
-import type { Libp2p, PeerId, PrivateKey } from '@libp2p/interface'
+import type { Connection, Libp2p, PeerId, PrivateKey } from '@libp2p/interface'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
@@ -28,12 +31,16 @@ import { limits } from '../limits.ts'
 import { ADVERT_TOPIC } from '../messages.ts'
 import { type AgentGate, createAgentGate, createCoordinatorGate } from './gate.ts'
 import { createHandshakes } from './handshakes.ts'
+import { answerOnLan, searchLan } from './lan.ts'
 import { createLibp2pLog } from './libp2p-log.ts'
 import { createLogLimit } from './log-limit.ts'
 import { membersOnly } from './members-only.ts'
 import { fitsTicket } from './ticket.ts'
+import { createWhereabouts, type Whereabouts, withoutPeerId } from './whereabouts.ts'
 
 type GossipServices = { identify: Identify; gossip: GossipSub }
+type Dial = (address: Multiaddr, options: { readonly signal: AbortSignal }) => Promise<Connection>
+type DialServices = { transports: { readonly dial: Dial } }
 
 interface MeshNode {
   readonly peerId: string
@@ -45,8 +52,7 @@ interface MeshNode {
 export interface Dialler extends MeshNode {
   readonly libp2p: Libp2p
   readonly coordinator: PeerId
-  /** With the coordinator's peer id. */
-  readonly addresses: readonly Multiaddr[]
+  readonly whereabouts: Whereabouts<Connection>
   readonly timesProven: AgentGate['timesProven']
 }
 
@@ -80,7 +86,7 @@ interface CoordinatorNodeOptions {
 interface DiallerOptions {
   readonly key: PrivateKey
   readonly coordinator: string
-  /** Multiaddrs without the peer id, as in a ticket. */
+  /** Multiaddrs without the peer id, the best first. None: it is looked for on the LAN. */
   readonly addresses: readonly string[]
   readonly log: Log
 }
@@ -89,6 +95,7 @@ export const startCoordinatorNode = async (
   options: CoordinatorNodeOptions,
 ): Promise<CoordinatorNode> => {
   const { key, listen, announce, isMember, isInvitation, refusalOf, log } = options
+  const announced = announce.map(checkAnnounced)
   const now = performance.now.bind(performance)
   const newLimit = () => createLogLimit(limits.dropLogMs, now)
   // However many strangers come, the log has the late guests.
@@ -108,10 +115,7 @@ export const startCoordinatorNode = async (
       gossip: membersOnly(gossip(), isMember, onMisused),
     },
     start: false,
-    addresses: {
-      listen: listen.map((address) => checkMeshAddress('--mesh', address)),
-      announce: announce.map(checkAnnounced),
-    },
+    addresses: { listen: listen.map((address) => checkMeshAddress('--mesh', address)) },
     connectionGater: createCoordinatorGate({
       isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
       onRefused,
@@ -134,28 +138,37 @@ export const startCoordinatorNode = async (
   })
   await startListening(libp2p, listen)
   libp2p.services.gossip.subscribe(ADVERT_TOPIC)
+  const peerId = libp2p.peerId.toString()
+  const listening = (): string[] => libp2p.getMultiaddrs().map(withoutPeerId)
+  const lan = answerOnLan({ peerId, portOn: (address) => portOn(listening(), address), log })
   return {
-    libp2p,
-    peerId: libp2p.peerId.toString(),
-    log,
-    isMember,
-    isInvitation,
-    addresses: () => libp2p.getMultiaddrs().map(withoutPeerId),
-    disconnect: (peerId, reason = new HyperError('NOT_A_MEMBER', 'no longer a member')) => {
-      for (const connection of libp2p.getConnections(peerIdFromString(peerId))) {
+    ...{ libp2p, peerId, log, isMember, isInvitation },
+    addresses: () => (announced.length > 0 ? announced : listening()),
+    disconnect: (peer, reason = new HyperError('NOT_A_MEMBER', 'no longer a member')) => {
+      for (const connection of libp2p.getConnections(peerIdFromString(peer))) {
         connection.abort(reason)
       }
     },
-    stop: async () => libp2p.stop(),
+    async stop() {
+      await lan.stop()
+      await libp2p.stop()
+    },
   }
+}
+
+/** Of a host's address, where one of these multiaddrs is on it. */
+const portOn = (listening: readonly string[], address: string): number | null => {
+  const start = `/ip4/${address}/tcp/`
+  const found = listening.find((each) => each.startsWith(start))
+  return found === undefined ? null : Number(found.slice(start.length))
 }
 
 export const startAgentNode = async (options: DiallerOptions): Promise<AgentNode> => {
   const gate = createAgentGate(options.coordinator)
   const libp2p = await createLibp2p({
     ...commonSettings(options.key, options.log),
-    services: { identify: identify(), gossip: gossip() },
     ...dialSettings(gate),
+    services: { identify: identify(), gossip: gossip(), ...dialServices() },
   })
   return { ...diallerOf(libp2p, gate, options), libp2p }
 }
@@ -166,16 +179,26 @@ export const startDialler = async (options: DiallerOptions): Promise<Dialler> =>
   const libp2p = await createLibp2p({
     ...commonSettings(options.key, options.log),
     ...dialSettings(gate),
+    services: dialServices(),
   })
   return diallerOf(libp2p, gate, options)
 }
 
-const diallerOf = (libp2p: Libp2p, gate: AgentGate, options: DiallerOptions): Dialler => ({
+const diallerOf = (
+  libp2p: Libp2p<DialServices>,
+  gate: AgentGate,
+  { coordinator, addresses, log }: DiallerOptions,
+): Dialler => ({
   libp2p,
   peerId: libp2p.peerId.toString(),
-  log: options.log,
-  coordinator: peerIdFromString(options.coordinator),
-  addresses: options.addresses.map((text) => multiaddr(`${text}/p2p/${options.coordinator}`)),
+  log,
+  coordinator: peerIdFromString(coordinator),
+  whereabouts: createWhereabouts({
+    ...{ coordinator, addresses },
+    dial: (address, signal) => libp2p.services.transports.dial(address, { signal }),
+    searchLan: (tell, signal) => searchLan({ coordinator, tell, signal, log }),
+    nowMs: () => performance.now(),
+  }),
   timesProven: gate.timesProven,
   stop: async () => libp2p.stop(),
 })
@@ -200,12 +223,14 @@ const dialSettings = (gate: AgentGate) =>
   ({
     addresses: { listen: [] },
     connectionGater: gate.gater,
-    connectionManager: {
-      dialTimeout: limits.dialMs,
-      addressDialTimeout: limits.addressDialMs,
-      maxPeerAddrsToDial: limits.ticketAddressesMax,
-    },
   }) satisfies Libp2pOptions
+
+/** What dials one address; libp2p hands it to services only. */
+const dialServices = () => ({
+  transports: ({ transportManager }: { transportManager: { dial: Dial } }) => ({
+    dial: transportManager.dial.bind(transportManager),
+  }),
+})
 
 const gossip = () =>
   gossipsub({
@@ -258,6 +283,3 @@ const checkAnnounced = (text: string): string => {
   const message = `--announce: ${text} is too long: a ticket has ${limits.ticketCharsMax} characters; announce a shorter name, or the IP address`
   throw new HyperError('BAD_PARAMETER', message)
 }
-
-const withoutPeerId = (address: Multiaddr): string =>
-  address.toString().replace(/\/p2p\/[^/]+$/, '')

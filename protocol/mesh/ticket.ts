@@ -22,7 +22,7 @@ import { decodeCheckedText, encodeCheckedText } from './checked-text.ts'
 import { invitationKeyBytes, parsePrivateKey } from './identity.ts'
 
 export interface Ticket {
-  /** Multiaddrs without the peer id. */
+  /** Multiaddrs without the peer id. None: the coordinator is looked for on the LAN (lan.ts). */
   readonly addresses: readonly string[]
   /** Peer id. */
   readonly coordinator: string
@@ -46,7 +46,7 @@ const parseVersion = createParser(
 /** Short names: people copy tickets. */
 const FieldsSchema = Type.Object({
   v: Type.Integer(),
-  a: Type.Array(Bytes(fieldBytesMax), { minItems: 1, maxItems: limits.ticketAddressesMax }),
+  a: Type.Array(Bytes(fieldBytesMax), { maxItems: limits.ticketAddressesMax }),
   c: Bytes(fieldBytesMax),
   k: Bytes(fieldBytesMax),
   e: Type.Integer({ minimum: 0, maximum: secondsMax }),
@@ -71,13 +71,13 @@ const encodeFields = ({ addresses, coordinator, invitation, expires }: Fields): 
     }),
   )
 
-/** Throws BAD_PARAMETER where no address fits. */
+/** Throws BAD_PARAMETER where none of the given addresses fits. */
 export const encodeTicket = (ticket: Ticket): string => {
   const key = peerIdFromString(ticket.coordinator).publicKey
   if (key?.type !== 'Ed25519') throw new HyperError('INTERNAL', 'the coordinator has another key')
   const fields = { ...ticket, coordinator: key.raw }
   let taken: readonly string[] = []
-  let text = ''
+  let text = ticket.addresses.length === 0 ? encodeFields(fields) : ''
   for (const address of ticket.addresses.slice(0, limits.ticketAddressesMax)) {
     const longer = encodeFields({ ...fields, addresses: [...taken, address] })
     // A shorter one further back may still fit.
@@ -85,7 +85,7 @@ export const encodeTicket = (ticket: Ticket): string => {
     taken = [...taken, address]
     text = longer
   }
-  if (taken.length > 0) return text
+  if (text !== '') return text
   throw new HyperError('BAD_PARAMETER', 'the coordinator has no address that fits into a ticket')
 }
 

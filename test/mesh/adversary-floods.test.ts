@@ -87,7 +87,7 @@ test('members that flood', async (t) => {
     const node = await siege.node()
     const open: Connection[] = []
     for (let n = 0; n < limits.memberConnectionsMax + 5; n += 1) {
-      open.push(await node.libp2p.dial([...node.addresses], { force: true }))
+      open.push(await node.whereabouts.reach(AbortSignal.timeout(10_000)))
     }
     await eventually(
       () => open.filter(({ status }) => status === 'open').length <= limits.memberConnectionsMax,

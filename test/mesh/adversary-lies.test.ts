@@ -57,7 +57,7 @@ test('members that lie', async (t) => {
   await t.test('slots that it says are free and has not told of are not given out', async (t2) => {
     const liar = await join(t2, siege)
     const node = await siege.node()
-    await node.libp2p.dial([...node.addresses])
+    await node.whereabouts.reach(AbortSignal.timeout(10_000))
     await siege.during(async () => {
       await liar.channel.send({ type: 'heartbeat', session: liar.session, attempts: [] })
       const calls = await Promise.all(Array.from({ length: 20 }, () => client.calls.run(func)))
@@ -121,7 +121,7 @@ test('members that lie', async (t) => {
   await t.test('an advert that another signed is not taken, and names who sent it', async () => {
     const [victim, liar] = [await siege.node(), await siege.node()]
     for (const node of [victim, liar]) {
-      await node.libp2p.dial([...node.addresses])
+      await node.whereabouts.reach(AbortSignal.timeout(10_000))
       await eventually(() => node.libp2p.services.gossip.getSubscribers(ADVERT_TOPIC).length > 0)
     }
     // The victim's own frame as it leaves it.

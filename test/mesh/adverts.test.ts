@@ -57,7 +57,7 @@ test('an advert is told to nobody else, and a stranger’s is not heard', async 
   })
   eavesdropper.libp2p.services.gossip.subscribe(ADVERT_TOPIC)
   const stranger = await mesh.agent(await newKey())
-  await stranger.libp2p.dial([...stranger.addresses]).catch(() => undefined)
+  await stranger.whereabouts.reach(AbortSignal.timeout(10_000)).catch(() => undefined)
   await connected(agent)
   await eventually(() => isGrafted)
   for (let n = 1; n <= 5; n += 1) {
@@ -78,7 +78,7 @@ test('thirty agents on one address are all heard, again and again', async (t) =>
   onAdvert(mesh.node, (peerId) => heard.set(peerId, (heard.get(peerId) ?? 0) + 1))
   const agents = await Promise.all(Array.from({ length: 30 }, async () => mesh.member()))
   // One after the other: thirty handshakes at once are a test of the machine.
-  for (const agent of agents) await agent.libp2p.dial([...agent.addresses])
+  for (const agent of agents) await agent.whereabouts.reach(AbortSignal.timeout(10_000))
   await Promise.all(agents.map(connected))
   for (const round of [1, 2, 3]) {
     await Promise.all(agents.map((agent) => publishAdvert(agent, advertOf(round))))

@@ -104,9 +104,9 @@ test('an invitation’s own key opens no channel and is not heard', async (t) =>
   const heard: string[] = []
   onAdvert(mesh.node, (peerId) => heard.push(peerId))
   const agent = await mesh.agent(await invitationKey(ticket.invitation))
-  await agent.libp2p.dial([...agent.addresses])
+  await agent.whereabouts.reach(AbortSignal.timeout(10_000))
   const member = await mesh.member()
-  await member.libp2p.dial([...member.addresses])
+  await member.whereabouts.reach(AbortSignal.timeout(10_000))
   const { gossip } = agent.libp2p.services
   gossip.subscribe('hyper-func/adverts/1')
   const overheard: string[] = []

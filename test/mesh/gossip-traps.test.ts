@@ -81,7 +81,7 @@ test('a connection on which no channel is opened is ended', { timeout: 60_000 },
   watchMembers(mesh.node, { onOffence: () => undefined, now: () => nowMs })
   const { agent } = await openPair(mesh)
   const idle = await mesh.member()
-  const connection = await idle.libp2p.dial([...idle.addresses])
+  const connection = await idle.whereabouts.reach(AbortSignal.timeout(10_000))
   await eventually(() => mesh.node.libp2p.getConnections().length === 2)
   nowMs += limits.helloMs + 1
   await eventually(() => connection.status !== 'open')

@@ -138,7 +138,7 @@ export const createWorld = async (deps: WorldDeps): Promise<World> => {
       ...{ coordinatorProcess, ...ears },
     })
     links.set(agentId, link)
-    coordinatorProcess.take(() => rooms.roster.take(link.memberChannel))
+    coordinatorProcess.take(() => rooms.roster.take(link.memberChannel, []))
     return link.agentEnd
   }
 

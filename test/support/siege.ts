@@ -134,7 +134,7 @@ export interface RawChannel {
 /** A channel whose other end sends what it likes. */
 export const openRaw = async (node: AgentNode): Promise<RawChannel> => {
   const signal = AbortSignal.timeout(OPEN_MS)
-  const connection = await node.libp2p.dial([...node.addresses], { force: true, signal })
+  const connection = await node.whereabouts.reach(signal)
   const stream = await connection.newStream(AGENT_PROTOCOL, { signal })
   stream.addEventListener('message', () => undefined)
   const frame = (bytes: Uint8Array): boolean =>

@@ -149,7 +149,12 @@ describe('a ticket', () => {
     assert.ok(fitsTicket(`/dns4/${'n'.repeat(80)}/tcp/7481`))
   })
 
-  test('goes without an address that is too long, and is none without any', () => {
+  test('can have none, for a coordinator that is found on the LAN', () => {
+    const without = { ...ticket, addresses: [] }
+    assert.deepEqual(decodeTicket(encodeTicket(without)), without)
+  })
+
+  test('goes without an address that is too long, and is none where no other was given', () => {
     const long = `/dns4/${'n'.repeat(253)}/tcp/7481`
     const short = '/ip4/192.0.2.1/tcp/7481'
     assert.ok(!fitsTicket(long))
