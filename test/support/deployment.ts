@@ -41,13 +41,29 @@ export const environmentFor = (home: string): NodeJS.ProcessEnv => ({
   NO_COLOR: '1',
 })
 
+/** `inside`: words before it, which run it somewhere else (hosts.ts). */
+const commandOf = (
+  args: readonly string[],
+  inside: readonly string[] = [],
+): [program: string, words: string[]] => {
+  const [program = process.execPath, ...words] = [...inside, process.execPath, MAIN, ...args]
+  return [program, words]
+}
+
 /** Runs the `hyper` command to its end. Without input its STDIN is empty. */
 export const runHyper = (
   args: readonly string[],
-  options: { home: string; input?: string | Uint8Array; env?: NodeJS.ProcessEnv; cwd?: string },
+  options: {
+    home: string
+    input?: string | Uint8Array
+    env?: NodeJS.ProcessEnv
+    cwd?: string
+    inside?: readonly string[]
+  },
 ): Promise<CommandResult> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [MAIN, ...args], {
+    const [program, words] = commandOf(args, options.inside)
+    const child = spawn(program, words, {
       env: { ...environmentFor(options.home), ...options.env },
       cwd: options.cwd,
       stdio: [options.input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
@@ -74,8 +90,10 @@ export const startHyper = (
   args: readonly string[],
   home: string,
   env: NodeJS.ProcessEnv = {},
+  inside: readonly string[] = [],
 ): { child: ChildProcess; output: () => string } => {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const [program, words] = commandOf(args, inside)
+  const child = spawn(program, words, {
     env: { ...environmentFor(home), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
@@ -119,7 +137,7 @@ const agentsOf = async ({ endpoint, token }: Context): Promise<readonly string[]
 }
 
 /** Of these agents, whatever state they are in: as the engine names them. */
-const containersOf = async (agents: readonly string[]): Promise<readonly string[]> => {
+export const containersOf = async (agents: readonly string[]): Promise<readonly string[]> => {
   const { docker, close } = connectDocker(process.env.HYPER_TEST_DOCKER_SOCKET ?? '')
   try {
     const all = await docker.listContainers({ all: true })
@@ -132,7 +150,7 @@ const containersOf = async (agents: readonly string[]): Promise<readonly string[
 }
 
 /** Keepers of this home's containers, and what they are forked of: all of them work in a folder of it. */
-const keepersOf = async (home: string): Promise<readonly string[]> => {
+export const keepersOf = async (home: string): Promise<readonly string[]> => {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   const folders = pids.map((pid) => readlink(`/proc/${pid}/cwd`).catch(() => ''))
   return (await Promise.all(folders)).filter((folder) => folder.startsWith(`${home}/`))
