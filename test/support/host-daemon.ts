@@ -62,7 +62,12 @@ export const startOn = async (
     () => failure('started no daemon'),
   )
   const signal = (name: NodeJS.Signals): void => {
-    if (!isOver()) process.kill(pid, name)
+    if (isOver()) return
+    try {
+      process.kill(pid, name)
+    } catch {
+      // It has ended, and its command has yet to say so.
+    }
   }
   return {
     ...{ host, output, said, signal, ended: end },
