@@ -184,7 +184,7 @@ test('an agent that is removed is out at once, and its calls go elsewhere or fai
   await endedOnce(often, id, 2)
   assert.equal(await bob.ended, 4, 'not allowed')
   assert.match(bob.output(), OUT)
-  assert.equal(await mesh.row(bob), undefined)
+  assert.equal((await mesh.row(bob))?.state, 'revoked')
   const again = await mesh.start(bob.host, ['agent'])
   assert.equal(await again.ended, 4, 'it gets no further than the handshake')
   assert.match(again.output(), OUT)

@@ -24,7 +24,7 @@ const GONE_MS = 30_000
 /** What a daemon of an agent says with its peer id. */
 export const READY = /The agent is ready \((\w+)\)/
 
-export interface AgentRow {
+interface AgentRow {
   readonly agent: string
   readonly peerId: string
   readonly state: string
