@@ -43,11 +43,16 @@ const INSTANCE = randomUUID()
 /** How long a start waits for the first welcome before it says that it waits, and for what. */
 const FIRST_WELCOME_MS = limits.dialMs + limits.helloMs
 
-const describe = (premises: Premises, config: AgentConfig, greeting: number): Hello => {
+const describe = (
+  premises: Premises,
+  config: AgentConfig,
+  greeting: number,
+  protocol: number,
+): Hello => {
   const { attempts, outbox } = premises
   return {
     type: 'hello',
-    protocol: PROTOCOL_VERSION,
+    protocol,
     version: VERSION,
     storeId: outbox.storeId,
     start: outbox.start,
@@ -80,7 +85,13 @@ const drain = async (premises: Premises, drainMs: number, log: Log): Promise<voi
 
 type Key = Awaited<ReturnType<typeof settleIdentity>>
 
-const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: Log) => {
+const joinMesh = async (
+  premises: Premises,
+  config: AgentConfig,
+  key: Key,
+  protocol: number,
+  log: Log,
+) => {
   const { attempts, images, disk } = premises
   const { membership, spare } = await settleMembership({ ...config, key, log })
   const { coordinator } = membership
@@ -112,7 +123,7 @@ const joinMesh = async (premises: Premises, config: AgentConfig, key: Key, log: 
     open: entrance.open,
     hello() {
       greetings += 1
-      return describe(premises, config, greetings)
+      return describe(premises, config, greetings, protocol)
     },
     hostFacts: premises.hostFacts,
     createPulls: (send) => createPullOrders({ images, log, send, onEnd: advertiser.changed }),
@@ -183,10 +194,12 @@ const stopAgent = async (
   await premises.close()
 }
 
+/** `protocol`: the version that it speaks, where it is to be one of an earlier hyper. */
 export const startAgent = async (
   config: AgentConfig,
   progress: (message: string) => void,
   stopping?: AbortSignal,
+  protocol: number = PROTOCOL_VERSION,
 ): Promise<Running> => {
   const log = createLog('agent', config.logFormat)
   // A damaged ticket is told before anything is made or started for it.
@@ -197,7 +210,7 @@ export const startAgent = async (
   const premises = await openPremises({ ...config, agentId }, log, progress)
   let mesh: Mesh
   try {
-    mesh = await joinMesh(premises, config, key, log)
+    mesh = await joinMesh(premises, config, key, protocol, log)
   } catch (error) {
     await premises.close()
     throw error

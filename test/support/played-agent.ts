@@ -6,7 +6,7 @@
 import type { TestContext } from 'node:test'
 import type { PrivateKey } from '@libp2p/interface'
 import type { AttemptKey } from '../../protocol/call.ts'
-import type { CoordinatorMessage } from '../../protocol/messages.ts'
+import type { CoordinatorMessage, Hello } from '../../protocol/messages.ts'
 import { sayHello, type TestCoordinator } from './coordinator.ts'
 import { IMAGE } from './fake-ports.ts'
 import { makeResult } from './ledger-words.ts'
@@ -26,9 +26,9 @@ export const playAgent = async (
   t: TestContext,
   coordinator: Pick<TestCoordinator, 'peerId' | 'mesh'>,
   key: PrivateKey,
-  { epochSeen = 0, isHolding = false } = {},
+  { isHolding = false, ...over }: Partial<Hello> & { readonly isHolding?: boolean } = {},
 ): Promise<PlayedAgent> => {
-  const { channel, answer } = await sayHello(t, coordinator, key, { epochSeen, slots: 50 })
+  const { channel, answer } = await sayHello(t, coordinator, key, { slots: 50, ...over })
   const epochs = new Set<number>()
   const assigned: AttemptKey[] = []
   const session = answer.type === 'welcome' ? answer.session : 0
