@@ -30,7 +30,7 @@ export interface ConnectionDeps {
   readonly hello: () => Hello
   /** What the next hello would tell of the host. */
   readonly hostFacts: () => HostFacts
-  readonly attempts: Attempts
+  readonly attempts: Pick<Attempts, 'connected' | 'disconnected' | 'receive' | 'renewable'>
   readonly createPulls: (send: AgentChannel['send']) => PullOrders
   readonly onWelcome: (welcome: Welcome) => void
   readonly log: Log
