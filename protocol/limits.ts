@@ -303,6 +303,12 @@ export const limits = {
   unsettledBytesMax: 4 * MiB,
   /** What a paused stream may still receive: under its buffer of 4 MiB, past which it is reset. */
   streamWindowBytesMax: 2 * MiB,
+  /** Bytes read that the sender is not yet told of, all streams together: a quarter of the least window. */
+  windowHeldBytesMax: 64 * KiB,
+  /** … and so many such tellings, of a dozen bytes each. */
+  windowHeldFramesMax: 64,
+  /** Frames of a muxer are copied into one piece up to this: one record of the encryption. */
+  gatheredBytesMax: 16 * KiB,
   /** A closing channel waits this long for the other side's end; a frozen one must not hold us up. */
   channelCloseMs: 2 * second,
   /** Enrolment and hello messages are small; a stranger gets no more buffer than this. */

@@ -30,6 +30,7 @@ import { type ErrorCode, HyperError, messageOf } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { ADVERT_TOPIC } from '../messages.ts'
 import { type AgentGate, createAgentGate, createCoordinatorGate } from './gate.ts'
+import { gathering } from './gathering.ts'
 import { createHandshakes } from './handshakes.ts'
 import { answerOnLan, searchLan } from './lan.ts'
 import { createLibp2pLog } from './libp2p-log.ts'
@@ -211,10 +212,12 @@ const commonSettings = (key: PrivateKey, log: Log) =>
     transports: [tcp()],
     connectionEncrypters: [tls()],
     streamMuxers: [
-      yamux({
-        maxInboundStreams: limits.streamsMax,
-        streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax },
-      }),
+      gathering(
+        yamux({
+          maxInboundStreams: limits.streamsMax,
+          streamOptions: { maxStreamWindowSize: limits.streamWindowBytesMax },
+        }),
+      ),
     ],
     connectionMonitor: { enabled: false },
   }) satisfies Libp2pOptions
