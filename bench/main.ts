@@ -7,7 +7,7 @@
 import { spawnSync } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 
-const BENCHES = ['store', 'ledger', 'simulation', 'latency', 'lean']
+const BENCHES = ['store', 'ledger', 'simulation', 'latency', 'lean', 'mesh']
 
 const asked = process.argv.slice(2)
 const unknown = asked.find((name) => !BENCHES.includes(name))
