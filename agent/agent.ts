@@ -66,8 +66,11 @@ const describe = (
 }
 
 /** Lets running calls end, stops the others, and waits for the last words to be taken. */
-const drain = async (premises: Premises, drainMs: number, log: Log): Promise<void> => {
-  const { attempts } = premises
+const drain = async (
+  { attempts }: Premises,
+  { drainMs, ackMs }: { readonly drainMs: number; readonly ackMs: number },
+  log: Log,
+): Promise<void> => {
   attempts.drain(true)
   const isQuiet = (): boolean => attempts.isQuiet()
   try {
@@ -78,7 +81,7 @@ const drain = async (premises: Premises, drainMs: number, log: Log): Promise<voi
     await attempts.until(isQuiet, AbortSignal.timeout(limits.startMsMax)).catch(() => undefined)
   }
   const isTaken = (): boolean => attempts.unacknowledged() === 0
-  await attempts.until(isTaken, AbortSignal.timeout(limits.helloMs)).catch(() => {
+  await attempts.until(isTaken, AbortSignal.timeout(ackMs)).catch(() => {
     log.warn('results stay in the outbox until the next start')
   })
 }
@@ -186,7 +189,10 @@ const stopAgent = async (
   config: AgentConfig,
   log: Log,
 ): Promise<void> => {
-  await drain(premises, mesh.isRevoked() ? 0 : config.drainMs, log)
+  // One that was removed waits for nothing: its calls run elsewhere, and nobody takes its results.
+  const none = { drainMs: 0, ackMs: 0 }
+  const times = mesh.isRevoked() ? none : { drainMs: config.drainMs, ackMs: limits.helloMs }
+  await drain(premises, times, log)
   const hasLeft = config.adHoc && (await leaveMesh(premises, mesh, config, log))
   await mesh.close()
   // What it learned is written until then.

@@ -155,4 +155,4 @@ export const varint = (value: number): Uint8Array => {
   return Uint8Array.from([...bytes, rest])
 }
 
-export const peerOf = (key: PrivateKey): string => idOf(key)
+const peerOf = (key: PrivateKey): string => idOf(key)
