@@ -154,5 +154,3 @@ export const varint = (value: number): Uint8Array => {
   for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) | 128)
   return Uint8Array.from([...bytes, rest])
 }
-
-const peerOf = (key: PrivateKey): string => idOf(key)
