@@ -17,7 +17,7 @@ import {
 } from './coordinator-process.ts'
 import { eventually } from './eventually.ts'
 import { IMAGE } from './fake-ports.ts'
-import { idOf, quiet } from './mesh.ts'
+import { quiet } from './mesh.ts'
 import { playAgent } from './played-agent.ts'
 
 /**

@@ -45,8 +45,8 @@ test('agents, invitations and accounts are managed by the operator', async (t) =
     ['drain', 'a-1', true],
     ['drain', 'a-1', false],
     ['leave', 'a-1'],
-    ['invite', { uses: 1, expiresMs: 3_600_000, labels: {} }],
-    ['invite', { uses: 3, expiresMs: 1000, labels: { zone: 'eu' } }],
+    ['invite', { uses: 1, expiresMs: 3_600_000, labels: {}, lan: false }],
+    ['invite', { uses: 3, expiresMs: 1000, labels: { zone: 'eu' }, lan: false }],
   ])
   const alice = {
     name: 'alice',
