@@ -98,7 +98,7 @@ test('members that lie', async (t) => {
     // It was heard: what a stranger to the attempt reports is acknowledged, and dropped.
     await eventually(() => liar.orders.find(({ type }) => type === 'acknowledge'))
     assert.equal((await viewOf(victim.peerId))?.running, 1)
-    assert.equal((await viewOf(victim.peerId))?.state, 'ready')
+    assert.equal((await viewOf(victim.peerId))?.state, 'alive')
     const { session } = victim
     // Of a session that was, or is to come.
     for (const other of [session - 1, session + 1, Number.MAX_SAFE_INTEGER]) {

@@ -100,12 +100,12 @@ test('strangers', async (t) => {
   })
 
   await t.test(
-    'a thousand connections with keys that nobody knows are refused, all of them',
+    'hundreds of connections with keys that nobody knows are refused, all of them',
     async (t2) => {
       const strangers = await Promise.all(Array.from({ length: 5 }, startStranger))
       t2.after(() => Promise.all(strangers.map((stranger) => stranger.stop())))
       await siege.during(async () => {
-        for (let round = 0; round < 10; round += 1) {
+        for (let round = 0; round < 3; round += 1) {
           const ends = await Promise.all(
             strangers.flatMap((stranger) =>
               Array.from({ length: 20 }, () => dial(stranger, coordinator)),
