@@ -80,7 +80,8 @@ export const DAEMON_COMMANDS: readonly CommandSpec[] = [
     options: [
       {
         flags: '--join <ticket>',
-        description: 'Needed once; - reads it from STDIN, @FILE from a file',
+        description:
+          'Needed once; - reads it from STDIN, @FILE from a file, which may go afterwards',
       },
       ...AGENT,
       NUMBER,

@@ -4,7 +4,8 @@
  */
 
 import { createReadStream } from 'node:fs'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { access } from 'node:fs/promises'
+import { HyperError, isMissing, messageOf } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 
 interface Wanted {
@@ -84,4 +85,23 @@ export const readTicket = async (given: string): Promise<string> => {
   if (given === '-') return trimmed(await readStdin(wanted), wanted)
   if (given.startsWith('@')) return trimmed(await readSecretFile(given.slice(1), wanted), wanted)
   return trimmed(given, wanted)
+}
+
+/**
+ * For who may have joined before: null, said by `note`, where the FILE of `@FILE` is not there. A ticket
+ * is needed once, and a unit that names its file is started many times.
+ */
+export const readTicketIfThere = async (
+  given: string,
+  note: (line: string) => void,
+): Promise<string | null> => {
+  if (!given.startsWith('@')) return readTicket(given)
+  const path = given.slice(1)
+  const isThere = await access(path).then(
+    () => true,
+    (error: unknown) => !isMissing(error),
+  )
+  if (isThere) return readTicket(given)
+  note(`There is no ticket at ${path}: only an agent that has joined before needs none.`)
+  return null
 }

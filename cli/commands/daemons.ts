@@ -9,7 +9,7 @@ import { runForeground } from '../foreground.ts'
 import { firstArgument, type Input } from '../input.ts'
 import { modulePath } from '../program.ts'
 import { parseCount } from '../quantity.ts'
-import { readTicket } from '../secret.ts'
+import { readTicket, readTicketIfThere } from '../secret.ts'
 
 export const runCoordinator = ({ flags, environment, output }: Input): Promise<number> => {
   const start = {
@@ -47,7 +47,7 @@ const runAs = (
 export const runAgent = async (input: Input): Promise<number> => {
   const given = input.flags.text('join')
   return runAs(input, {
-    ticket: given === undefined ? null : await readTicket(given),
+    ticket: given === undefined ? null : await readTicketIfThere(given, input.output.note),
     adHoc: false,
   })
 }

@@ -67,6 +67,23 @@ test('a ticket comes as an argument, from STDIN or from a file', async (t) => {
   assert.equal(read('-', 'x'.repeat(limits.ticketTextCharsMax + 1)), 'the ticket is too long\n')
 })
 
+test('the file of a ticket that was used may be gone: that is said, and null', async (t) => {
+  const file = join(await folderFor(t), 'ticket')
+  const read = (): string => {
+    const { stdout, stderr } = runModule(
+      `import { readTicketIfThere } from ${JSON.stringify(moduleUrl('cli/secret.ts'))}
+       console.log(await readTicketIfThere(${JSON.stringify(`@${file}`)}, (line) => console.log(line)))`,
+    )
+    return stdout + stderr
+  }
+  assert.match(
+    read(),
+    /^There is no ticket at .*ticket: only an agent that has joined[^\n]*\nnull\n$/,
+  )
+  await writeFile(file, 'from-file\n')
+  assert.equal(read(), 'from-file\n')
+})
+
 test('`agent --join -` and `join @FILE` reach for STDIN and the file', async (t) => {
   const home = join(await folderFor(t), 'home')
   const [stdin, file] = await Promise.all([
