@@ -69,7 +69,10 @@ const runtimesOf = ({ runtimes, defaultRuntime }: EngineFacts): Finding => {
 }
 
 /** By what can be seen without a container; the agent tries one. */
-const runnerOf = async (facts: EngineFacts, { initDir }: ExaminationConfig): Promise<Finding> => {
+const runnerOf = async (
+  facts: EngineFacts,
+  { initDir }: Pick<ExaminationConfig, 'initDir'>,
+): Promise<Finding> => {
   const cgroups = await openCgroups('hyper')
   try {
     const program = await checkGround({ facts, cgroups, keeper: join(initDir, 'hyper-keeper') })
@@ -101,7 +104,10 @@ const networkOf = async (engine: Engine, host: FirewallHost): Promise<readonly F
   return found
 }
 
-const initOf = async ({ initDir, home }: ExaminationConfig): Promise<Finding> => {
+const initOf = async ({
+  initDir,
+  home,
+}: Pick<ExaminationConfig, 'initDir' | 'home'>): Promise<Finding> => {
   const path = join(initDir, 'hyper-init')
   const isBuilt = await access(path, constants.X_OK).then(
     () => true,
@@ -152,7 +158,7 @@ const stateFloorOf = ({ allBytes }: Space): number =>
   Math.min(limits.diskFreeBytesMin, allBytes * limits.diskFreeShareMin)
 
 export const examine = async (
-  config: ExaminationConfig,
+  config: Omit<ExaminationConfig, 'mesh'>,
   host: FirewallHost,
 ): Promise<readonly Finding[]> => {
   const { dockerHost, home } = config

@@ -39,7 +39,8 @@ const parseMembership = createParser(MembershipSchema, 'STATE_DAMAGED', 'members
 
 const pathIn = (home: string): string => join(home, 'membership.json')
 
-const read = async (home: string): Promise<Membership | null> => {
+/** Null where it has joined nobody. Throws STATE_DAMAGED. */
+export const readMembership = async (home: string): Promise<Membership | null> => {
   let text: string
   try {
     text = await readFile(pathIn(home), 'utf8')
@@ -71,7 +72,7 @@ export const settleIdentity = async (deps: {
   const path = join(deps.home, 'identity')
   const key = await readIdentity(path)
   if (key !== null) return key
-  if ((await read(deps.home)) !== null) {
+  if ((await readMembership(deps.home)) !== null) {
     const loss = `${path} is lost, the key with which this agent was a member`
     if (deps.ticket === null) throw new HyperError('NOT_A_MEMBER', loss)
     deps.log.warn({ loss }, 'the agent joins anew; calls that it ran count as lost')
@@ -94,7 +95,7 @@ export const settleMembership = async (deps: {
   readonly log: Log
 }): Promise<Settled> => {
   const { home, key, log } = deps
-  const present = await read(home)
+  const present = await readMembership(home)
   if (deps.ticket === null) {
     if (present !== null) return { membership: present, spare: null }
     throw new HyperError('NOT_A_MEMBER', 'this agent belongs to no coordinator yet')

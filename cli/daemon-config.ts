@@ -111,10 +111,14 @@ const memoryOf = (flags: Flags, agents: number): number | null => {
   return agents <= 1 ? null : Math.floor((totalmem() * limits.memoryShareDefault) / agents)
 }
 
-export const examinationConfigOf = (environment: Environment): ExaminationConfig => ({
+export const examinationConfigOf = (
+  environment: Environment,
+  mesh: ExaminationConfig['mesh'],
+): ExaminationConfig => ({
   home: environment.home,
   initDir: environment.initDir ?? builtInitDir,
   dockerHost: environment.dockerHost ?? DEFAULT_DOCKER,
+  mesh,
   logFormat: logFormat(),
 })
 

@@ -82,6 +82,11 @@ const ExaminationConfigSchema = Type.Object({
   home: Type.String(),
   initDir: Type.String(),
   dockerHost: Type.String(),
+  /** What the coordinator tells others, where one answered: its peer id, multiaddrs without it. */
+  mesh: Type.Union([
+    Type.Object({ peerId: Type.String(), addresses: Type.Array(Type.String()) }),
+    Type.Null(),
+  ]),
   logFormat: LogFormat,
 })
 export type ExaminationConfig = Static<typeof ExaminationConfigSchema>

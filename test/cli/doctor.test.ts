@@ -2,14 +2,15 @@
 
 import assert from 'node:assert/strict'
 import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
+import { createIdentity } from '../../protocol/mesh/identity.ts'
 import { VERSION } from '../../protocol/version.ts'
 import { runHyper } from '../support/deployment.ts'
 import { startFakeEngine } from '../support/fake-engine.ts'
 import { STUB_INFO, sendError, sendJson, startGatewayStub } from '../support/gateway-stub.ts'
+import { idOf, startMesh } from '../support/mesh.ts'
 
 interface Found {
   readonly check: string
@@ -47,28 +48,40 @@ const prepare = async (t: TestContext, of: Parameters<typeof startFakeEngine>[0]
   return { home, env, engine, doctor }
 }
 
-/** Two ports: the gateway's, and one where the mesh would be. */
-const startCoordinator = async (t: TestContext, version: string, isMeshOpen: boolean) => {
-  const mesh = createServer((socket) => socket.destroy())
-  await new Promise<void>((resolve) => mesh.listen(0, '127.0.0.1', resolve))
-  const address = mesh.address()
-  assert.ok(address !== null && typeof address === 'object')
-  if (!isMeshOpen) mesh.close()
-  const Hyper = { ...STUB_INFO.Hyper, version, mesh: [`/ip4/127.0.0.1/tcp/${address.port}`] }
-  const stub = await startGatewayStub((_asked, response) => sendJson(response, { Hyper }))
-  t.after(async () => {
-    await stub.close()
-    if (isMeshOpen) mesh.close()
-  })
-  return { HYPER_ENDPOINT: stub.endpoint, HYPER_TOKEN: 'secret' }
+/** A gateway that is played, and a real coordinator's mesh, which may have gone since. */
+const startCoordinator = async (
+  t: TestContext,
+  version: string,
+  of: {
+    readonly isMeshOpen?: boolean
+    readonly operator?: boolean
+    readonly agents?: unknown
+  } = {},
+) => {
+  const mesh = await startMesh(t)
+  const Hyper = {
+    ...STUB_INFO.Hyper,
+    ...{ version, peerId: mesh.node.peerId, mesh: mesh.node.addresses() },
+    operator: of.operator ?? true,
+  }
+  if (of.isMeshOpen === false) await mesh.node.stop()
+  const stub = await startGatewayStub((asked, response) =>
+    sendJson(response, asked.path === '/agents' ? (of.agents ?? []) : { Hyper }),
+  )
+  t.after(stub.close)
+  return { mesh, env: { HYPER_ENDPOINT: stub.endpoint, HYPER_TOKEN: 'secret' } }
 }
 
 test('a machine where all is well ends with 0, and says of what it has', async (t) => {
   const { doctor } = await prepare(t)
-  const { code, of, found } = await doctor(await startCoordinator(t, VERSION, true))
+  const { code, of, found } = await doctor((await startCoordinator(t, VERSION)).env)
   assert.equal(code, 0, JSON.stringify(found))
   assert.match(of('engine')?.message ?? '', /^Docker 20\.10, API 1\.41, linux\/amd64/)
   assert.match(of('coordinator')?.message ?? '', /1 agent connected/)
+  assert.match(
+    of('mesh')?.message ?? '',
+    /is reached from here, and the coordinator proves its key/,
+  )
   for (const check of [
     'engine',
     'runtimes',
@@ -150,7 +163,7 @@ test('no coordinator is a fault only where one is named', async (t) => {
 
 test('another version, a mesh that is not reached and a wrong token are told', async (t) => {
   const { doctor } = await prepare(t)
-  const { code, of } = await doctor(await startCoordinator(t, '0.0.9', false))
+  const { code, of } = await doctor((await startCoordinator(t, '0.0.9', { isMeshOpen: false })).env)
   assert.deepEqual([code, of('coordinator')?.state, of('mesh')?.state], [1, 'warning', 'bad'])
   assert.match(of('mesh')?.message ?? '', /\/ip4\/127\.0\.0\.1\/tcp\/\d+/)
   const stub = await startGatewayStub((_asked, response) =>
@@ -159,6 +172,78 @@ test('another version, a mesh that is not reached and a wrong token are told', a
   t.after(stub.close)
   const refused = await doctor({ HYPER_ENDPOINT: stub.endpoint, HYPER_TOKEN: 'wrong' })
   assert.match(refused.of('coordinator')?.next ?? '', /hyper login/)
+})
+
+test('the members that are not heard are told one by one, to the operator alone', async (t) => {
+  const { doctor } = await prepare(t)
+  const row = (agent: string, state: string, reason: string, member = true) => ({
+    ...{ agent, state, reason, member, peerId: `P${agent}`, connected: state === 'alive' },
+    ...{ slots: 1, free: 1, running: 0, ready: 0, memoryBytes: 1 },
+  })
+  const agents = [
+    row('one', 'alive', ''),
+    row('two', 'alive', ''),
+    row('three', 'lost', 'its connection ended'),
+    row('four', 'revoked', 'removed', false),
+    row('five', 'left', 'in order'),
+    row('six', 'alive', 'disk full'),
+  ]
+  const told = await doctor((await startCoordinator(t, VERSION, { agents })).env)
+  const members = told.found.filter(({ check }) => check === 'member')
+  assert.deepEqual(
+    members.map(({ state, message }) => `${state}: ${message}`),
+    [
+      'good: 2 alive, 1 left',
+      'warning: three is lost: its connection ended',
+      'warning: six is alive: disk full',
+    ],
+  )
+  assert.match(members[1]?.next ?? '', /`hyper doctor` there/)
+  const other = await doctor((await startCoordinator(t, VERSION, { agents, operator: false })).env)
+  assert.equal(other.of('member'), undefined)
+})
+
+test('an agent’s host is told how it reaches its coordinator, and whether that lets it in', async (t) => {
+  const { home, doctor } = await prepare(t)
+  const mesh = await startMesh(t)
+  const [address = ''] = mesh.node.addresses()
+  const path = join(home, 'agent-1', 'identity')
+  const member = idOf(await createIdentity(path))
+  mesh.members.add(member)
+  const coordinator = mesh.node.peerId
+  const join1 = (addresses: readonly string[]): Promise<void> =>
+    writeFile(
+      join(home, 'agent-1', 'membership.json'),
+      JSON.stringify({ coordinator, addresses, name: 'blue' }),
+    )
+  const look = async () => {
+    const { code, found } = await doctor()
+    return { code, mesh: found.filter(({ check }) => check === 'mesh') }
+  }
+  await join1([address, '/ip4/127.0.0.1/tcp/1'])
+  const letIn = await look()
+  assert.equal(letIn.code, 0)
+  assert.deepEqual(
+    letIn.mesh.map(({ state }) => state),
+    ['good', 'warning'],
+  )
+  assert.match(letIn.mesh[0]?.message ?? '', /^agent-1 reaches .* lets it in as blue$/)
+  assert.match(letIn.mesh[1]?.message ?? '', /nothing answers at .*tcp\/1 .*ECONNREFUSED/)
+
+  mesh.members.delete(member)
+  const refused = await look()
+  assert.deepEqual([refused.code, refused.mesh[0]?.state], [1, 'bad'])
+  assert.match(refused.mesh[0]?.message ?? '', /proves its key and refuses agent-1/)
+  assert.match(refused.mesh[0]?.next ?? '', /hyper invite/)
+
+  const other = await startMesh(t)
+  await join1(other.node.addresses())
+  const stranger = await look()
+  assert.deepEqual([stranger.code, stranger.mesh[0]?.state], [1, 'bad'])
+  assert.match(stranger.mesh[0]?.message ?? '', /does not prove the coordinator’s key/)
+
+  await rm(path)
+  assert.match((await look()).mesh[0]?.message ?? '', /agent-1 has lost its key/)
 })
 
 test('for people it is a line a finding, and -q leaves out what is good', async (t) => {
