@@ -46,7 +46,7 @@ const failedFinding = (looked: Looked, isOther: boolean, next: string): Finding 
 })
 
 /** Of an agent: it must be let in. Pure. */
-export const agentFindings = (
+const agentFindings = (
   { agent, name }: { readonly agent: string; readonly name: string },
   all: readonly Looked[],
 ): readonly Finding[] => {
@@ -76,7 +76,7 @@ export const agentFindings = (
 }
 
 /** Of the coordinator: whoever asks, it proves its key first. Pure. */
-export const coordinatorFindings = (all: readonly Looked[]): readonly Finding[] => {
+const coordinatorFindings = (all: readonly Looked[]): readonly Finding[] => {
   const isThere = ({ how }: Looked): boolean => how === 'admitted' || how === 'refused'
   const isOne = all.some(isThere)
   return all.map((looked): Finding => {
