@@ -58,7 +58,7 @@ export const AREAS: readonly Area[] = [
   withoutEngine('cli', 5 * minute),
   // It spreads its seeds over all processors by itself.
   { ...withoutEngine('simulation', 10 * minute), concurrency: 1 },
-  withoutEngine('mesh', 5 * minute),
+  withoutEngine('mesh', 8 * minute),
   // Disks of its own, one test at a time: their faults are timed against a writer that runs.
   { ...withoutEngine('faults', 5 * minute), concurrency: 1 },
   withEngine('engine', 20 * minute),
@@ -72,7 +72,7 @@ export const AREAS: readonly Area[] = [
     },
     environment: { HYPER_TEST_RUNNER: 'oci' },
   },
-  withEngine('e2e', 18 * minute),
+  withEngine('e2e', 25 * minute),
 ]
 
 /** Runs only when it is asked for by name. */
