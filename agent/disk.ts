@@ -5,7 +5,8 @@
  *   full  ─► roomy    a look found more
  *
  * Somebody must look: with every advert, and often while calls run (disk-watch.ts). Where nobody can
- * tell (the engine's folder is hidden from us, and our home as well) it counts as roomy.
+ * tell (the engine's folder is hidden from us, and our home as well) it counts as roomy. That another
+ * disk may be watched than the one meant is said once.
  */
 
 import type { StatsFs } from 'node:fs'
@@ -30,11 +31,14 @@ export interface DiskDeps {
   readonly onChange: () => void
 }
 
-const spaceOf = async (statfs: StatFs, paths: readonly string[]): Promise<Space | null> => {
+const spaceOf = async (
+  statfs: StatFs,
+  paths: readonly string[],
+): Promise<{ readonly space: Space; readonly path: string } | null> => {
   for (const path of paths) {
     try {
       const { bavail, blocks, bsize } = await statfs(path)
-      return { freeBytes: bavail * bsize, allBytes: blocks * bsize }
+      return { space: { freeBytes: bavail * bsize, allBytes: blocks * bsize }, path }
     } catch {
       // The engine's folder may not be ours to see: the next path tells.
     }
@@ -44,10 +48,19 @@ const spaceOf = async (statfs: StatFs, paths: readonly string[]): Promise<Space 
 
 export const createDisk = ({ statfs, paths, log, onChange }: DiskDeps): Disk => {
   let trouble = ''
+  let isStandInTold = false
   let looking: Promise<Space | null> | null = null
 
   const look = async (): Promise<Space | null> => {
-    const space = await spaceOf(statfs, paths())
+    const wanted = paths()
+    const seen = await spaceOf(statfs, wanted)
+    const space = seen?.space ?? null
+    if (seen !== null && seen.path !== wanted[0] && !isStandInTold) {
+      isStandInTold = true
+      const words =
+        'the engine’s folder is not seen from here: another disk is watched in its place'
+      log.warn({ folder: wanted[0], watched: seen.path }, words)
+    }
     const found = space === null ? '' : troubleOf(space)
     const hasChanged = (found === '') !== (trouble === '')
     trouble = found

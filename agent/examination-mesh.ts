@@ -11,7 +11,7 @@ import type { ExaminationConfig, Finding } from '../protocol/daemon.ts'
 import { isMissing, messageOf } from '../protocol/errors.ts'
 import { readIdentity } from '../protocol/mesh/identity.ts'
 import { lookAtAddress, type Reach } from '../protocol/mesh/reachability.ts'
-import { readMembership } from './membership.ts'
+import { addressesOf, readMembership } from './membership.ts'
 
 type Looked = Reach & { readonly address: string }
 
@@ -102,8 +102,9 @@ const examineAgent = async (home: string, agent: string, log: Log): Promise<read
       const message = `${agent} has lost its key, with which it was a member`
       return [{ check: CHECK, state: 'bad', message, next: JOIN_AGAIN }]
     }
-    const { coordinator, addresses, name } = membership
-    return agentFindings({ agent, name }, await lookAll(addresses, { coordinator, key, log }))
+    const { coordinator, name } = membership
+    const looked = await lookAll(addressesOf(membership), { coordinator, key, log })
+    return agentFindings({ agent, name }, looked)
   } catch (error) {
     const message = `the membership of ${agent} cannot be looked at: ${messageOf(error)}`
     const next = 'Run it as the user that the agent runs as, or move away what is damaged.'

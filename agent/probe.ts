@@ -90,7 +90,7 @@ export const probeEngine = async (deps: ProbeDeps): Promise<void> => {
   } catch (cause) {
     throw new HyperError(
       'ENGINE_UNSUITABLE',
-      `the Docker engine cannot run function containers: ${messageOf(cause)}. It must be on this host, and the agent’s home on a file system that allows execution`,
+      `the Docker engine cannot run function containers: ${messageOf(cause)}. It must be on this host, and the agent’s home on a file system that allows execution; where the agent is in a container, its HYPER_HOME is a folder of the host, mounted at the same path`,
       { cause },
     )
   }

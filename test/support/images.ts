@@ -62,7 +62,7 @@ const requireCommand = async (name: string): Promise<string> => {
 }
 
 /** The same path under `rootDir` as on this machine. Links are followed. */
-const copyInto = async (rootDir: string, path: string): Promise<void> => {
+export const copyInto = async (rootDir: string, path: string): Promise<void> => {
   const target = join(rootDir, path)
   await mkdir(dirname(target), { recursive: true })
   await copyFile(path, target)
@@ -87,12 +87,12 @@ export const makeBusyboxRoot = async (rootDir: string): Promise<void> => {
 }
 
 /** The shared libraries that a program or a module needs, the loader among them. */
-const findLibraries = async (paths: readonly string[]): Promise<readonly string[]> => {
+export const findLibraries = async (paths: readonly string[]): Promise<readonly string[]> => {
   const listing = await run('ldd', paths)
   return [...new Set(listing.match(/(?<=^\s+(?:\S+ => )?)\/\S+(?= \(0x)/gm) ?? [])]
 }
 
-const findFiles = async (patterns: readonly string[]): Promise<readonly string[]> => {
+export const findFiles = async (patterns: readonly string[]): Promise<readonly string[]> => {
   const found: string[] = []
   for await (const entry of glob([...patterns], { withFileTypes: true })) {
     if (!entry.isDirectory()) found.push(join(entry.parentPath, entry.name))

@@ -104,9 +104,12 @@ describe('the agent’s disk', () => {
   })
 
   test('is that of our home where the engine’s is hidden, and roomy where nobody can tell', async () => {
-    const { disk, free } = make()
+    const { disk, free, seen } = make()
     delete free['/engine']
     await disk.look()
+    await disk.look()
+    const told = seen.logged.filter((line) => line.includes('another disk is watched'))
+    assert.equal(told.length, 1)
     assert.match(disk.trouble(), /^the disk is full: 256 MB/)
     delete free['/home']
     assert.equal(await disk.look(), null)
