@@ -346,7 +346,7 @@ export const limits = {
    * that agents which lost it together do not come back together. An agent is back within 1.5 s.
    */
   redialMsMin: 250,
-  redialMsMax: second,
+  redialMsMax: 750,
   /** The same after an answer that sent us away, at the most: it doubles up to this. */
   refusedMsMax: 10 * second,
   /** What is said again and again while the coordinator is away is logged this often. */
