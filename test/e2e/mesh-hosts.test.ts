@@ -33,7 +33,12 @@ after(() => mesh.close())
 /** Only on agents with this label; its input, and how long it takes, are its lines. */
 const functionOn = (host: string, more: object = {}): Promise<TestFunc> =>
   createFunc(mesh.context, `on-${host}`, 'ubuntu', ['sh', '-c', SCRIPT], {
-    ...{ ContainerSize: 's1', Constraints: { [host]: 'yes' }, ...more },
+    ...{
+      ContainerSize: 's1',
+      HostConfig: { NetworkMode: 'none' },
+      Constraints: { [host]: 'yes' },
+      ...more,
+    },
   })
 
 const SCRIPT = 'read -r seconds; sleep "$seconds"; echo "$HYPER_CALL_ID.$HYPER_ATTEMPT"'
