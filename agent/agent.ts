@@ -87,16 +87,17 @@ const drain = async (
 }
 
 type Key = Awaited<ReturnType<typeof settleIdentity>>
+type Settled = Awaited<ReturnType<typeof settleMembership>>
 
 const joinMesh = async (
   premises: Premises,
   config: AgentConfig,
   key: Key,
+  { membership, spare }: Settled,
   protocol: number,
   log: Log,
 ) => {
   const { attempts, images, disk } = premises
-  const { membership, spare } = await settleMembership({ ...config, key, log })
   const { coordinator } = membership
   const node = await startAgentNode({ key, coordinator, addresses: addressesOf(membership), log })
   const addressBook = openAddressBook(config.home, membership, log)
@@ -213,10 +214,13 @@ export const startAgent = async (
   await claimFolder(config.home)
   const key = await settleIdentity({ ...config, log })
   const agentId = peerIdFromPrivateKey(key).toString()
+  // The coordinator is asked while the engine is tried: a host serves the sooner.
+  const settling = settleMembership({ ...config, key, log })
+  settling.catch(() => undefined)
   const premises = await openPremises({ ...config, agentId }, log, progress)
   let mesh: Mesh
   try {
-    mesh = await joinMesh(premises, config, key, protocol, log)
+    mesh = await joinMesh(premises, config, key, await settling, protocol, log)
   } catch (error) {
     await premises.close()
     throw error

@@ -156,8 +156,7 @@ const open = async ({
   if (await engine.check()) {
     tellOther(engine, log)
     await trial.run()
-    await bridge.secure()
-    await runtimes.tryNew()
+    await Promise.all([bridge.secure(), runtimes.tryNew()])
   } else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
     log.warn({ dockerHost }, 'the Docker engine does not answer')

@@ -153,6 +153,16 @@ export const removeAgent: Act = (world) => {
   return `${agent.id} is removed`
 }
 
+/** Nobody tells the coordinator: it waits for it as long as its leases last, and no longer. */
+export const loseHost: Act = (world) => {
+  const agent = someAgent(world)
+  if (agent === null) return null
+  world.history.record({ type: 'agent', agentId: agent.id, what: 'is removed' })
+  agent.losePower()
+  agent.retire()
+  return `${agent.id} is gone with its host`
+}
+
 export const join: Act = (world) => {
   if (world.agents.filter((agent) => !agent.isRetired()).length >= 5) return null
   void world.addAgent()

@@ -18,6 +18,7 @@ import {
   killAgent,
   killBusyAgent,
   leave,
+  loseHost,
   loseStore,
   removeAgent,
   resize,
@@ -45,7 +46,7 @@ const ACTS: Readonly<Record<keyof FaultRates, readonly Act[]>> = {
   disk: [slowDisk, failDisk, fillDisk, failAgentDisk, slowAgentDisk],
   crash: [killCoordinator, killAtCommit, killAgent, killBusyAgent, cutPower],
   sleep: [freezeCoordinator, freezeAgent, freezeAgent],
-  churn: [drainAgent, drainAgent, loseStore, leave, removeAgent, join, join, resize],
+  churn: [drainAgent, drainAgent, loseStore, leave, removeAgent, loseHost, join, join, resize],
   engine: [engineAway, engineAiling, wipeEngine],
   stranger: [forge],
 }

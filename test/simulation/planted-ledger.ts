@@ -46,7 +46,7 @@ export const PLANTED_IN_LEDGER: readonly PlantedBug[] = [
   bug(
     'a call that was cancelled while it waited is started',
     // Not with functions that leave: with this fault their removal never ends.
-    'network',
+    'large',
     ['cancelled calls', 'assertion', 'invariant'],
     edit(
       'coordinator/ledger/ending.ts',

@@ -11,7 +11,7 @@ import type { PlantedBug } from './planted-bug.ts'
 import { inTurns, type Report, runTask, type Task } from './pool.ts'
 
 /** A fault that is not found within so many seeds shows a hole in world or checker. */
-const SEEDS_MAX = 250
+const SEEDS_MAX = 600
 const TABLE = pathOf('docs/explanation/guarantee.md')
 const MARK = '<!-- planted -->'
 
