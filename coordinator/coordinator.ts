@@ -9,7 +9,7 @@ import { networkInterfaces } from 'node:os'
 import type { Running } from '../daemon/lifecycle.ts'
 import { createLog, type Log } from '../daemon/log.ts'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
-import { HyperError, isMissing } from '../protocol/errors.ts'
+import { isMissing } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { onAdvert } from '../protocol/mesh/adverts.ts'
 import { handleAgentChannels, type MemberChannel } from '../protocol/mesh/agent-channel.ts'
@@ -25,6 +25,7 @@ import { createBackups } from './backup.ts'
 import { writeClientContext } from './client-context.ts'
 import { startGateway } from './gateway/server.ts'
 import { guardMesh } from './guard.ts'
+import { admitInto } from './membership.ts'
 import type { Overview, Ports } from './ports.ts'
 import { openRooms, type Rooms } from './rooms.ts'
 import { checkStart } from './start-check.ts'
@@ -50,17 +51,7 @@ const startMesh = async (
     refusalOf: membership.refusalOf,
     log,
   })
-  await handleEnrolment(node, {
-    async admit(invitation, peerId) {
-      try {
-        await membership.admit(invitation, peerId)
-        return { name: peerId }
-      } catch (error) {
-        if (error instanceof HyperError) return error
-        throw error
-      }
-    },
-  })
+  await handleEnrolment(node, { admit: admitInto(membership) })
   const guard = guardMesh(node, log, performance.now.bind(performance))
   const onHeard = guard.adverts((agentId, advert) =>
     transactions.apply({ type: 'advert', agentId, advert }),

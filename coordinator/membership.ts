@@ -251,3 +251,16 @@ export const loadMembership = async (deps: Deps): Promise<Membership> => {
     },
   }
 }
+
+/** As an enrolment asks for it: a refusal is an answer, and no fault. */
+export const admitInto =
+  (membership: Pick<Membership, 'admit'>) =>
+  async (invitation: string, peerId: string): Promise<{ readonly name: string } | HyperError> => {
+    try {
+      await membership.admit(invitation, peerId)
+      return { name: peerId }
+    } catch (error) {
+      if (error instanceof HyperError) return error
+      throw error
+    }
+  }

@@ -2,8 +2,7 @@
 
 import type { TestContext } from 'node:test'
 import { pino } from 'pino'
-import { loadMembership, type Membership } from '../../coordinator/membership.ts'
-import { HyperError } from '../../protocol/errors.ts'
+import { admitInto, loadMembership, type Membership } from '../../coordinator/membership.ts'
 import { enrol, handleEnrolment } from '../../protocol/mesh/enrolment.ts'
 import { createInvitation } from '../../protocol/mesh/identity.ts'
 import { type CoordinatorNode, startCoordinatorNode } from '../../protocol/mesh/node.ts'
@@ -52,15 +51,7 @@ export const startGuardedMesh = async (
   })
   t.after(() => node.stop())
   await handleEnrolment(node, {
-    async admit(invitation, peerId) {
-      try {
-        await membership.admit(invitation, peerId)
-        return { name: peerId }
-      } catch (error) {
-        if (error instanceof HyperError) return error
-        throw error
-      }
-    },
+    admit: admitInto(membership),
     ...(connectionMs === undefined ? {} : { connectionMs }),
   })
   return {
