@@ -320,8 +320,13 @@ export const limits = {
   dialMs: 10 * second,
   /** Of one coordinator: those of a ticket, and those that it told. */
   knownAddressesMax: 64,
-  /** One address of several: time for a handshake on a slow line. */
-  addressDialMs: 3 * second,
+  /**
+   * Until a TCP connection stands: on a slow line, and where a host has come back a moment ago. The
+   * kernel asks again after 1 s, then after 2 s more, which is too long for a coordinator that returns.
+   */
+  connectMs: 1.2 * second,
+  /** From then on until the other side's key is proven: the coordinator shakes a few hands at a time. */
+  handshakeMs: 6 * second,
   /** One that failed is dialled again after this, while others have neither answered nor failed. */
   addressRedialMs: second / 2,
   /** So long is the best address dialled alone: a handshake on most lines, and no long wait. */
@@ -352,14 +357,19 @@ export const limits = {
   /** What is said again and again while the coordinator is away is logged this often. */
   absenceLogMs: minute,
   connectionsMax: 5000,
-  /** Connections that have not shown their key yet. All agents return at once after a restart. */
-  connectionsPendingMax: 1000,
-  /**
-   * Handshakes that an address may have failed or not ended: at once, for the agents behind it that
-   * all return together, and so many a second after that. Each takes 10 ms of a core, for its certificate.
-   */
+  /** Connections that have not shown their key yet: all agents return at once after a restart … */
+  connectionsPendingMax: 4000,
+  /** … and those of one address that wait for their turn: a thousand agents are behind one, at most. */
+  handshakesWaitingMax: 1000,
+  /** Handshakes that an address may have failed: at once, and so many a second. Each takes 10 ms of a core. */
   handshakesBurstMax: 100,
   handshakesPerSecondMax: 10,
+  /**
+   * Under way at a time, and how long one counts as that: more at once would only end later, many of
+   * them too late for who waits; and one that says nothing must not hold up the others.
+   */
+  handshakesAtOnceMax: 8,
+  handshakeTurnMs: second / 2,
   /** Addresses that are remembered for it, of strangers as well. */
   handshakeAddressesMax: 10_000,
   /** Connections of one member: a new one, and those that broke and are not yet known to have. */
@@ -370,6 +380,9 @@ export const limits = {
   /** Streams that the other side has open on one connection; over the second it is cut off: it needs five. */
   streamsMax: 64,
   memberStreamsMax: 16,
+  /** Those that it opens one after the other: it needs five, once. */
+  memberStreamsBurstMax: 32,
+  memberStreamsPerSecondMax: 1,
   /** How often connections are looked at for that. */
   connectionsLookMs: second,
   /** Heartbeats, and adverts, of one member: an agent sends one heartbeat and two adverts a second. */

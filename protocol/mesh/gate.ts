@@ -11,7 +11,7 @@ interface CoordinatorGateDeps {
   readonly isAllowed: (peerId: string) => boolean
   readonly handshakes: Handshakes
   readonly onRefused: (peerId: string, address: string) => void
-  /** Its address has failed too often of late. */
+  /** Too many of its address wait already. */
   readonly onHeldOff: (address: string) => void
 }
 
@@ -23,8 +23,8 @@ export const createCoordinatorGate = ({
 }: CoordinatorGateDeps): ConnectionGater => ({
   denyDialPeer: () => true,
   denyDialMultiaddr: () => true,
-  denyInboundConnection: (connection) => {
-    if (handshakes.begin(connection)) return false
+  denyInboundConnection: async (connection) => {
+    if (await handshakes.begin(connection)) return false
     onHeldOff(connection.remoteAddr.toString())
     return true
   },
@@ -34,6 +34,7 @@ export const createCoordinatorGate = ({
       handshakes.admit(connection)
       return false
     }
+    handshakes.refuse(connection)
     onRefused(peerId, connection.remoteAddr.toString())
     return true
   },

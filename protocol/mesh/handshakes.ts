@@ -1,26 +1,31 @@
 /**
  * Inbound connections until they have proven a key that is on the list. A handshake costs the
- * coordinator milliseconds (a certificate is made for each), and it holds a place until it ends; so
- * an address has a number of tries, which come back with time, and at once for those that are let in:
+ * coordinator milliseconds (a certificate is made for each): a few are under way at a time, the
+ * addresses in turn (turns.ts), and an address has a number of tries, which come back with time, and
+ * at once for those that are let in:
  *
- *   begin ─► tried ─ its key is on the list ─► admitted: the try is given back
- *     │        └─ refused, too slow, broken off ─► over: the try is spent
- *     └─ no tries left ─► refused before a byte is read
+ *   begin ─► waiting ─ its turn, with a try ─► under way ─ its key is on the list ─► admitted: the try is given back
+ *     │         └─ gone meanwhile ─► over        └─ refused, too slow, broken off ─► over: the try is spent
+ *     └─ too many of its address wait ─► refused before a byte is read
  *
- * So agents that all return at once from behind one address are bounded by those under way only, and
- * strangers by what an address gets back in a second.
+ * So a thousand agents that return at once from behind one address are let in one after the other, as
+ * fast as can be: all at once they would all be ready with the last one, when most had given up. And
+ * strangers take what an address gets back in a second.
  */
 
 import type { MultiaddrConnection } from '@libp2p/interface'
 import { limits } from '../limits.ts'
 import { createRates } from '../rate.ts'
+import { createTurns } from './turns.ts'
 
-type Handshake = Pick<MultiaddrConnection, 'remoteAddr'>
+type Handshake = Pick<MultiaddrConnection, 'remoteAddr' | 'addEventListener'>
 
 export interface Handshakes {
-  /** False: it is refused. */
-  begin(connection: Handshake): boolean
+  /** False: it is refused. Else it resolves when its turn has come. */
+  begin(connection: Handshake): Promise<boolean>
   admit(connection: Handshake): void
+  /** Its key is not on the list. */
+  refuse(connection: Handshake): void
 }
 
 export const createHandshakes = (now: () => number): Handshakes => {
@@ -32,9 +37,21 @@ export const createHandshakes = (now: () => number): Handshakes => {
     },
     now,
   )
+  const turns = createTurns<Handshake>({
+    ...{ atOnce: limits.handshakesAtOnceMax, turnMs: limits.handshakeTurnMs },
+    ...{ waitingMax: limits.handshakesWaitingMax, mayBegin: tries.take },
+    againMs: 1000 / limits.handshakesPerSecondMax,
+  })
   return {
-    begin: ({ remoteAddr }) => tries.take(placeOf(remoteAddr)),
-    admit: ({ remoteAddr }) => tries.giveBack(placeOf(remoteAddr)),
+    begin(connection) {
+      connection.addEventListener('close', () => turns.end(connection), { once: true })
+      return turns.begin(connection, placeOf(connection.remoteAddr))
+    },
+    admit(connection) {
+      tries.giveBack(placeOf(connection.remoteAddr))
+      turns.end(connection)
+    },
+    refuse: turns.end,
   }
 }
 

@@ -40,8 +40,15 @@ import { fitsTicket } from './ticket.ts'
 import { createWhereabouts, type Whereabouts, withoutPeerId } from './whereabouts.ts'
 
 type GossipServices = { identify: Identify; gossip: GossipSub }
-type Dial = (address: Multiaddr, options: { readonly signal: AbortSignal }) => Promise<Connection>
+interface DialOptions {
+  readonly signal: AbortSignal
+  readonly onProgress: (event: { readonly type: string }) => void
+}
+type Dial = (address: Multiaddr, options: DialOptions) => Promise<Connection>
 type DialServices = { transports: { readonly dial: Dial } }
+
+/** What libp2p tells first once there is a TCP connection. */
+const CONNECTED = 'upgrader:encrypt-outbound-connection'
 
 interface MeshNode {
   readonly peerId: string
@@ -196,7 +203,13 @@ const diallerOf = (
   coordinator: peerIdFromString(coordinator),
   whereabouts: createWhereabouts({
     ...{ coordinator, addresses },
-    dial: (address, signal) => libp2p.services.transports.dial(address, { signal }),
+    dial: (address, signal, onConnected) =>
+      libp2p.services.transports.dial(address, {
+        signal,
+        onProgress: ({ type }) => {
+          if (type === CONNECTED) onConnected()
+        },
+      }),
     searchLan: (tell, signal) => searchLan({ coordinator, tell, signal, log }),
     nowMs: () => performance.now(),
   }),

@@ -1,7 +1,7 @@
 /**
  * How a dialler gets to its coordinator at the first of several addresses that answers. Libp2p tries
  * the addresses of a peer one after the other, and makes one of dials that run at once: each that
- * swallows packets would cost its whole time (3 s; measured). Of an address:
+ * swallows packets would cost its whole time (measured). Of an address:
  *
  *   known ─► dialled ─► answered   the first one to; all others are given up
  *              │  ▲
@@ -20,7 +20,8 @@ import { limits } from '../limits.ts'
 interface Ways<T> {
   /** The best first. */
   readonly addresses: readonly string[]
-  readonly dial: (address: string, signal: AbortSignal) => Promise<T>
+  /** Tells when there is somebody at the address, who has still to prove who it is. */
+  readonly dial: (address: string, signal: AbortSignal, onConnected: () => void) => Promise<T>
   /** For what was reached too late. */
   readonly discard: (late: T) => void
   /** Tells more addresses; resolves when it knows no more. Null: there are no more. */
@@ -52,9 +53,13 @@ export const reachFirst = async <T>({
     // Of its own, and let go when it has reached: a connection ends with the signal it was dialled with.
     const own = new AbortController()
     const giveUp = (): void => own.abort(new Error('no answer in time'))
-    const timer = setTimeout(giveUp, limits.addressDialMs)
+    let timer = setTimeout(giveUp, limits.connectMs)
+    const onConnected = (): void => {
+      clearTimeout(timer)
+      timer = setTimeout(giveUp, limits.handshakeMs)
+    }
     running.addEventListener('abort', giveUp, { once: true })
-    const reached = await dial(address, own.signal).finally(() => {
+    const reached = await dial(address, own.signal, onConnected).finally(() => {
       clearTimeout(timer)
       running.removeEventListener('abort', giveUp)
     })

@@ -18,7 +18,8 @@ interface Deps<T extends Reached> {
   readonly coordinator: string
   /** Multiaddrs without the peer id, the best first. */
   readonly addresses: readonly string[]
-  readonly dial: (address: Multiaddr, signal: AbortSignal) => Promise<T>
+  /** As in race.ts. */
+  readonly dial: (address: Multiaddr, signal: AbortSignal, onConnected: () => void) => Promise<T>
   readonly searchLan: (tell: (address: string) => void, signal: AbortSignal) => Promise<void>
   readonly nowMs: () => number
 }
@@ -67,7 +68,8 @@ export const createWhereabouts = <T extends Reached>(deps: Deps<T>): Whereabouts
       const isSearchDue = mayBeElsewhere(addresses) && nowMs() >= nextSearchMs
       const reached = await reachFirst<T>({
         ...{ addresses, signal },
-        dial: (address, own) => deps.dial(multiaddr(`${address}/p2p/${coordinator}`), own),
+        dial: (address, own, onConnected) =>
+          deps.dial(multiaddr(`${address}/p2p/${coordinator}`), own, onConnected),
         discard: (late) => late.abort(new Error('another address was faster')),
         find: isSearchDue ? find : null,
       })

@@ -17,12 +17,13 @@ import { eventually } from '../support/eventually.ts'
 import { newKey, quiet } from '../support/mesh.ts'
 import { layer } from '../support/siege.ts'
 
-/** A host of the strangers' own: members come from 127.0.0.1. */
+/** Hosts of the strangers' own: members come from 127.0.0.1. */
 const STRANGERS = '127.0.0.2'
+const MORE_STRANGERS = ['127.0.0.3', '127.0.0.4', '127.0.0.5', '127.0.0.6', '127.0.0.7']
 
-const startStranger = (): Promise<Libp2p> => {
+const startStranger = (localAddress: string): Promise<Libp2p> => {
   // An option of Node's own, which the transport hands on.
-  const dialOpts: TCPSocketOptions & { localAddress: string } = { localAddress: STRANGERS }
+  const dialOpts: TCPSocketOptions & { localAddress: string } = { localAddress }
   return createLibp2p({
     transports: [tcp({ dialOpts })],
     connectionEncrypters: [tls()],
@@ -102,7 +103,7 @@ test('strangers', async (t) => {
   await t.test(
     'hundreds of connections with keys that nobody knows are refused, all of them',
     async (t2) => {
-      const strangers = await Promise.all(Array.from({ length: 5 }, startStranger))
+      const strangers = await Promise.all(MORE_STRANGERS.map(startStranger))
       t2.after(() => Promise.all(strangers.map((stranger) => stranger.stop())))
       await siege.during(async () => {
         for (let round = 0; round < 3; round += 1) {

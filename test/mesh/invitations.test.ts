@@ -96,7 +96,7 @@ const joinPatiently = async (ticket: Ticket): Promise<unknown> => {
       return await enrol({ ticket, key, log: quiet })
     } catch (error) {
       if (!(error instanceof HyperError && error.code === 'UNREACHABLE')) throw error
-      await pause(Math.random() * limits.addressDialMs)
+      await pause(Math.random() * limits.handshakeMs)
       return undefined
     }
   }, 60_000)
