@@ -3,7 +3,7 @@
  * connects:
  *
  * - its oldest connections are ended above a bound: those that broke unnoticed go first;
- * - one that connects again and again, or holds many streams open, is an offender;
+ * - one that connects again and again, opens stream after stream, or holds many open, is an offender;
  * - a connection without a channel is of no use: it is ended;
  * - one that was heard by gossip, and then not for several adverts, is cut off, so that the agent
  *   connects anew: gossipsub gives up a peer for good, in silence, after one frame that it cannot read.
@@ -13,7 +13,7 @@ import type { Connection } from '@libp2p/interface'
 import { HyperError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { AGENT_PROTOCOL } from '../messages.ts'
-import { createRates } from '../rate.ts'
+import { createRate, createRates } from '../rate.ts'
 import type { CoordinatorNode } from './node.ts'
 
 interface WatchDeps {
@@ -43,9 +43,28 @@ export const watchMembers = (node: CoordinatorNode, deps: WatchDeps): Watch => {
 
   const isOfMember = ({ remotePeer }: Connection): boolean => node.isMember(remotePeer.toString())
 
+  /**
+   * Those beyond a protocol's own bound are refused one by one, and never seen among the connection's:
+   * libp2p's muxer alone knows of each, and that is not among its types.
+   */
+  const countStreams = (connection: Connection): void => {
+    const muxer: unknown = Reflect.get(connection, 'muxer')
+    if (!(muxer instanceof EventTarget)) throw new Error('streams cannot be counted')
+    const opened = createRate({
+      perSecond: limits.memberStreamsPerSecondMax,
+      burst: limits.memberStreamsBurstMax,
+    })
+    muxer.addEventListener('stream', () => {
+      if (opened.take(now())) return
+      const peerId = connection.remotePeer.toString()
+      onOffence(peerId, new HyperError('FLOODED', 'it opens stream after stream'))
+    })
+  }
+
   const onOpen = (connection: Connection): void => {
     openedAt.set(connection, now())
     if (!isOfMember(connection)) return
+    countStreams(connection)
     const peerId = connection.remotePeer.toString()
     const open = node.libp2p.getConnections(connection.remotePeer)
     const first = open.find((other) => other !== connection)

@@ -117,6 +117,8 @@ test('members that flood', async (t) => {
               .catch(() => null),
           )
         }
+        await siege.cutOff(node.peerId, 'FLOODED')
+        await eventually(raw.isClosed)
         await Promise.all(streams)
       })
     })
