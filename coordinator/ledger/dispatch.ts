@@ -12,7 +12,7 @@ import type { AttemptKey } from '../../protocol/call.ts'
 import { setHopeless } from './aside.ts'
 import { setState, writeCall } from './calls.ts'
 import { heardOf } from './delay.ts'
-import { countAsAlive, unhearAll } from './grants.ts'
+import { countAsAlive, lostOn, unhearAll } from './grants.ts'
 import { grantLease } from './leases.ts'
 import { block, nextInLine, pass, wake } from './line.ts'
 import { couldRun, pickAgent } from './placement.ts'
@@ -50,7 +50,7 @@ const placeHead = (ledger: Ledger, account: Account, now: Now, effects: Effect[]
   const call = account.queue.head()
   assert(call !== undefined, 'an account in line has a call that waits')
   if (heardOf(call).length > 0) return takeBack(ledger, account, call, now, effects)
-  const agent = pickAgent(ledger, call.terms)
+  const agent = pickAgent(ledger, call.terms, lostOn(call))
   if (agent !== undefined) {
     lease(ledger, account, agent, call, now, effects)
     return true

@@ -30,6 +30,12 @@ const setLost = (call: Call, key: AttemptKey, isLost: boolean): void => {
 export const countAsLost = (call: Call, key: AttemptKey): void => setLost(call, key, true)
 export const countAsAlive = (call: Call, key: AttemptKey): void => setLost(call, key, false)
 
+/** Ids of the agents on which its attempts were lost, and have not been heard to end since. */
+export const lostOn = (call: Call): readonly string[] =>
+  call.attemptsLost === 0
+    ? []
+    : call.granted.flatMap(({ agentId, isLost }) => (isLost ? [agentId] : []))
+
 /** The attempt has ended: nothing more is expected of it. What it used up stays used up. */
 export const dropGrant = (call: Call, key: AttemptKey): void => {
   call.granted = call.granted.filter((grant) => !isOf(grant, key))

@@ -2,7 +2,8 @@
  * Where a call runs. Pure.
  *
  * Among the agents with room, one with a container ready for the call is preferred, then one that
- * holds the image, then the one with the most free slots, then the one known for longest. The cost is
+ * holds the image, then the one with the most free slots, then the one known for longest. Where an attempt
+ * of the call was lost comes last of all: another one there may go the same way. The cost is
  * that of one short look at each agent with a container ready, or else with room: the number of
  * waiting calls plays no part, and a mesh without room costs nothing.
  */
@@ -64,27 +65,33 @@ const isBetter = (
 }
 
 /** Who has a container ready for it: that agent holds the image, too, as good as ever. */
-const pickReady = (agents: Iterable<Agent>, terms: Terms): Agent | undefined => {
+const pickReady = (
+  agents: Iterable<Agent>,
+  terms: Terms,
+  without: readonly string[],
+): Agent | undefined => {
   let best: Agent | undefined
   for (const agent of agents) {
+    if (without.includes(agent.id)) continue
     if (agent.roomyAt < 0 || !hasFreeRoom(agent, terms) || !couldRun(agent, terms)) continue
     if (best === undefined || isBetter(agent, true, best, true)) best = agent
   }
   return best
 }
 
-/** Of agents that are open and have a slot left. */
-export const pickAgent = (
+const pickBeside = (
   { roomy, readyOn }: Pick<Ledger, 'roomy' | 'readyOn'>,
   terms: Terms,
+  without: readonly string[],
 ): Agent | undefined => {
   const agents = readyOn.get(terms.readyKey)
-  const ready = agents === undefined ? undefined : pickReady(agents, terms)
+  const ready = agents === undefined ? undefined : pickReady(agents, terms, without)
   if (ready !== undefined) return ready
   const key = imageKey(terms.image)
   let best: Agent | undefined
   let isBestHolder = false
   for (const agent of roomy) {
+    if (without.includes(agent.id)) continue
     if (!hasFreeRoom(agent, terms) || !couldRun(agent, terms)) continue
     const isHolder = agent.images.has(key)
     if (!isHolder && !canPull(agent, terms)) continue
@@ -93,6 +100,18 @@ export const pickAgent = (
     isBestHolder = isHolder
   }
   return best
+}
+
+const none: readonly string[] = []
+
+/** Of agents that are open and have a slot left. `lostOn`: ids of those that come last. */
+export const pickAgent = (
+  ledger: Pick<Ledger, 'roomy' | 'readyOn'>,
+  terms: Terms,
+  lostOn: readonly string[] = none,
+): Agent | undefined => {
+  const elsewhere = pickBeside(ledger, terms, lostOn)
+  return elsewhere === undefined && lostOn.length > 0 ? pickBeside(ledger, terms, none) : elsewhere
 }
 
 /** Who pulls an image for everybody: an agent with an engine, of none of those platforms; the freest first. */

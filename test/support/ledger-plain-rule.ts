@@ -87,9 +87,13 @@ const fits = (plain: PlainAgent, terms: Terms): boolean => {
   )
 }
 
-const best = (agents: readonly PlainAgent[], terms: Terms): PlainAgent | undefined => {
+const best = (agents: readonly PlainAgent[], { terms, granted }: Call): PlainAgent | undefined => {
+  const isLostOn = ({ id }: Agent): boolean =>
+    granted.some(({ agentId, isLost }) => isLost && agentId === id)
   const score = (plain: PlainAgent): number =>
-    (plain.agent.images.has(imageKey(terms.image)) ? 1e9 : 0) + freeSlots(plain)
+    (isLostOn(plain.agent) ? -1e12 : 0) +
+    (plain.agent.images.has(imageKey(terms.image)) ? 1e9 : 0) +
+    freeSlots(plain)
   // A stable sort: the one known for longest stays first.
   return agents.filter((plain) => fits(plain, terms)).sort((a, b) => score(b) - score(a))[0]
 }
@@ -120,7 +124,7 @@ const decide = (agents: readonly PlainAgent[], call: Call): Decision | null => {
     }
     return null
   }
-  const plain = best(agents, terms)
+  const plain = best(agents, call)
   if (plain !== undefined) return take(plain, 'lease')
   const isHopeless = agents.length > 0 && !agents.some(({ agent }) => isAble(agent, terms))
   return isHopeless ? { kind: 'set aside', callId, agentId: '' } : null

@@ -109,6 +109,27 @@ describe('choosing what runs next', () => {
     assert.equal(bench.leaseOf(first)?.agentId, 'fresh', 'run again where somebody answers')
   })
 
+  test('a call whose attempt was lost is run again elsewhere, though less is free there', () => {
+    const bench = createBench()
+    bench.connect('mute', { slots: 9 })
+    bench.connect('other', { slots: 1 })
+    const call = bench.accept()
+    assert.equal(bench.leaseOf(call)?.agentId, 'mute')
+    // It beats, and never says a word of the call.
+    const pass = (): void => {
+      for (let seconds = 0; seconds < 30; seconds += 1) {
+        bench.pass(1000, true)
+        for (const id of ['mute', 'other']) bench.heartbeat(id, [])
+      }
+    }
+    pass()
+    assert.deepEqual([bench.leaseOf(call)?.agentId, bench.leaseOf(call)?.key.attempt], ['other', 2])
+    bench.apply({ type: 'drain', agentId: 'other', draining: true })
+    bench.disconnect('other')
+    pass()
+    assert.equal(bench.leaseOf(call)?.agentId, 'mute', 'better than nowhere')
+  })
+
   test('a call that no member could run starts as soon as one comes that can', () => {
     const bench = createBench()
     bench.connect('small', { memoryBytes: 64 * MiB })
