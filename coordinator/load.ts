@@ -32,6 +32,7 @@ const inheritedLease = (row: LeaseRow, nowMs: number): Lease => ({
   isOver: false,
   silentSinceMs: null,
   isInherited: true,
+  isDoubtful: false,
 })
 
 /** One object for all calls of a revision, found without a search for each of them. */

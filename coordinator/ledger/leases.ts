@@ -89,6 +89,7 @@ export const grantLease = (
     isOver: false,
     silentSinceMs: null,
     isInherited: false,
+    isDoubtful: false,
   }
   bookLease(ledger, lease)
   writeLease(lease, effects)

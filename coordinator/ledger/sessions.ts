@@ -5,7 +5,8 @@
  * restored, or the call waits for it), cancel (the call has ended or gone on without it), and for
  * each result in its outbox: commit (send it, it counts) or drop. A leased attempt that the report
  * does not name is settled at once: an agent with the same store writes a note before anything
- * starts, so what it does not name never started; with another store it is lost.
+ * starts, so what it does not name never started; with another store it is lost. With a copy of the
+ * store, or one that was set back (a stale hello), it is neither: its lease runs out.
  */
 
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
@@ -78,12 +79,20 @@ const settleUnnamed = (
   )
   giveUpOwed(ledger, agent.id, named, effects)
   for (const lease of [...agent.leases]) {
-    if (named.has(attemptName(lease.key))) continue
+    if (named.has(attemptName(lease.key)) || lease.isDoubtful) continue
     const call = ledger.calls.get(lease.key.call)
     if (lease.isOver || call === undefined) endLease(ledger, lease, effects)
     else if (lease.storeId === hello.storeId)
       neverStarted(ledger, call, lease.key, agent.id, effects)
     else loseAttempt(ledger, lease, call, now, effects)
+  }
+}
+
+/** Those that a stale hello does not name run until they fall silent: no later one proves more. */
+const doubtUnnamed = (agent: Agent, hello: Hello): void => {
+  const named = new Set(hello.attempts.map(({ key }) => attemptName(key)))
+  for (const lease of agent.leases) {
+    if (!named.has(attemptName(lease.key))) lease.isDoubtful = true
   }
 }
 
@@ -145,7 +154,8 @@ export const connectAgent = (
     const lease = leaseOf(ledger, key, agent.id)
     if (verdict === 'drop' && lease !== undefined) endLease(ledger, lease, effects)
   }
-  if (event.isStale !== true) settleUnnamed(ledger, agent, hello, now, effects)
+  if (event.isStale === true) doubtUnnamed(agent, hello)
+  else settleUnnamed(ledger, agent, hello, now, effects)
   bringBackHopeless(ledger, agent)
   changeMembership(ledger)
   effects.push({ type: 'welcome', agentId: agent.id, session: event.session, verdicts })

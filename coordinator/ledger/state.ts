@@ -99,6 +99,8 @@ export interface Lease {
   silentSinceMs: number | null
   /** Granted before this coordinator started, and not heard of since. */
   isInherited: boolean
+  /** A stale hello did not name it: its agent's store is a copy, or was set back, and proves nothing of it. */
+  isDoubtful: boolean
 }
 
 /** What placement knows of a member; kept from its last hello while it is away. */

@@ -69,10 +69,25 @@ describe('an attempt that is reported', () => {
     bench.connect('one')
     const call = bench.accept()
     const { attempt } = bench.keyOf(call)
-    const stale = { agentId: 'one', name: 'one', session: 9, isStale: true } as const
-    bench.apply({ type: 'connect', ...stale, hello: makeHello({}) })
+    let session = 9
+    const connect = (isStale: boolean): void => {
+      session += 1
+      const hello = makeHello({})
+      bench.apply({ type: 'connect', agentId: 'one', name: 'one', session, isStale, hello })
+    }
+    connect(true)
     assert.equal(bench.keyOf(call).attempt, attempt)
     assert.equal(bench.ledger.leases.size, 1)
+    // Nor does what the same copy of the store says next prove anything of it …
+    connect(false)
+    assert.equal(bench.keyOf(call).attempt, attempt)
+    assert.equal(call.state, 'leased')
+    // … but of what was granted since.
+    const later = bench.accept()
+    connect(false)
+    assert.deepEqual([bench.keyOf(call).attempt, bench.keyOf(later).attempt], [attempt, 2])
+    bench.pass(SILENCE_MS)
+    assert.equal(call.attemptsLost, 1)
   })
 
   test('refused: it counts for nothing, and the agent is offered nothing for a while', () => {
