@@ -12,13 +12,14 @@
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Log } from '../daemon/log.ts'
 import type { Advert } from '../protocol/advert.ts'
-import { HyperError, messageOf } from '../protocol/errors.ts'
+import { HyperError, toHyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
 import type { CoordinatorNode } from '../protocol/mesh/node.ts'
 import { watchMembers } from '../protocol/mesh/watch.ts'
 import type { AgentMessage } from '../protocol/messages.ts'
 import { createRate, createRates } from '../protocol/rate.ts'
+import { dismiss } from './hello.ts'
 import { createOffences } from './offences.ts'
 
 type Take = (channel: MemberChannel) => void
@@ -86,14 +87,10 @@ export const guardMesh = (node: CoordinatorNode, log: Log, now: () => number): G
     }
   }
 
-  const dismiss = async (channel: MemberChannel, leftMs: number): Promise<void> => {
+  const keepOff = (channel: MemberChannel, leftMs: number): Promise<void> => {
     const seconds = Math.ceil(leftMs / 1000)
-    const { line } = new HyperError(
-      'KEPT_OFF',
-      `it broke the protocol and is kept off ${seconds} s`,
-    )
-    await channel.send({ type: 'goodbye', code: 'KEPT_OFF', message: line })
-    await channel.close()
+    const reason = `it broke the protocol and is kept off ${seconds} s`
+    return dismiss(channel, new HyperError('KEPT_OFF', reason))
   }
 
   const watch = watchMembers(node, { onOffence: offended, now })
@@ -102,9 +99,7 @@ export const guardMesh = (node: CoordinatorNode, log: Log, now: () => number): G
     channels: (take) => (channel) => {
       const leftMs = offences.leftMs(channel.remotePeer)
       if (leftMs > 0) {
-        dismiss(channel, leftMs).catch((error: unknown) => {
-          log.debug({ peer: channel.remotePeer, reason: messageOf(error) }, 'not told goodbye')
-        })
+        keepOff(channel, leftMs).catch((error: unknown) => channel.abort(toHyperError(error)))
         return
       }
       channel.closed

@@ -6,8 +6,8 @@
 import { HyperError } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
-import type { Hello } from '../protocol/messages.ts'
-import { checkVersion } from '../protocol/versions.ts'
+import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
+import { checkVersion, inVersion } from '../protocol/versions.ts'
 
 /** The first message of a channel. Throws where it is no hello, or none comes in time. */
 export const readHello = async (channel: MemberChannel): Promise<Hello> => {
@@ -92,11 +92,13 @@ export const checkHello = (hello: Hello, version: string, epoch: number): void =
   }
 }
 
-/** Tells why, and closes. Never rejects. */
+/** Tells why, in the agent's version of the protocol where it has told that, and closes. Never rejects. */
 export const dismiss = async (
   channel: MemberChannel,
   { code, message }: HyperError,
+  protocol = PROTOCOL_VERSION,
 ): Promise<void> => {
-  await channel.send({ type: 'goodbye', code, message }).catch(() => undefined)
+  const goodbye = inVersion({ type: 'goodbye', code, message }, protocol)
+  await channel.send(goodbye).catch(() => undefined)
   await channel.close().catch(() => undefined)
 }

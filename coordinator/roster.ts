@@ -146,7 +146,7 @@ export const createRoster = (deps: Deps): Roster => {
     const reason = keyInUse(agentId)
     log.warn({ peer: agentId, code: reason.code }, 'agent replaced by another with its key')
     // Told first: on a line that is half open nobody hears it, and it is not waited for.
-    dismiss(former.channel, reason).catch(() => undefined)
+    dismiss(former.channel, reason, former.protocol).catch(() => undefined)
     end(former, reason, true)
   }
 
@@ -195,9 +195,13 @@ export const createRoster = (deps: Deps): Roster => {
     if (isLater) throw keyInUse(agentId)
   }
 
-  const refuse = async (channel: MemberChannel, error: HyperError): Promise<void> => {
+  const refuse = async (
+    channel: MemberChannel,
+    error: HyperError,
+    hello: Hello | undefined,
+  ): Promise<void> => {
     log.warn({ peer: channel.remotePeer, code: error.code, reason: error.message }, 'hello refused')
-    await dismiss(channel, error)
+    await dismiss(channel, error, hello?.protocol)
   }
 
   const host = async (channel: MemberChannel): Promise<void> => {
@@ -208,7 +212,7 @@ export const createRoster = (deps: Deps): Roster => {
       checkSecond(channel.remotePeer, hello)
     } catch (error) {
       if (hello !== undefined) noteRefusal(channel.remotePeer, hello)
-      await refuse(channel, toHyperError(error))
+      await refuse(channel, toHyperError(error), hello)
       return
     }
     await converse(begin(channel, hello))

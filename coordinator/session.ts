@@ -14,6 +14,8 @@ import { createPulls, type Pulls } from './pulls.ts'
 export interface Session {
   readonly number: number
   readonly agentId: string
+  /** The version that its agent speaks. */
+  readonly protocol: number
   readonly channel: MemberChannel
   readonly pulls: Pulls
   /** By the agent's own word: it is stopping. */
@@ -53,6 +55,7 @@ export const createSession = (of: {
 
   return {
     ...{ number, agentId: channel.remotePeer, channel, pulls, send },
+    protocol: of.hello.protocol,
     isDraining: of.hello.draining,
     assign(assignment) {
       if (unsentBytes > limits.channelBytesMax) return false

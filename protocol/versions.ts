@@ -3,11 +3,12 @@
  * coordinator serves agents of its own version and of the one before, each in its version: so the
  * coordinator is upgraded first, then the agents one by one.
  *
- *   3  welcome tells the coordinator's addresses; an agent asks for the credentials of a pull
+ *   3  welcome tells the coordinator's addresses; an agent asks for the credentials of a pull; more codes
+ *      of goodbye
  *   2  the oldest that is served
  */
 
-import { HyperError } from './errors.ts'
+import { type ErrorCode, HyperError } from './errors.ts'
 import {
   type CoordinatorMessage,
   type Hello,
@@ -28,9 +29,18 @@ export const checkVersion = ({ protocol, version }: Hello, own: string): void =>
   }
 }
 
+/** Codes of a goodbye that version 2 does not know, as one by which its agent does the same: stay away … */
+const INSTEAD: Partial<Record<ErrorCode, ErrorCode>> = {
+  KEY_IN_USE: 'NOT_A_MEMBER',
+  // … or try on.
+  KEPT_OFF: 'UNREACHABLE',
+}
+
 /** The message as an agent of that version knows it. */
 export const inVersion = (message: CoordinatorMessage, protocol: number): CoordinatorMessage => {
-  if (protocol >= 3 || message.type !== 'welcome') return message
+  if (protocol >= 3) return message
+  if (message.type === 'goodbye') return { ...message, code: INSTEAD[message.code] ?? message.code }
+  if (message.type !== 'welcome') return message
   const { addresses: _addresses, ...welcome } = message
   return welcome
 }

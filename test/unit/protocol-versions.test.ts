@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { checkHello } from '../../coordinator/hello.ts'
+import type { ErrorCode } from '../../protocol/errors.ts'
 import {
   decodeAgentMessage,
   decodeCoordinatorMessage,
@@ -64,6 +65,19 @@ test('what is said to an agent of the version before has the bytes that its own 
     const told = encodeMessage(inVersion(ours, PROTOCOL_VERSION_OLDEST))
     assert.equal(Buffer.from(told).toString('base64'), frame, JSON.stringify(message))
     assert.deepEqual(inVersion(ours, PROTOCOL_VERSION), ours)
+  }
+})
+
+test('a goodbye whose code the version before does not know has one that means the same to it', () => {
+  const told = (code: ErrorCode, protocol: number) =>
+    inVersion({ type: 'goodbye', code, message: 'why' }, protocol)
+  for (const [code, instead] of [
+    ['KEY_IN_USE', 'NOT_A_MEMBER'],
+    ['KEPT_OFF', 'UNREACHABLE'],
+    ['EPOCH_AHEAD', 'EPOCH_AHEAD'],
+  ] as const) {
+    assert.deepEqual(told(code, 2), { type: 'goodbye', code: instead, message: 'why' })
+    assert.partialDeepStrictEqual(told(code, 3), { code })
   }
 })
 
