@@ -26,6 +26,7 @@ import { VERSION } from '../protocol/version.ts'
 import { type Advertiser, startAdvertiser } from './advertiser.ts'
 import { machineClock } from './clock.ts'
 import { type Connection, startConnection } from './connection.ts'
+import { openEarly } from './first-channel.ts'
 import {
   addressesOf,
   forgetMembership,
@@ -36,6 +37,7 @@ import {
 import { openPremises, type Premises } from './premises.ts'
 import { createPullOrders } from './pull-orders.ts'
 import { createEntrance } from './rejoining.ts'
+import { together } from './together.ts'
 
 /** Of this process, which has one agent: its store may be a copy of another’s. */
 const INSTANCE = randomUUID()
@@ -87,22 +89,37 @@ const drain = async (
 }
 
 type Key = Awaited<ReturnType<typeof settleIdentity>>
-type Settled = Awaited<ReturnType<typeof settleMembership>>
 
-const joinMesh = async (
+/** Becomes a member where need be, and opens the way to the coordinator. */
+const reachCoordinator = async (config: AgentConfig, key: Key, log: Log) => {
+  const { membership, spare } = await settleMembership({ ...config, key, log })
+  const { coordinator } = membership
+  const node = await startAgentNode({ key, coordinator, addresses: addressesOf(membership), log })
+  const channel = openEarly((signal) => openAgentChannel(node, signal))
+  return {
+    ...{ node, membership, spare, open: channel.open },
+    async close() {
+      await channel.close()
+      await node.stop()
+    },
+  }
+}
+
+type Reached = Awaited<ReturnType<typeof reachCoordinator>>
+
+const joinMesh = (
   premises: Premises,
   config: AgentConfig,
   key: Key,
-  { membership, spare }: Settled,
+  { node, membership, spare, open, close }: Reached,
   protocol: number,
   log: Log,
 ) => {
   const { attempts, images, disk } = premises
   const { coordinator } = membership
-  const node = await startAgentNode({ key, coordinator, addresses: addressesOf(membership), log })
   const addressBook = openAddressBook(config.home, membership, log)
   const entrance = createEntrance({
-    open: (signal) => openAgentChannel(node, signal),
+    open,
     async enrol(ticket, signal) {
       await enrol({ ticket, key, log, signal })
       log.info({ coordinator }, 'enrolled anew: the coordinator did not know this agent any more')
@@ -148,12 +165,12 @@ const joinMesh = async (
       await connection.close()
       await addressBook.close()
       await advertiser.close()
-      await node.stop()
+      await close()
     },
   }
 }
 
-type Mesh = Awaited<ReturnType<typeof joinMesh>>
+type Mesh = ReturnType<typeof joinMesh>
 
 /** A dial that succeeds is not yet joined: only the answer to hello is. */
 const untilWelcomed = async (
@@ -214,17 +231,18 @@ export const startAgent = async (
   await claimFolder(config.home)
   const key = await settleIdentity({ ...config, log })
   const agentId = peerIdFromPrivateKey(key).toString()
-  // The coordinator is asked while the engine is tried: a host serves the sooner.
-  const settling = settleMembership({ ...config, key, log })
-  settling.catch(() => undefined)
-  const premises = await openPremises({ ...config, agentId }, log, progress)
-  let mesh: Mesh
+  // The coordinator is reached while the engine is tried: a host serves the sooner.
+  const opening = openPremises({ ...config, agentId }, log, progress)
+  const reaching = reachCoordinator(config, key, log)
   try {
-    mesh = await joinMesh(premises, config, key, await settling, protocol, log)
+    await together([opening, reaching])
   } catch (error) {
-    await premises.close()
+    const close = (part: { close(): Promise<void> }): Promise<void> => part.close()
+    for (const part of [opening, reaching]) await part.then(close, () => undefined)
     throw error
   }
+  const premises = await opening
+  const mesh = joinMesh(premises, config, key, await reaching, protocol, log)
   try {
     await untilWelcomed(mesh, progress, stopping)
   } catch (error) {

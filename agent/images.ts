@@ -158,7 +158,7 @@ export const createImages = (deps: {
     else if (pulled.has(id) || before?.has(id) === false) pulled.add(id, tag)
   }
 
-  const importHello: Images['importHello'] = async (signal) => {
+  const loadHello = async (signal: AbortSignal): Promise<ImageRecord> => {
     const program = await readFile(join(initDir, 'hello'))
     const { programHash, archive } = makeHelloImage(program, engine.facts()?.platform ?? '')
     const present = await inspect(HELLO_TAG, HELLO_TAG)
@@ -172,6 +172,8 @@ export const createImages = (deps: {
     changes += 1
     return loaded
   }
+
+  const importHello: Images['importHello'] = (signal) => flights.join(HELLO_TAG, loadHello, signal)
 
   const authFor = async (
     pin: ImagePin,

@@ -29,6 +29,7 @@ import type { Pool } from './pool.ts'
 import { openPulledImages } from './pulled-images.ts'
 import { cgroupParentOf, openCgroups } from './runner/oci/cgroups.ts'
 import { type Room, roomOf } from './slots.ts'
+import { together } from './together.ts'
 
 export interface PremisesConfig
   extends Pick<
@@ -155,8 +156,8 @@ const open = async ({
   closers.add(equipment.close)
   if (await engine.check()) {
     tellOther(engine, log)
-    await trial.run()
-    await Promise.all([bridge.secure(), runtimes.tryNew()])
+    await together([trial.run(), bridge.secure()])
+    await runtimes.tryNew()
   } else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
     log.warn({ dockerHost }, 'the Docker engine does not answer')

@@ -1,0 +1,48 @@
+/**
+ * The first channel to the coordinator is opened while the host is still tried: the hello can go as
+ * soon as there is something to tell.
+ *
+ *   opening ─► open ─ asked for ─► taken
+ *      │         └─ ended meanwhile (no hello came in time), or closed ─► gone: as if there had been none
+ *      └─ failed ─► gone: whoever asks opens one, and is told why not
+ */
+
+import type { AgentChannel } from '../protocol/mesh/agent-channel.ts'
+
+type Open = (signal: AbortSignal) => Promise<AgentChannel>
+
+interface FirstChannel {
+  readonly open: Open
+  /** Ends one that nobody has taken. */
+  readonly close: () => Promise<void>
+}
+
+export const openEarly = (open: Open): FirstChannel => {
+  const giving = new AbortController()
+  let early: Promise<AgentChannel | null> = open(giving.signal).then(
+    (channel) => {
+      channel.closed
+        .then(() => {
+          early = gone
+        })
+        .catch(() => undefined)
+      return channel
+    },
+    () => null,
+  )
+  const take = (): Promise<AgentChannel | null> => {
+    const taken = early
+    early = gone
+    return taken
+  }
+  return {
+    open: async (signal) => (await take()) ?? (await open(signal)),
+    async close() {
+      giving.abort(new Error('nobody needs it'))
+      const channel = await take()
+      await channel?.close()
+    },
+  }
+}
+
+const gone = Promise.resolve(null)
