@@ -178,10 +178,16 @@ test('nothing waits or runs any more after all of it, and nothing stands but wha
     await eventually(
       async () => {
         const response = await api(deployment.context, 'GET', '/agents')
-        const agents = (await response.json()) as { ready: number }[]
+        const agents = (await response.json()) as { id: string; ready: number }[]
         const ready = agents.reduce((sum, agent) => sum + agent.ready, 0)
-        const filters = JSON.stringify({ label: ['hyper=call'] })
-        const byEngine = await docker.listContainers({ all: true, filters })
+        // The engine may have those of other files’ agents, which were killed there.
+        const lists = agents.map(({ id }) =>
+          docker.listContainers({
+            all: true,
+            filters: JSON.stringify({ label: ['hyper=call', `hyper.agent=${id}`] }),
+          }),
+        )
+        const byEngine = (await Promise.all(lists)).flat()
         const folder = join(deployment.home, 'agent-1', 'oci')
         const byAgent = await readdir(folder).catch(() => [])
         seen = `${ready} are ready; there are ${JSON.stringify([byAgent, byEngine], null, 1)}`
