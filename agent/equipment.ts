@@ -28,7 +28,6 @@ import { createRunners } from './runner/runners.ts'
 import { createRuntimes, type Runtimes } from './runtimes.ts'
 import type { Room } from './slots.ts'
 import { createSupply } from './supply.ts'
-import { together } from './together.ts'
 import { createTrial } from './trial.ts'
 
 /** Before a container is tried on it. Throws ENGINE_UNSUITABLE. */
@@ -109,7 +108,8 @@ export const equip = (config: EquipmentConfig, deps: EquipmentDeps, signal: Abor
   const probingOci = probingBy(runners.ociProber)
   const tryEngine = async (): Promise<void> => {
     refuseUnknown(engine)
-    await together([probeEngine(probing), runner.settle()])
+    await probeEngine({ ...probing, onContainer: runners.learn })
+    await runner.settle()
   }
   const trial = createTrial({ engine, probe: tryEngine, log })
   const runtimes = createRuntimes({ engine, probe: runners.tryNamed, log, onChange: deps.onChange })

@@ -2,10 +2,6 @@
  * Which mesh this agent belongs to: one file in its home with the coordinator's peer id, its addresses
  * as the ticket had them, and as the coordinator told them since. What it is a member with is its key:
  * where that is lost, so is the membership.
- *
- * A ticket is spent only where the agent is not a member of that coordinator. Only the coordinator
- * knows that for certain: an agent can have been removed, and a coordinator set back to a backup from
- * before the agent joined. So one that has joined keeps the ticket (rejoining.ts).
  */
 
 import { readFile, rm } from 'node:fs/promises'
@@ -14,9 +10,7 @@ import { isDeepStrictEqual } from 'node:util'
 import Type, { type Static } from 'typebox'
 import type { Log } from '../daemon/log.ts'
 import { HyperError, isMissing } from '../protocol/errors.ts'
-import { enrol } from '../protocol/mesh/enrolment.ts'
 import { createIdentity, readIdentity } from '../protocol/mesh/identity.ts'
-import { decodeTicket, type Ticket } from '../protocol/mesh/ticket.ts'
 import { mergeAddresses } from '../protocol/mesh/whereabouts.ts'
 import { writePrivateFile } from '../protocol/private-file.ts'
 import { createParser } from '../protocol/schema.ts'
@@ -31,9 +25,9 @@ const MembershipSchema = Type.Object({
   /** What the coordinator calls us. */
   name: Type.String(),
 })
-type Membership = Static<typeof MembershipSchema>
+export type Membership = Static<typeof MembershipSchema>
 
-type Key = Parameters<typeof enrol>[0]['key']
+export type Key = NonNullable<Awaited<ReturnType<typeof readIdentity>>>
 
 const parseMembership = createParser(MembershipSchema, 'STATE_DAMAGED', 'membership of the agent')
 
@@ -55,7 +49,11 @@ export const readMembership = async (home: string): Promise<Membership | null> =
   }
 }
 
-const write = async (home: string, membership: Membership): Promise<Membership> => {
+/** Durable when it resolves. */
+export const writeMembership = async (
+  home: string,
+  membership: Membership,
+): Promise<Membership> => {
   await writePrivateFile(pathIn(home), `${JSON.stringify(membership)}\n`)
   return membership
 }
@@ -81,36 +79,6 @@ export const settleIdentity = async (deps: {
   return createIdentity(path)
 }
 
-interface Settled {
-  readonly membership: Membership
-  /** Not spent: the agent has joined this coordinator before. */
-  readonly spare: Ticket | null
-}
-
-/** Joins where need be. Throws NOT_A_MEMBER, TICKET_DAMAGED, TICKET_SPENT, UNREACHABLE … */
-export const settleMembership = async (deps: {
-  readonly home: string
-  readonly ticket: string | null
-  readonly key: Key
-  readonly log: Log
-}): Promise<Settled> => {
-  const { home, key, log } = deps
-  const present = await readMembership(home)
-  if (deps.ticket === null) {
-    if (present !== null) return { membership: present, spare: null }
-    throw new HyperError('NOT_A_MEMBER', 'this agent belongs to no coordinator yet')
-  }
-  const ticket = decodeTicket(deps.ticket)
-  const { coordinator } = ticket
-  const addresses = [...ticket.addresses]
-  if (present?.coordinator === coordinator) {
-    return { membership: await write(home, { ...present, addresses }), spare: ticket }
-  }
-  const { name } = await enrol({ ticket, key, log })
-  log.info({ coordinator, name }, 'enrolled')
-  return { membership: await write(home, { coordinator, addresses, name }), spare: null }
-}
-
 /** Where to look for the coordinator, the best first. */
 export const addressesOf = ({ learned = [], addresses }: Membership): readonly string[] =>
   mergeAddresses(learned, addresses)
@@ -132,7 +100,7 @@ export const openAddressBook = (
   let written = Promise.resolve()
   const keep = async (next: Membership): Promise<void> => {
     try {
-      await write(home, next)
+      await writeMembership(home, next)
     } catch (error) {
       log.warn({ err: error }, 'the coordinator’s addresses cannot be kept')
     }

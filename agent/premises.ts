@@ -29,7 +29,6 @@ import type { Pool } from './pool.ts'
 import { openPulledImages } from './pulled-images.ts'
 import { cgroupParentOf, openCgroups } from './runner/oci/cgroups.ts'
 import { type Room, roomOf } from './slots.ts'
-import { together } from './together.ts'
 
 export interface PremisesConfig
   extends Pick<
@@ -156,7 +155,7 @@ const open = async ({
   closers.add(equipment.close)
   if (await engine.check()) {
     tellOther(engine, log)
-    await together([trial.run(), bridge.secure()])
+    await trial.run()
     await runtimes.tryNew()
   } else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
@@ -187,6 +186,8 @@ const open = async ({
   const secure = (): void => {
     if (engine.isUp()) acts.start(bridge.secure())
   }
+  // Whoever needs the network waits for it.
+  secure()
   const sweeping = setInterval(() => {
     opened.sweep()
     // A firewall that was loaded anew meanwhile forgot our rules.

@@ -25,6 +25,8 @@ interface ProbeDeps {
   readonly nonces: DeriveNonces
   readonly signal: AbortSignal
   readonly turnSwitch: () => Promise<void>
+  /** Called with its id while the container waits for its call. */
+  readonly onContainer?: (id: string) => Promise<void>
 }
 
 const probeCall = (runtime: string): Assignment => ({
@@ -65,6 +67,7 @@ export const probeRunner = async (deps: ProbeDeps, runtime = ''): Promise<void> 
       () => undefined,
       async () => '',
     )
+    await deps.onContainer?.(container.id)
     const result = await runCall({
       ...{ runner, container, assignment, command, startMs: 0, stop: signal },
       nonces: nonces(container.id),

@@ -121,6 +121,10 @@ export const createRunners = (deps: {
   const forgetEngine = engine.onChange(templates.forget)
   return {
     ...{ runner, dockerProber, ociProber, tryNamed, unpin: roots.forget },
+    /** What the OCI runner needs to know of a container of `dockerProber` that runs. */
+    async learn(containerId: string) {
+      if (deps.wanted !== 'docker') await templates.learn('default', containerId)
+    },
     async close() {
       forgetEngine()
       await zygote.close()

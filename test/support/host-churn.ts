@@ -17,6 +17,7 @@ import type { HostDaemon } from './host-daemon.ts'
 import { type HostMesh, openHostMesh, READY } from './host-mesh.ts'
 import { createRandom } from './ledger-words.ts'
 import { COORDINATOR, checkRealHistory, readWitness } from './real-history.ts'
+import { checkTheCheck } from './spoiled-history.ts'
 
 /** So many are there at a time. */
 const SEATS = 5
@@ -220,7 +221,9 @@ export const checkChurn = async (size: Size): Promise<void> => {
     const seconds = Math.round((performance.now() - start) / 1000)
     console.log(`seed ${seed}: ${clients.ended()} calls, ${size.agents} agents in ${seconds} s`)
     assert.ok(clients.ended() >= size.calls)
-    checkRealHistory([...clients.observations, ...(await readWitness(witness))])
+    const history = [...clients.observations, ...(await readWitness(witness))]
+    checkRealHistory(history)
+    checkTheCheck(history)
   } catch (cause) {
     throw new Error(`seed ${seed} (SEED=${seed} repeats the order of ways)`, { cause })
   } finally {

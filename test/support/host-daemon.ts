@@ -20,6 +20,8 @@ export interface HostDaemon {
   said(pattern: RegExp): Promise<string>
   /** Sends to the daemon's own process. */
   signal(signal: NodeJS.Signals): void
+  /** Ctrl-C at the command, once. */
+  interrupt(): void
   /** SIGKILL of that process; resolves when its command has ended as well. */
   kill(): Promise<void>
   /** As Ctrl-C does; resolves with the command's exit code. Can be called when it has ended. */
@@ -71,6 +73,7 @@ export const startOn = async (
   }
   return {
     ...{ host, output, said, signal, ended: end },
+    interrupt: () => void child.kill('SIGINT'),
     async kill() {
       signal('SIGKILL')
       await end

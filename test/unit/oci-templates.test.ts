@@ -32,6 +32,9 @@ test('users that the engine maps, labels of SELinux and a host’s network are r
   )
 })
 
+/** A container that is no template for ours. */
+const FOREIGN = 'foreign'
+
 const createBench = () => {
   const there = new Set(['left'])
   const state = { settings: 'old', started: 0 }
@@ -49,7 +52,10 @@ const createBench = () => {
       list: async () => [...there].map((id) => ({ id, isRunning: false, labels: {} })),
     },
     image: async () => 'hello',
-    read: async () => ({ ...templateOf(['network']), hostname: state.settings }),
+    read: async (id) => ({
+      ...templateOf(id === FOREIGN ? ['mount'] : ['network']),
+      hostname: state.settings,
+    }),
   })
   return { templates, state, there }
 }
@@ -75,6 +81,16 @@ test('a template that was being read when the engine went away serves nobody aft
   await reading
   assert.equal((await templates.of('default')).hostname, 'new')
   assert.equal(state.started, 2)
+})
+
+test('a template is learnt from a container that runs anyway; one that does not do costs nothing', async () => {
+  const { templates, state } = createBench()
+  await templates.learn('default', 'running')
+  assert.equal((await templates.of('default')).hostname, 'old')
+  assert.equal(state.started, 0)
+  await templates.learn('strict', FOREIGN)
+  assert.equal((await templates.of('strict')).hostname, 'old')
+  assert.equal(state.started, 1)
 })
 
 test('nothing is left of the reading, also of an earlier process', async () => {

@@ -2,7 +2,8 @@
  * The templates of containers, one a profile: each is read once, from a container that the engine
  * itself has started with that profile, when it is first asked for. What cannot be read is tried
  * again with the next call that needs it, and all of them are read anew from an engine that went
- * away: its operator may have given it other settings.
+ * away: its operator may have given it other settings. A container of the profile that runs for another
+ * reason does as well (`learn`): to start one takes the better part of a second.
  */
 
 import { SIZES } from '../../../protocol/func.ts'
@@ -28,6 +29,8 @@ export const refuseForeign = (template: Template): void => {
 
 export interface Templates {
   of(profile: Profile): Promise<Template>
+  /** From a container of that profile; one that does not do is as if it had not been there. */
+  learn(profile: Profile, containerId: string): Promise<void>
   /** They are read again when they are needed. */
   forget(): void
   /** Removes what an earlier process of this agent left of its reading. */
@@ -45,6 +48,12 @@ export const createTemplates = (deps: {
   const templates = new Map<Profile, Promise<Template>>()
   const within = (): AbortSignal => AbortSignal.timeout(limits.startMsMax)
 
+  const readFrom = async (containerId: string): Promise<Template> => {
+    const template = await read(containerId)
+    refuseForeign(template)
+    return template
+  }
+
   const make = async (profile: Profile): Promise<Template> => {
     const fence = { ...SIZES.s1, network: 'none', runtime: '', profile } as const
     const container = await runner.start(
@@ -52,25 +61,25 @@ export const createTemplates = (deps: {
       within(),
     )
     try {
-      const template = await read(container.id)
-      refuseForeign(template)
-      return template
+      return await readFrom(container.id)
     } finally {
       container.detach()
       await runner.remove(container.id, within())
     }
   }
 
+  const keep = (profile: Profile, made: Promise<Template>): Promise<Template> => {
+    templates.set(profile, made)
+    made.catch(() => {
+      if (templates.get(profile) === made) templates.delete(profile)
+    })
+    return made
+  }
+
   return {
-    of(profile) {
-      const present = templates.get(profile)
-      if (present !== undefined) return present
-      const made = make(profile)
-      templates.set(profile, made)
-      made.catch(() => {
-        if (templates.get(profile) === made) templates.delete(profile)
-      })
-      return made
+    of: (profile) => templates.get(profile) ?? keep(profile, make(profile)),
+    async learn(profile, containerId) {
+      if (!templates.has(profile)) await keep(profile, readFrom(containerId)).catch(() => undefined)
     },
     forget: () => templates.clear(),
     async sweep() {
