@@ -70,11 +70,17 @@ export const startAgent = async (
   await claimFolder(config.home)
   const key = await settleIdentity({ ...config, log })
   const agentId = peerIdFromPrivateKey(key).toString()
-  // The coordinator is reached while the engine is tried: a host serves the sooner.
-  const opening = openPremises({ ...config, agentId }, log, progress)
-  const reaching = import('./mesh.ts').then(({ reachCoordinator }) =>
-    reachCoordinator({ config, key, protocol, log }),
-  )
+  // The coordinator is reached while the engine is tried, and what that takes is loaded meanwhile: a host
+  // serves the sooner.
+  const trying = Promise.withResolvers<void>()
+  const opening = openPremises(
+    { ...config, agentId, onTrying: trying.resolve },
+    log,
+    progress,
+  ).finally(trying.resolve)
+  const reaching = trying.promise
+    .then(() => import('./mesh.ts'))
+    .then(({ reachCoordinator }) => reachCoordinator({ config, key, protocol, log }))
   try {
     await together([opening, reaching])
   } catch (error) {

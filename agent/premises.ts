@@ -37,6 +37,8 @@ export interface PremisesConfig
   > {
   /** On every container: outlives a lost store, so that nothing is left of it either. */
   readonly agentId: string
+  /** Called when the engine has something to do, or is not there: until it answers there is time. */
+  readonly onTrying?: () => void
   /** How free space is told; the system's own unless told otherwise. */
   readonly statfs?: StatFs
 }
@@ -155,7 +157,9 @@ const open = async ({
   closers.add(equipment.close)
   if (await engine.check()) {
     tellOther(engine, log)
-    await trial.run()
+    const tried = trial.run()
+    config.onTrying?.()
+    await tried
     await runtimes.tryNew()
   } else {
     progress(`The Docker engine at ${dockerHost} does not answer; calls wait for it.`)
