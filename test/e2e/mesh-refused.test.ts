@@ -16,6 +16,9 @@ import { type HostMesh, openHostMesh } from '../support/host-mesh.ts'
 import type { Host } from '../support/hosts.ts'
 import { newKey, quiet } from '../support/mesh.ts'
 
+/** Of the first agent, in its HYPER_HOME. */
+const FOLDER = 'agent-1'
+
 let mesh: HostMesh
 let host: Host
 
@@ -45,9 +48,19 @@ test('a ticket of another coordinator: exit code 7', async () => {
   await refused(await changed({ coordinator }), 7, /another coordinator/)
 })
 
-test('a coordinator that does not answer: exit code 5', async () => {
+test('a coordinator that does not answer, there and on the LAN: exit code 5', async () => {
+  const { peerId: coordinator } = await createInvitation()
   const addresses = [`/ip4/${host.address}/tcp/7481`]
-  await refused(await changed({ addresses }), 5, new RegExp(`${host.address}.*7481`))
+  const ticket = await changed({ coordinator, addresses })
+  await refused(ticket, 5, new RegExp(`${host.address}.*7481`))
+})
+
+test('a coordinator that is not where the ticket says, and on the same LAN: it joins', async () => {
+  const other = await mesh.addHost('mover')
+  const ticket = await changed({ addresses: [`/ip4/${other.address}/tcp/7481`] })
+  const joined = await mesh.agent(other, ['--join', ticket, '--ready', '0'])
+  assert.equal((await mesh.row(joined))?.state, 'alive')
+  assert.equal(await joined.stop(), 0)
 })
 
 test('a coordinator of another version: exit code 9', async (t) => {
@@ -64,9 +77,9 @@ test('a coordinator of another version: exit code 9', async (t) => {
 test('an agent whose folder was copied to another host: the later goes on, the former ends with exit code 8', async () => {
   const former = await mesh.agent(host, ['--join', await mesh.invite(), '--ready', '0'])
   const copy = await mesh.addHost('copy')
-  await mkdir(join(copy.home, 'agent'), { recursive: true })
+  await mkdir(join(copy.home, FOLDER), { recursive: true })
   for (const name of ['identity', 'membership.json']) {
-    await copyFile(join(host.home, 'agent', name), join(copy.home, 'agent', name))
+    await copyFile(join(host.home, FOLDER, name), join(copy.home, FOLDER, name))
   }
   const later = await mesh.agent(copy, ['--ready', '0'])
   assert.equal(later.peerId, former.peerId)
