@@ -5,7 +5,11 @@ import { once } from 'node:events'
 import { openSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { type CoordinatorConfig, parseDaemonReport } from '../protocol/daemon.ts'
+import {
+  COORDINATOR_PROCESS,
+  type CoordinatorConfig,
+  parseDaemonReport,
+} from '../protocol/daemon.ts'
 
 const MAIN = fileURLToPath(new URL('../coordinator/main.ts', import.meta.url))
 const TICK_MS = 10
@@ -25,7 +29,11 @@ export const startCoordinatorProcess = async (
   logPath: string,
 ): Promise<Coordinator> => {
   const log = openSync(logPath, 'a')
-  const child = fork(MAIN, [], { execArgv: [], stdio: ['ignore', log, log, 'ipc'] })
+  const child = fork(MAIN, [], {
+    execArgv: [...COORDINATOR_PROCESS.execArgv],
+    env: { ...process.env, ...COORDINATOR_PROCESS.env },
+    stdio: ['ignore', log, log, 'ipc'],
+  })
   const gone = once(child, 'exit')
   const { pid } = child
   if (pid === undefined) throw new Error('the coordinator cannot be started')

@@ -38,17 +38,20 @@ export interface DaemonStart {
   readonly config: CoordinatorConfig | AgentConfig | RestoreConfig | ExaminationConfig
   /** `coordinator`, `agent-1` */
   readonly name: string
+  /** Flags of Node, and variables, of its process. */
+  readonly process?: { readonly execArgv: readonly string[]; readonly env: NodeJS.ProcessEnv }
   readonly onProgress: (message: string) => void
 }
 
 export const describeEnd = ({ code, signal }: Omit<DaemonEnd, 'reason'>): string =>
   signal === null ? `exit status ${code}` : signal
 
-export const startDaemon = ({ program, config, name, onProgress }: DaemonStart): DaemonProcess => {
+export const startDaemon = (start: DaemonStart): DaemonProcess => {
+  const { program, config, name, onProgress } = start
   const child = fork(program, [], {
     detached: true,
-    execArgv: [],
-    env: withoutCredentials(process.env),
+    execArgv: [...(start.process?.execArgv ?? [])],
+    env: { ...start.process?.env, ...withoutCredentials(process.env) },
     stdio: ['ignore', 2, 2, 'ipc'],
   })
   const ready = Promise.withResolvers<DaemonReady>()

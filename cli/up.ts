@@ -5,7 +5,12 @@
  */
 
 import type { Client } from '../client/client.ts'
-import type { AgentConfig, CoordinatorConfig, DaemonReady } from '../protocol/daemon.ts'
+import {
+  type AgentConfig,
+  COORDINATOR_PROCESS,
+  type CoordinatorConfig,
+  type DaemonReady,
+} from '../protocol/daemon.ts'
 import { EXIT } from '../protocol/errors.ts'
 import { limits } from '../protocol/limits.ts'
 import { startDaemon } from './daemon.ts'
@@ -48,6 +53,7 @@ const superviseCoordinator = (plan: UpPlan): Supervisor => {
         program: plan.programs.coordinator,
         config,
         name: 'coordinator',
+        process: COORDINATOR_PROCESS,
         onProgress: plan.note,
       }),
     onReady: (ready) => {

@@ -43,6 +43,15 @@ const CoordinatorConfigSchema = Type.Object({
 })
 export type CoordinatorConfig = Static<typeof CoordinatorConfigSchema>
 
+/** How its process is started: what Node is told, and the C library. */
+export const COORDINATOR_PROCESS = {
+  execArgv: [
+    `--max-semi-space-size=${limits.coordinatorYoungMiB}`,
+    `--heap-growing-percent=${limits.coordinatorGarbagePercent}`,
+  ],
+  env: { MALLOC_ARENA_MAX: `${limits.coordinatorArenas}` },
+} as const
+
 const AgentConfigSchema = Type.Object({
   /** Its state folder, `$HYPER_HOME/agent-N`. */
   home: Type.String(),

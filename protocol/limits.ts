@@ -317,7 +317,8 @@ export const limits = {
   enrolmentMs: 30 * second,
   /** Longest wait for one answer of the other side (hello, enrolment). */
   helloMs: 10 * second,
-  dialMs: 10 * second,
+  /** Until a connection is of use, with the wait for its handshake's turn, at both ends. */
+  dialMs: 20 * second,
   /** Of one coordinator: those of a ticket, and those that it told. */
   knownAddressesMax: 64,
   /**
@@ -325,8 +326,11 @@ export const limits = {
    * kernel asks again after 1 s, then after 2 s more, which is too long for a coordinator that returns.
    */
   connectMs: 1.2 * second,
-  /** From then on until the other side's key is proven: the coordinator shakes a few hands at a time. */
-  handshakeMs: 6 * second,
+  /**
+   * From then on until the other side's key is proven: the coordinator shakes a few hands at a time, and
+   * each that comes again meanwhile costs it a third of a handshake.
+   */
+  handshakeMs: 15 * second,
   /** One that failed is dialled again after this, while others have neither answered nor failed. */
   addressRedialMs: second / 2,
   /** So long is the best address dialled alone: a handshake on most lines, and no long wait. */
@@ -357,6 +361,14 @@ export const limits = {
   /** What is said again and again while the coordinator is away is logged this often. */
   absenceLogMs: minute,
   connectionsMax: 5000,
+  /**
+   * Memory of the coordinator, which is with a thousand agents where others are: V8 lets garbage of 48 MB
+   * and more pile up before it looks at what is young, and half as much again of what lives; and the C
+   * library keeps freed memory apart for each of eight threads a core. A third of all, measured.
+   */
+  coordinatorYoungMiB: 4,
+  coordinatorGarbagePercent: 25,
+  coordinatorArenas: 2,
   /** Connections that have not shown their key yet: all agents return at once after a restart … */
   connectionsPendingMax: 4000,
   /** … and those of one address that wait for their turn: a thousand agents are behind one, at most. */
@@ -370,6 +382,8 @@ export const limits = {
    */
   handshakesAtOnceMax: 8,
   handshakeTurnMs: second / 2,
+  /** It must be over so long after its turn came: those who wait have longer. */
+  handshakeMsMax: 5 * second,
   /** Addresses that are remembered for it, of strangers as well. */
   handshakeAddressesMax: 10_000,
   /** Connections of one member: a new one, and those that broke and are not yet known to have. */

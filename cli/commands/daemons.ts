@@ -3,6 +3,7 @@
  * until Ctrl-C.
  */
 
+import { COORDINATOR_PROCESS } from '../../protocol/daemon.ts'
 import { limits } from '../../protocol/limits.ts'
 import { agentConfigOf, coordinatorConfigOf } from '../daemon-config.ts'
 import { runForeground } from '../foreground.ts'
@@ -16,6 +17,7 @@ export const runCoordinator = ({ flags, environment, output }: Input): Promise<n
     program: modulePath('coordinator/main'),
     config: coordinatorConfigOf(flags, environment),
     name: 'coordinator',
+    process: COORDINATOR_PROCESS,
     onProgress: output.note,
   }
   return runForeground(start, ({ url, peerId, listen, mesh }) => {

@@ -14,11 +14,12 @@
  */
 
 import type { MultiaddrConnection } from '@libp2p/interface'
+import { HyperError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { createRates } from '../rate.ts'
 import { createTurns } from './turns.ts'
 
-type Handshake = Pick<MultiaddrConnection, 'remoteAddr' | 'addEventListener'>
+type Handshake = Pick<MultiaddrConnection, 'remoteAddr' | 'addEventListener' | 'abort'>
 
 export interface Handshakes {
   /** False: it is refused. Else it resolves when its turn has come. */
@@ -42,16 +43,24 @@ export const createHandshakes = (now: () => number): Handshakes => {
     ...{ waitingMax: limits.handshakesWaitingMax, mayBegin: tries.take },
     againMs: 1000 / limits.handshakesPerSecondMax,
   })
+  const timers = new WeakMap<Handshake, NodeJS.Timeout>()
+  const end = (connection: Handshake): void => {
+    clearTimeout(timers.get(connection))
+    turns.end(connection)
+  }
   return {
-    begin(connection) {
-      connection.addEventListener('close', () => turns.end(connection), { once: true })
-      return turns.begin(connection, placeOf(connection.remoteAddr))
+    async begin(connection) {
+      connection.addEventListener('close', () => end(connection), { once: true })
+      if (!(await turns.begin(connection, placeOf(connection.remoteAddr)))) return false
+      const giveUp = (): void => connection.abort(new HyperError('UNREACHABLE', 'no handshake'))
+      timers.set(connection, setTimeout(giveUp, limits.handshakeMsMax).unref())
+      return true
     },
     admit(connection) {
       tries.giveBack(placeOf(connection.remoteAddr))
-      turns.end(connection)
+      end(connection)
     },
-    refuse: turns.end,
+    refuse: end,
   }
 }
 
