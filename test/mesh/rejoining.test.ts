@@ -6,10 +6,16 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type TestContext, test } from 'node:test'
 import { startAgent } from '../../agent/agent.ts'
+import type { AgentConfig } from '../../protocol/daemon.ts'
+import { enrol } from '../../protocol/mesh/enrolment.ts'
+import { createIdentity } from '../../protocol/mesh/identity.ts'
+import { decodeTicket } from '../../protocol/mesh/ticket.ts'
 import { startTestCoordinator, type TestCoordinator } from '../support/coordinator.ts'
 import { idleAgentIn } from '../support/idle-agent.ts'
+import { idOf, quiet } from '../support/mesh.ts'
 
 interface Scene {
+  readonly config: AgentConfig
   readonly coordinator: TestCoordinator
   readonly ticket: () => Promise<string>
   /** Starts the agent of one home, waits until it is welcomed, and stops it; its peer id. */
@@ -22,7 +28,7 @@ const prepare = async (t: TestContext): Promise<Scene> => {
   const config = await idleAgentIn(folder)
   const coordinator = await startTestCoordinator(t, folder)
   return {
-    coordinator,
+    ...{ coordinator, config },
     ticket: async () => (await coordinator.client.invite({ uses: 1, expiresMs: 60_000 })).ticket,
     async visit(ticket) {
       const agent = await startAgent({ ...config, ticket }, () => undefined)
@@ -50,4 +56,15 @@ test('a member that is started with a ticket does not spend it', async (t) => {
   assert.equal(await visit(spare), peerId)
   await coordinator.client.agents.remove(peerId)
   assert.equal(await visit(spare), peerId, 'the ticket was still good')
+})
+
+test('an enrolment whose answer was lost counts, though the ticket is spent by it', async (t) => {
+  const { coordinator, ticket, visit, config } = await prepare(t)
+  const text = await ticket()
+  // All that is left of it at the agent's end is the key.
+  const key = await createIdentity(join(config.home, 'identity'))
+  await enrol({ ticket: decodeTicket(text), key, log: quiet })
+  assert.equal(await visit(text), idOf(key))
+  assert.equal((await coordinator.client.agents.list()).length, 1)
+  assert.equal(await visit(null), idOf(key))
 })
