@@ -6,7 +6,8 @@
 import { readdir, readFile } from 'node:fs/promises'
 import type { CoordinatorConfig } from '../protocol/daemon.ts'
 import { HyperError, messageOf } from '../protocol/errors.ts'
-import { checkMeshAddress, tryMesh } from '../protocol/mesh/node.ts'
+import { checkMeshAddress } from '../protocol/mesh/mesh-address.ts'
+import { tryMesh } from '../protocol/mesh/node.ts'
 import { checkKeys, type TlsKeys, tryListening } from './gateway/listener.ts'
 import { checkExposure } from './gateway/server.ts'
 

@@ -23,7 +23,7 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
-import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
+import type { Multiaddr } from '@multiformats/multiaddr'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import type { Logger as Log } from 'pino'
 import { type ErrorCode, HyperError, messageOf } from '../errors.ts'
@@ -36,7 +36,7 @@ import { answerOnLan, searchLan } from './lan.ts'
 import { createLibp2pLog } from './libp2p-log.ts'
 import { createLogLimit } from './log-limit.ts'
 import { membersOnly } from './members-only.ts'
-import { fitsTicket } from './ticket.ts'
+import { checkAnnounced, checkMeshAddress } from './mesh-address.ts'
 import { createWhereabouts, type Whereabouts, withoutPeerId } from './whereabouts.ts'
 
 type GossipServices = { identify: Identify; gossip: GossipSub }
@@ -280,22 +280,4 @@ export const tryMesh = async (listen: readonly string[]): Promise<void> => {
   })
   await startListening(libp2p, listen)
   await libp2p.stop()
-}
-
-/** Libp2p reads addresses late, where a wrong one would end the process. Throws BAD_PARAMETER. */
-export const checkMeshAddress = (flag: string, text: string): string => {
-  try {
-    return multiaddr(text).toString()
-  } catch (error) {
-    const message = `${flag}: ${text} is no multiaddr (such as /ip4/0.0.0.0/tcp/7481): ${messageOf(error)}`
-    throw new HyperError('BAD_PARAMETER', message, { cause: error })
-  }
-}
-
-/** So that each ticket has at least this one. */
-const checkAnnounced = (text: string): string => {
-  const address = checkMeshAddress('--announce', text)
-  if (fitsTicket(withoutPeerId(multiaddr(address)))) return address
-  const message = `--announce: ${text} is too long: a ticket has ${limits.ticketCharsMax} characters; announce a shorter name, or the IP address`
-  throw new HyperError('BAD_PARAMETER', message)
 }
