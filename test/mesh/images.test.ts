@@ -12,6 +12,7 @@ import type { ErrorCode } from '../../protocol/errors.ts'
 import type { ImageRecord } from '../../protocol/image.ts'
 import type { AgentMessage, CoordinatorMessage, Hello } from '../../protocol/messages.ts'
 import { sayHello, startTestCoordinator, type TestCoordinator } from '../support/coordinator.ts'
+import { startCoordinatorProcess } from '../support/coordinator-process.ts'
 import { eventually } from '../support/eventually.ts'
 import { IMAGE } from '../support/fake-ports.ts'
 import { makeResult } from '../support/ledger-words.ts'
@@ -35,7 +36,7 @@ const start = async (t: TestContext) => {
 /** A member that keeps its orders for the test to answer. */
 const enter = async (
   t: TestContext,
-  coordinator: TestCoordinator,
+  coordinator: Pick<TestCoordinator, 'enrol' | 'peerId' | 'mesh'>,
   over: Partial<Hello> = {},
   former?: PrivateKey,
 ) => {
@@ -128,6 +129,25 @@ test('an agent that needs an image is told the account’s credentials, for that
     const bytes = await readFile(path)
     for (const text of [SECRET, AUTH]) assert.ok(!bytes.includes(text), `${path} has them in clear`)
   }
+})
+
+test('the coordinator’s log, however talkative, has no credentials', async (t) => {
+  const coordinator = await startCoordinatorProcess('trace')
+  t.after(coordinator.stop)
+  const { client, logged } = coordinator
+  const agent = await enter(t, coordinator)
+  const pulling = pull(client, IMAGE.reference, AUTH)
+  await agent.endPull((await agent.order('pull')).pull, record)
+  await pulling
+  const running = client.calls.run(await client.funcs.create({ Name: 'f', Config: config }))
+  const { key } = (await agent.order('assign')).assignment
+  await agent.send({ type: 'want-registry-auth', key })
+  assert.equal((await agent.order('registry-auth')).auth, AUTH)
+  await agent.end(key)
+  await running
+  assert.ok(logged.some((row) => row.peer !== undefined && row.msg === 'agent connected'))
+  const text = JSON.stringify(logged)
+  for (const secret of [SECRET, AUTH]) assert.ok(!text.includes(secret))
 })
 
 test('credentials outlast a restart of the coordinator; other ones bring back what was refused', async (t) => {

@@ -54,11 +54,13 @@ const readyOf = (child: ChildProcess): Promise<{ url: string; peerId: string; me
     })
   })
 
-export const startCoordinatorProcess = async (): Promise<CoordinatorProcess> => {
+export const startCoordinatorProcess = async (
+  logLevel: 'info' | 'trace' = 'info',
+): Promise<CoordinatorProcess> => {
   const folder = await mkdtemp(join(tmpdir(), 'besieged-'))
   const config = configFor(folder)
   const child = fork(MAIN, {
-    env: { ...process.env, HYPER_LOG_LEVEL: 'info' },
+    env: { ...process.env, HYPER_LOG_LEVEL: logLevel },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   const logged: LogRow[] = []
