@@ -73,11 +73,9 @@ export const startAgent = async (
   // The coordinator is reached while the engine is tried, and what that takes is loaded meanwhile: a host
   // serves the sooner.
   const trying = Promise.withResolvers<void>()
-  const opening = openPremises(
-    { ...config, agentId, onTrying: trying.resolve },
-    log,
-    progress,
-  ).finally(trying.resolve)
+  const opening = openPremises({ ...config, agentId, onTrying: trying.resolve }, log, progress)
+  // Of premises that cannot be opened nothing is spent on a ticket.
+  opening.then(() => trying.resolve(), trying.reject)
   const reaching = trying.promise
     .then(() => import('./mesh.ts'))
     .then(({ reachCoordinator }) => reachCoordinator({ config, key, protocol, log }))
@@ -85,7 +83,7 @@ export const startAgent = async (
     await together([opening, reaching])
   } catch (error) {
     const close = (part: { close(): Promise<void> }): Promise<void> => part.close()
-    for (const part of [opening, reaching]) await part.then(close, () => undefined)
+    for (const part of [opening, reaching]) await part.then(close).catch(() => undefined)
     throw error
   }
   const premises = await opening

@@ -130,6 +130,8 @@ export const startConnection = (deps: ConnectionDeps): Connection => {
   /** One channel from its opening to its end. */
   const converse = async (): Promise<void> => {
     const channel = await deps.open(closing.signal)
+    // It was opened in the very moment: nobody listens to that signal any more.
+    if (closing.signal.aborted) return channel.close()
     const onClosing = (): void => {
       channel.close().catch(() => undefined)
     }

@@ -36,7 +36,14 @@ export const openEarly = (open: Open): FirstChannel => {
     return taken
   }
   return {
-    open: async (signal) => (await take()) ?? (await open(signal)),
+    async open(signal) {
+      const giveUp = (): void => giving.abort(signal.reason)
+      if (signal.aborted) giveUp()
+      signal.addEventListener('abort', giveUp, { once: true })
+      const channel = await take()
+      signal.removeEventListener('abort', giveUp)
+      return channel ?? (await open(signal))
+    },
     async close() {
       giving.abort(new Error('nobody needs it'))
       const channel = await take()

@@ -2,8 +2,8 @@
  * How an agent becomes a member. A ticket is spent only where it is not a member of that coordinator. Only
  * the coordinator knows that for certain: an agent can have been removed, and a coordinator set back to a
  * backup from before the agent joined. So one that has joined keeps the ticket (rejoining.ts). And an
- * enrolment may have counted though its answer was lost: so one that is told that its ticket is spent looks
- * whether it is a member.
+ * enrolment may have counted though its answer was lost: so one whose ticket is spent, or has expired since,
+ * looks whether it is a member.
  */
 
 import type { Log } from '../daemon/log.ts'
@@ -46,7 +46,9 @@ const join = async (joining: Joining): Promise<string> => {
   try {
     return (await enrol(joining)).name
   } catch (error) {
-    if (toHyperError(error).code === 'TICKET_SPENT' && (await isLetIn(joining))) return ''
+    const { code } = toHyperError(error)
+    const isDead = code === 'TICKET_SPENT' || code === 'TICKET_EXPIRED'
+    if (isDead && (await isLetIn(joining))) return ''
     throw error
   }
 }

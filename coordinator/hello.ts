@@ -39,6 +39,10 @@ export const isStale = (hello: Greeting, known: Greeting | undefined): boolean =
     (hello.start === known.start &&
       (hello.greeting < known.greeting || hello.instance !== known.instance)))
 
+/** Of a stale one: it is not the same process that said it. */
+const isCopy = (hello: Greeting, known: Greeting | undefined): boolean =>
+  isStale(hello, known) && (hello.start !== known?.start || hello.instance !== known.instance)
+
 /**
  * What a hello means for the session that the same key still has. The later process goes on, so that
  * an agent that was killed, or whose line is half open, is back without a wait; the former is told
@@ -65,15 +69,15 @@ export const createGreetings = () => {
       const known = last.get(agentId)
       return known === undefined ? 'over' : judgeSecond(hello, known)
     },
-    /** Whether it is stale; it counts as the last one from now on. */
-    take(agentId: string, { storeId, start, greeting, instance }: Greeting): boolean {
+    /** Whether it is stale, and by another process; it counts as the last one from now on. */
+    take(agentId: string, { storeId, start, greeting, instance }: Greeting) {
       const hello = {
         ...{ storeId, start, greeting },
         ...(instance === undefined ? {} : { instance }),
       }
-      const isOld = isStale(hello, last.get(agentId))
+      const known = last.get(agentId)
       last.set(agentId, hello)
-      return isOld
+      return { isStale: isStale(hello, known), isCopy: isCopy(hello, known) }
     },
   }
 }

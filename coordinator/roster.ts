@@ -127,10 +127,10 @@ export const createRoster = (deps: Deps): Roster => {
     const session = createSession({ number: lastSession, epoch, channel, hello })
     sessions.set(agentId, session)
     presence.came(agentId)
-    const isOld = greetings.take(agentId, hello)
+    const standing = greetings.take(agentId, hello)
     const { name, labels } = membership.introduce(agentId, factsOf(hello))
     const event = { type: 'connect', agentId, name, session: session.number } as const
-    apply({ ...event, hello: { ...hello, labels }, isStale: isOld })
+    apply({ ...event, hello: { ...hello, labels }, ...standing })
     log.info({ agent: name, peer: agentId, slots: hello.slots }, 'agent connected')
     return session
   }

@@ -43,12 +43,9 @@ const CoordinatorConfigSchema = Type.Object({
 })
 export type CoordinatorConfig = Static<typeof CoordinatorConfigSchema>
 
-/** How its process is started: what Node is told, and the C library. */
+/** How its process is started: what Node is told before it begins, and the C library. */
 export const COORDINATOR_PROCESS = {
-  execArgv: [
-    `--max-semi-space-size=${limits.coordinatorYoungMiB}`,
-    `--heap-growing-percent=${limits.coordinatorGarbagePercent}`,
-  ],
+  execArgv: [`--max-semi-space-size=${limits.coordinatorYoungMiB}`],
   env: { MALLOC_ARENA_MAX: `${limits.coordinatorArenas}` },
 } as const
 

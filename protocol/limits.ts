@@ -326,6 +326,8 @@ export const limits = {
    * kernel asks again after 1 s, then after 2 s more, which is too long for a coordinator that returns.
    */
   connectMs: 1.2 * second,
+  /** The same where a name must be looked up first: of two name servers the first may not answer. */
+  connectNameMs: 4 * second,
   /**
    * From then on until the other side's key is proven: the coordinator shakes a few hands at a time, and
    * each that comes again meanwhile costs it a third of a handshake.
@@ -371,11 +373,12 @@ export const limits = {
   coordinatorArenas: 2,
   /** Connections that have not shown their key yet: all agents return at once after a restart … */
   connectionsPendingMax: 4000,
-  /** … and those of one address that wait for their turn: a thousand agents are behind one, at most. */
-  handshakesWaitingMax: 1000,
+  /** … and those of them that wait for their turn, with what they may have sent by then: a few words. */
+  handshakesWaitingMax: 3000,
+  handshakeWaitingBytesMax: 16 * KiB,
   /** Handshakes that an address may have failed: at once, and so many a second. Each takes 10 ms of a core. */
   handshakesBurstMax: 100,
-  handshakesPerSecondMax: 10,
+  handshakesPerSecondMax: 4,
   /**
    * Under way at a time, and how long one counts as that: more at once would only end later, many of
    * them too late for who waits; and one that says nothing must not hold up the others.

@@ -29,12 +29,8 @@ export const checkVersion = ({ protocol, version }: Hello, own: string): void =>
   }
 }
 
-/** Codes of a goodbye that version 2 does not know, as one by which its agent does the same: stay away … */
-const INSTEAD: Partial<Record<ErrorCode, ErrorCode>> = {
-  KEY_IN_USE: 'NOT_A_MEMBER',
-  // … or try on.
-  KEPT_OFF: 'UNREACHABLE',
-}
+/** Codes of a goodbye that version 2 does not know, as one by which its agent stays away as well. */
+const INSTEAD: Partial<Record<ErrorCode, ErrorCode>> = { KEY_IN_USE: 'NOT_A_MEMBER' }
 
 /** The message as an agent of that version knows it. */
 export const inVersion = (message: CoordinatorMessage, protocol: number): CoordinatorMessage => {

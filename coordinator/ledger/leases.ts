@@ -100,6 +100,7 @@ export const renewLease = (lease: Lease, nowMs: number): void => {
   lease.lengthMs = leaseLengthMs(nowMs - lease.grantedMs)
   lease.silentSinceMs = null
   lease.isInherited = false
+  lease.isDoubtful = false
 }
 
 /** The call has its final state: the lease stands for the container alone. */

@@ -6,7 +6,8 @@
  * each result in its outbox: commit (send it, it counts) or drop. A leased attempt that the report
  * does not name is settled at once: an agent with the same store writes a note before anything
  * starts, so what it does not name never started; with another store it is lost. With a copy of the
- * store, or one that was set back (a stale hello), it is neither: its lease runs out.
+ * store, or one that was set back, which is seen where its hello tells an earlier start than is known, or
+ * the same of another process, it is neither: its lease runs out.
  */
 
 import { type AttemptKey, attemptName } from '../../protocol/call.ts'
@@ -92,7 +93,7 @@ const settleUnnamed = (
 const doubtUnnamed = (agent: Agent, hello: Hello): void => {
   const named = new Set(hello.attempts.map(({ key }) => attemptName(key)))
   for (const lease of agent.leases) {
-    if (!named.has(attemptName(lease.key))) lease.isDoubtful = true
+    if (!lease.isOver && !named.has(attemptName(lease.key))) lease.isDoubtful = true
   }
 }
 
@@ -154,8 +155,8 @@ export const connectAgent = (
     const lease = leaseOf(ledger, key, agent.id)
     if (verdict === 'drop' && lease !== undefined) endLease(ledger, lease, effects)
   }
-  if (event.isStale === true) doubtUnnamed(agent, hello)
-  else settleUnnamed(ledger, agent, hello, now, effects)
+  if (event.isCopy === true) doubtUnnamed(agent, hello)
+  if (event.isStale !== true) settleUnnamed(ledger, agent, hello, now, effects)
   bringBackHopeless(ledger, agent)
   changeMembership(ledger)
   effects.push({ type: 'welcome', agentId: agent.id, session: event.session, verdicts })

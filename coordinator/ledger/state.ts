@@ -99,7 +99,7 @@ export interface Lease {
   silentSinceMs: number | null
   /** Granted before this coordinator started, and not heard of since. */
   isInherited: boolean
-  /** A stale hello did not name it: its agent's store is a copy, or was set back, and proves nothing of it. */
+  /** A hello of a copy of its agent's store, or of one that was set back, did not name it: nothing is proven of it. */
   isDoubtful: boolean
 }
 
@@ -228,6 +228,8 @@ export type LedgerEvent =
       readonly hello: Hello
       /** A later hello of the same store was heard before: what this one does not name proves nothing. */
       readonly isStale?: boolean
+      /** … and it was another process, or its disk was set back: nor does what it says later. */
+      readonly isCopy?: boolean
     }
   | { readonly type: 'disconnect'; readonly agentId: string; readonly session: number }
   | { readonly type: 'forget'; readonly agentId: string; readonly reason: string }

@@ -11,22 +11,18 @@ interface CoordinatorGateDeps {
   readonly isAllowed: (peerId: string) => boolean
   readonly handshakes: Handshakes
   readonly onRefused: (peerId: string, address: string) => void
-  /** Too many of its address wait already. */
-  readonly onHeldOff: (address: string) => void
 }
 
 export const createCoordinatorGate = ({
   isAllowed,
   handshakes,
   onRefused,
-  onHeldOff,
 }: CoordinatorGateDeps): ConnectionGater => ({
   denyDialPeer: () => true,
   denyDialMultiaddr: () => true,
   denyInboundConnection: async (connection) => {
-    if (await handshakes.begin(connection)) return false
-    onHeldOff(connection.remoteAddr.toString())
-    return true
+    await handshakes.begin(connection)
+    return false
   },
   denyInboundEncryptedConnection: (peer, connection) => {
     const peerId = peer.toString()

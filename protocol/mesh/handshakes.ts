@@ -5,12 +5,12 @@
  * at once for those that are let in:
  *
  *   begin ─► waiting ─ its turn, with a try ─► under way ─ its key is on the list ─► admitted: the try is given back
- *     │         └─ gone meanwhile ─► over        └─ refused, too slow, broken off ─► over: the try is spent
- *     └─ too many of its address wait ─► refused before a byte is read
+ *               └─ gone meanwhile, or too many ─► over  └─ refused, too slow, broken off ─► over: the try is spent
  *
  * So a thousand agents that return at once from behind one address are let in one after the other, as
- * fast as can be: all at once they would all be ready with the last one, when most had given up. And
- * strangers take what an address gets back in a second.
+ * fast as can be: all at once they would all be ready with the last one, when most had given up. An
+ * address of strangers gets what tries come back to it, and holds two of the places with that. Who waits
+ * is a socket, and nothing of what it sends is kept.
  */
 
 import type { MultiaddrConnection } from '@libp2p/interface'
@@ -19,17 +19,24 @@ import { limits } from '../limits.ts'
 import { createRates } from '../rate.ts'
 import { createTurns } from './turns.ts'
 
-type Handshake = Pick<MultiaddrConnection, 'remoteAddr' | 'addEventListener' | 'abort'>
+type Handshake = Pick<
+  MultiaddrConnection,
+  'remoteAddr' | 'addEventListener' | 'abort' | 'status' | 'maxReadBufferLength'
+>
 
 export interface Handshakes {
-  /** False: it is refused. Else it resolves when its turn has come. */
-  begin(connection: Handshake): Promise<boolean>
+  /** Resolves when its turn has come, or it is over. */
+  begin(connection: Handshake): Promise<void>
   admit(connection: Handshake): void
   /** Its key is not on the list. */
   refuse(connection: Handshake): void
 }
 
-export const createHandshakes = (now: () => number): Handshakes => {
+/** `onHeldOff`: an address has no tries left, or one of it had to go. */
+export const createHandshakes = (
+  now: () => number,
+  onHeldOff: (address: string) => void,
+): Handshakes => {
   const tries = createRates(
     {
       perSecond: limits.handshakesPerSecondMax,
@@ -40,8 +47,16 @@ export const createHandshakes = (now: () => number): Handshakes => {
   )
   const turns = createTurns<Handshake>({
     ...{ atOnce: limits.handshakesAtOnceMax, turnMs: limits.handshakeTurnMs },
-    ...{ waitingMax: limits.handshakesWaitingMax, mayBegin: tries.take },
-    againMs: 1000 / limits.handshakesPerSecondMax,
+    ...{ waitingMax: limits.handshakesWaitingMax, againMs: 1000 / limits.handshakesPerSecondMax },
+    mayBegin(address) {
+      const may = tries.take(address)
+      if (!may) onHeldOff(address)
+      return may
+    },
+    onCrowdedOut(connection, address) {
+      onHeldOff(address)
+      connection.abort(new HyperError('FLOODED', 'too many wait for their handshake'))
+    },
   })
   const timers = new WeakMap<Handshake, NodeJS.Timeout>()
   const end = (connection: Handshake): void => {
@@ -51,10 +66,14 @@ export const createHandshakes = (now: () => number): Handshakes => {
   return {
     async begin(connection) {
       connection.addEventListener('close', () => end(connection), { once: true })
-      if (!(await turns.begin(connection, placeOf(connection.remoteAddr)))) return false
+      const { maxReadBufferLength } = connection
+      // More ends it. Paused it would not be seen to go.
+      connection.maxReadBufferLength = limits.handshakeWaitingBytesMax
+      await turns.begin(connection, placeOf(connection.remoteAddr))
+      connection.maxReadBufferLength = maxReadBufferLength
+      if (connection.status !== 'open') return
       const giveUp = (): void => connection.abort(new HyperError('UNREACHABLE', 'no handshake'))
       timers.set(connection, setTimeout(giveUp, limits.handshakeMsMax).unref())
-      return true
     },
     admit(connection) {
       tries.giveBack(placeOf(connection.remoteAddr))

@@ -127,11 +127,11 @@ export const startCoordinatorNode = async (
     connectionGater: createCoordinatorGate({
       isAllowed: (peerId) => isMember(peerId) || isInvitation(peerId),
       onRefused,
-      handshakes: createHandshakes(now),
-      onHeldOff: (address) =>
+      handshakes: createHandshakes(now, (address) =>
         holds.line((leftOut) =>
           log.warn({ address, code: 'FLOODED', leftOut }, 'too many handshakes of one address'),
         ),
+      ),
     }),
     connectionManager: {
       maxConnections: limits.connectionsMax,

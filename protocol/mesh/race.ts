@@ -53,7 +53,10 @@ export const reachFirst = async <T>({
     // Of its own, and let go when it has reached: a connection ends with the signal it was dialled with.
     const own = new AbortController()
     const giveUp = (): void => own.abort(new Error('no answer in time'))
-    let timer = setTimeout(giveUp, limits.connectMs)
+    let timer = setTimeout(
+      giveUp,
+      address.startsWith('/dns') ? limits.connectNameMs : limits.connectMs,
+    )
     const onConnected = (): void => {
       clearTimeout(timer)
       timer = setTimeout(giveUp, limits.handshakeMs)

@@ -32,7 +32,7 @@ const joinAs = async (host: Host, ...args: string[]): Promise<MeshAgent> => {
   return mesh.agent(host, ['--join', await mesh.invite(), ...flags])
 }
 
-/** Only on `away`, while `home` is told to take nothing. */
+/** On the other one, while `home` is told to take nothing. */
 const alone = async <T>(use: () => Promise<T>): Promise<T> => {
   assert.equal((await mesh.hyper('agents', 'drain', 'home')).code, 0)
   try {
@@ -71,14 +71,14 @@ test('calls that do not end within the drain time are handed back, and one that 
   const once = await calls.functionOn('once', { Constraints: { either: 'yes' }, AtMostOnce: true })
   const agent = await joinAs(away, '--drain-timeout', '1s')
   const [id, only] = await alone(async () => {
-    const ids = await Promise.all([calls.lasting(often, 8), calls.lasting(once, LONG_S)])
+    const ids = await Promise.all([calls.lasting(often, 15), calls.lasting(once, LONG_S)])
     await calls.untilRunning(often, ids[0])
     await calls.untilRunning(once, ids[1])
     return ids
   })
   const start = performance.now()
   assert.equal(await agent.stop(), 0)
-  assert.ok(performance.now() - start < 1_000 * LONG_S, 'it did not wait for them')
+  assert.ok(performance.now() - start < 1_000 * 15, 'it did not wait for them')
   const failed = await waitOutput(mesh.context, once, only)
   assert.equal(failed.status, 500)
   assert.match(await failed.text(), /its agent left/)
@@ -109,7 +109,8 @@ test('a second Ctrl-C stops an agent at once', async () => {
 
 test('a host that slept longer than its lease is alive when it wakes, and what it says late counts for nothing', async () => {
   const func = await calls.functionOn('sleeps', { Constraints: { either: 'yes' } })
-  const agent = await mesh.agent(away, ['--slots', '4', '--ready', '0', '--label', 'either=yes'])
+  // Of the host that was stopped at once nothing is started again: it would have its call's result.
+  const agent = await joinAs(await mesh.addHost('sleeper'))
   const id = await alone(async () => {
     const one = await calls.lasting(func, 1)
     await calls.untilRunning(func, one)

@@ -100,6 +100,22 @@ test('strangers', async (t) => {
     )
   })
 
+  await t.test('what who waits for a handshake sends is not kept', async (t2) => {
+    const sockets: Socket[] = []
+    t2.after(() => {
+      for (const socket of sockets) socket.destroy()
+    })
+    await siege.during(async () => {
+      // Far more than may be under way, each with as much as a stream would keep: a gigabyte in all.
+      for (let n = 0; n < 300; n += 1) {
+        const socket = openSocket(coordinator, '127.0.0.8')
+        socket.write(Buffer.alloc(4 * 1024 * 1024))
+        sockets.push(socket)
+      }
+      await eventually(() => sockets.every(({ destroyed }) => destroyed), 2 * limits.dialMs)
+    })
+  })
+
   await t.test(
     'hundreds of connections with keys that nobody knows are refused, all of them',
     async (t2) => {

@@ -69,7 +69,10 @@ test('64 messages of 1 MB both ways to slow receivers take a bounded part of the
     }
   }
   await Promise.all([takeSlowly(mine), takeSlowly(theirs)])
-  await sending
+  await sending.catch(async (cause: unknown) => {
+    const ends = await Promise.all([mine.closed, theirs.closed])
+    throw new Error(`it broke: ${ends.map(String).join('; ')}`, { cause })
+  })
   const told = (bytes: number): string => `${(bytes / MiB).toFixed(1)} MiB`
   t.diagnostic(`held ${told(held)}, bound ${told(2 * HELD_BYTES_MAX)}; RSS grew ${told(grown)}`)
   assert.ok(held <= 2 * HELD_BYTES_MAX, `${told(held)} held`)

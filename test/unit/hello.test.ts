@@ -44,8 +44,14 @@ test('of two processes with one key the later one goes on', () => {
 test('a copy’s hello proves nothing: what runs elsewhere is not in its notes', () => {
   const greetings = createGreetings()
   const hello = { storeId: 's1', start: 3, greeting: 1 }
-  assert.equal(greetings.take('agent', { ...hello, instance: 'a' }), false)
-  assert.equal(greetings.take('agent', { ...hello, instance: 'b' }), true)
-  assert.equal(greetings.take('agent', { ...hello, greeting: 2, instance: 'b' }), false)
+  const take = (of: object) => {
+    const { isStale: isOld, isCopy } = greetings.take('agent', { ...hello, ...of })
+    return [isOld, isCopy]
+  }
+  assert.deepEqual(take({ instance: 'a' }), [false, false])
+  assert.deepEqual(take({ instance: 'b' }), [true, true])
+  assert.deepEqual(take({ greeting: 2, instance: 'b' }), [false, false])
+  assert.deepEqual(take({ greeting: 1, instance: 'b' }), [true, false], 'it was long on its way')
+  assert.deepEqual(take({ start: 2, instance: 'b' }), [true, true], 'its disk was set back')
   assert.equal(greetings.judge('another', hello), 'over')
 })

@@ -70,10 +70,11 @@ describe('an attempt that is reported', () => {
     const call = bench.accept()
     const { attempt } = bench.keyOf(call)
     let session = 9
-    const connect = (isStale: boolean): void => {
+    const connect = (isStale: boolean, isCopy = isStale): void => {
       session += 1
       const hello = makeHello({})
-      bench.apply({ type: 'connect', agentId: 'one', name: 'one', session, isStale, hello })
+      const event = { type: 'connect', agentId: 'one', name: 'one', session, hello } as const
+      bench.apply({ ...event, isStale, isCopy })
     }
     connect(true)
     assert.equal(bench.keyOf(call).attempt, attempt)
@@ -88,6 +89,17 @@ describe('an attempt that is reported', () => {
     assert.deepEqual([bench.keyOf(call).attempt, bench.keyOf(later).attempt], [attempt, 2])
     bench.pass(SILENCE_MS)
     assert.equal(call.attemptsLost, 1)
+  })
+
+  test('is proven never to have started by the next hello of the process whose late one was heard', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const call = bench.accept()
+    const event = { type: 'connect', agentId: 'one', name: 'one', hello: makeHello({}) } as const
+    bench.apply({ ...event, session: 9, isStale: true, isCopy: false })
+    assert.equal(bench.keyOf(call).attempt, 1)
+    bench.apply({ ...event, session: 10 })
+    assert.deepEqual([bench.keyOf(call).attempt, call.attemptsLost], [2, 0])
   })
 
   test('refused: it counts for nothing, and the agent is offered nothing for a while', () => {
