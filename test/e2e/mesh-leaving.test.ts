@@ -135,5 +135,8 @@ test('a host that slept longer than its lease is alive when it wakes, and what i
   })
 })
 
-test('what the agent ran that was stopped at once is run elsewhere', () =>
-  calls.endedOnce(dropped.func, dropped.id, 2))
+test('what the agent ran that was stopped at once is run elsewhere; started again it leaves nothing', async () => {
+  await calls.endedOnce(dropped.func, dropped.id, 2)
+  const agent = await mesh.agent(away, ['--ready', '0'])
+  assert.equal(await agent.stop(), 0)
+})

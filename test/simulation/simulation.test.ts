@@ -7,7 +7,7 @@ import { type Report, replayLine, runSeeds } from './pool.ts'
 import { runSeed } from './run.ts'
 import { SEEDS } from './seeds.ts'
 
-const COUNT = 2000
+const COUNT = 1200
 
 const share = (reports: readonly Report[], is: (report: Report) => boolean): string =>
   `${Math.round((100 * reports.filter(is).length) / reports.length)} %`
