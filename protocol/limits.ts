@@ -378,13 +378,13 @@ export const limits = {
   handshakeWaitingBytesMax: 16 * KiB,
   /** Handshakes that an address may have failed: at once, and so many a second. Each takes 10 ms of a core. */
   handshakesBurstMax: 100,
-  handshakesPerSecondMax: 4,
+  handshakesPerSecondMax: 8,
   /**
    * Under way at a time, and how long one counts as that: more at once would only end later, many of
    * them too late for who waits; and one that says nothing must not hold up the others.
    */
   handshakesAtOnceMax: 8,
-  handshakeTurnMs: second / 2,
+  handshakeTurnMs: second / 4,
   /** It must be over so long after its turn came: those who wait have longer. */
   handshakeMsMax: 5 * second,
   /** Addresses that are remembered for it, of strangers as well. */
