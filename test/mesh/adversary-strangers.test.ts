@@ -106,9 +106,9 @@ test('strangers', async (t) => {
       for (const socket of sockets) socket.destroy()
     })
     await siege.during(async () => {
-      // Far more than may be under way, each with as much as a stream would keep: half a gigabyte in all.
+      // Far more than may be under way, each with as much as a stream would keep: most of a gigabyte in all, and more than have a try.
       const much = Buffer.alloc(4 * 1024 * 1024)
-      for (let n = 0; n < 120; n += 1) {
+      for (let n = 0; n < 2 * limits.handshakesBurstMax; n += 1) {
         const socket = openSocket(coordinator, '127.0.0.8')
         socket.write(much)
         sockets.push(socket)
