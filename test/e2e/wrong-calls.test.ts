@@ -178,13 +178,13 @@ test('nothing waits or runs any more after all of it, and nothing stands but wha
     await eventually(
       async () => {
         const response = await api(deployment.context, 'GET', '/agents')
-        const agents = (await response.json()) as { id: string; ready: number }[]
+        const agents = (await response.json()) as { peerId: string; ready: number }[]
         const ready = agents.reduce((sum, agent) => sum + agent.ready, 0)
         // The engine may have those of other files’ agents, which were killed there.
-        const lists = agents.map(({ id }) =>
+        const lists = agents.map(({ peerId }) =>
           docker.listContainers({
             all: true,
-            filters: JSON.stringify({ label: ['hyper=call', `hyper.agent=${id}`] }),
+            filters: JSON.stringify({ label: ['hyper=call', `hyper.agent=${peerId}`] }),
           }),
         )
         const byEngine = (await Promise.all(lists)).flat()
