@@ -2,8 +2,14 @@
  * The receiving half of a channel: reads frames, decodes them and keeps them until they are taken.
  * When more than limits.channelInboxBytesMax lie untaken it pauses the stream, which stops the
  * sender through the window. What was received before the end can still be taken after it.
+ *
+ *   flowing ─the inbox is full─► paused ─it has room, and no whole frame is left of what came─► flowing
+ *
+ * To resume gives the sender a whole window at once, which is more than a frame. Done for each frame
+ * that is taken it would fill the buffer of `frames` faster than that is emptied, until it breaks.
  */
 
+import { setImmediate as turn } from 'node:timers/promises'
 import type { Stream } from '@libp2p/interface'
 import type { LengthPrefixedStream } from '@libp2p/utils'
 import { HyperError, messageOf } from '../errors.ts'
@@ -38,14 +44,23 @@ export const createIncoming = <In>({ stream, frames, decode }: IncomingDeps<In>)
     if (isReadable(stream)) stream.pause()
     room = Promise.withResolvers()
     await room.promise
-    if (isReadable(stream)) stream.resume()
+  }
+
+  const readFrame = async (): Promise<Uint8Array> => {
+    const frame = frames.read()
+    if (stream.readStatus === 'paused') {
+      // One that has come is there without any I/O.
+      const isThere = await Promise.race([frame.then(() => true), turn(false)])
+      if (!isThere && stream.readStatus === 'paused') stream.resume()
+    }
+    return (await frame).subarray()
   }
 
   const readAll = async (): Promise<never> => {
     // A stream that is reset while paused must not leave this waiting for room.
     stream.addEventListener('close', () => room.resolve(), { once: true })
     for (;;) {
-      const bytes = (await frames.read()).subarray()
+      const bytes = await readFrame()
       if (isDiscarding) continue
       inbox.push({ message: decodeFrame(decode, bytes), bytes: bytes.byteLength })
       inboxBytes += bytes.byteLength

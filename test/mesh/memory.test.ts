@@ -9,7 +9,9 @@ import { limits } from '../../protocol/limits.ts'
 import type { Channel } from '../../protocol/mesh/channel.ts'
 import type { AgentMessage, CoordinatorMessage } from '../../protocol/messages.ts'
 import { assignmentOf } from '../support/agent-model.ts'
+import { assign } from '../support/channel.ts'
 import { MiB, makeResult } from '../support/ledger-words.ts'
+import { startLongLine } from '../support/long-line.ts'
 import { openPair, startMesh } from '../support/mesh.ts'
 
 const MESSAGES = 64
@@ -77,4 +79,31 @@ test('64 messages of 1 MB both ways to slow receivers take a bounded part of the
   t.diagnostic(`held ${told(held)}, bound ${told(2 * HELD_BYTES_MAX)}; RSS grew ${told(grown)}`)
   assert.ok(held <= 2 * HELD_BYTES_MAX, `${told(held)} held`)
   assert.ok(held > MiB, 'the meter sees what is held')
+})
+
+/** Here and back a tenth of a second: yamux opens its window as far as it may. */
+const LONG_LINE_MS = 50
+
+/** One message in this time: its line brings a whole window meanwhile. */
+const SLOWER_MS = 150
+const FEWER = 24
+
+test('a receiver that is slow at the end of a long line gets all messages, and breaks nothing', async (t) => {
+  const mesh = await startMesh(t)
+  const [address = ''] = mesh.node.addresses()
+  const { mine, theirs } = await openPair(mesh, [await startLongLine(t, address, LONG_LINE_MS)])
+  const block = new Uint8Array(MiB)
+  const order = assign(block)
+  const sends = Array.from({ length: FEWER }, () => theirs.send(order))
+  const sending = Promise.allSettled(sends)
+  let taken = 0
+  for await (const message of mine.messages) {
+    assert.equal(message.type, 'assign')
+    taken += 1
+    if (taken === FEWER) break
+    await pause(SLOWER_MS)
+  }
+  const failed = (await sending).find((send) => send.status === 'rejected')
+  assert.equal(failed, undefined, String(failed?.reason))
+  assert.equal(taken, FEWER)
 })

@@ -32,8 +32,8 @@ export interface TestMesh {
   readonly invitations: Set<string>
   /** Channels that agents opened, in order. */
   readonly channels: MemberChannel[]
-  readonly agent: (key: PrivateKey) => Promise<AgentNode>
-  readonly member: () => Promise<AgentNode>
+  readonly agent: (key: PrivateKey, addresses?: readonly string[]) => Promise<AgentNode>
+  readonly member: (addresses?: readonly string[]) => Promise<AgentNode>
 }
 
 export const startMesh = async (t: TestContext): Promise<TestMesh> => {
@@ -50,20 +50,19 @@ export const startMesh = async (t: TestContext): Promise<TestMesh> => {
   })
   t.after(() => node.stop())
   await handleAgentChannels(node, (channel) => channels.push(channel))
-  const agent = async (key: PrivateKey): Promise<AgentNode> => {
+  const agent: TestMesh['agent'] = async (key, addresses = node.addresses()) => {
     const started = await startAgentNode({
-      key,
+      ...{ key, addresses },
       coordinator: node.peerId,
-      addresses: node.addresses(),
       log: quiet,
     })
     t.after(() => started.stop())
     return started
   }
-  const member = async (): Promise<AgentNode> => {
+  const member: TestMesh['member'] = async (addresses) => {
     const key = await newKey()
     members.add(idOf(key))
-    return agent(key)
+    return agent(key, addresses)
   }
   return { node, members, invitations, channels, agent, member }
 }
@@ -71,8 +70,9 @@ export const startMesh = async (t: TestContext): Promise<TestMesh> => {
 /** Both ends of a fresh member's channel. */
 export const openPair = async (
   mesh: TestMesh,
+  addresses?: readonly string[],
 ): Promise<{ agent: AgentNode; mine: AgentChannel; theirs: MemberChannel }> => {
-  const agent = await mesh.member()
+  const agent = await mesh.member(addresses)
   const mine = await openAgentChannel(agent)
   const theirs = await eventually(() =>
     mesh.channels.find((each) => each.remotePeer === agent.peerId),
