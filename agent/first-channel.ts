@@ -3,10 +3,12 @@
  * soon as there is something to tell.
  *
  *   opening ─► open ─ asked for ─► taken
- *      │         └─ ended meanwhile (no hello came in time), or closed ─► gone: as if there had been none
+ *      │         ├─ nobody asked for half the time that the coordinator waits for a hello ─► closed, gone
+ *      │         └─ ended meanwhile ─► gone: as if there had been none
  *      └─ failed ─► gone: whoever asks opens one, and is told why not
  */
 
+import { limits } from '../protocol/limits.ts'
 import type { AgentChannel } from '../protocol/mesh/agent-channel.ts'
 
 type Open = (signal: AbortSignal) => Promise<AgentChannel>
@@ -17,23 +19,30 @@ interface FirstChannel {
   readonly close: () => Promise<void>
 }
 
-export const openEarly = (open: Open): FirstChannel => {
+export const openEarly = (open: Open, keepMs = limits.helloMs / 2): FirstChannel => {
   const giving = new AbortController()
+  let keeping: NodeJS.Timeout | undefined
   let early: Promise<AgentChannel | null> = open(giving.signal).then(
     (channel) => {
-      channel.closed
-        .then(() => {
-          early = gone
-        })
-        .catch(() => undefined)
+      const forget = (): void => {
+        clearTimeout(keeping)
+        early = gone
+      }
+      keeping = setTimeout(() => {
+        forget()
+        channel.close().catch(() => undefined)
+      }, keepMs)
+      channel.closed.then(forget).catch(() => undefined)
       return channel
     },
     () => null,
   )
-  const take = (): Promise<AgentChannel | null> => {
+  const take = async (): Promise<AgentChannel | null> => {
     const taken = early
     early = gone
-    return taken
+    const channel = await taken
+    clearTimeout(keeping)
+    return channel
   }
   return {
     async open(signal) {

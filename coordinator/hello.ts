@@ -9,15 +9,23 @@ import type { MemberChannel } from '../protocol/mesh/agent-channel.ts'
 import { type Hello, PROTOCOL_VERSION } from '../protocol/messages.ts'
 import { checkVersion, inVersion } from '../protocol/versions.ts'
 
-/** The first message of a channel. Throws where it is no hello, or none comes in time. */
-export const readHello = async (channel: MemberChannel): Promise<Hello> => {
+/**
+ * The first message of a channel; null where the agent closed it in order before there was one, as it does
+ * when its start is given up or takes long. Throws where it is no hello, or none comes in time.
+ */
+export const readHello = async (channel: MemberChannel): Promise<Hello | null> => {
   const timer = setTimeout(
     () => channel.abort(new HyperError('UNREACHABLE', 'no hello came')),
     limits.helloMs,
   )
   try {
     const first = await channel.messages.next()
-    if (first.done === true || first.value.type !== 'hello') {
+    if (first.done === true) {
+      const reason = await channel.closed
+      if (reason === null) return null
+      throw reason
+    }
+    if (first.value.type !== 'hello') {
       throw new HyperError('BAD_PARAMETER', 'the first message was no hello')
     }
     return first.value

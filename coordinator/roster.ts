@@ -198,20 +198,21 @@ export const createRoster = (deps: Deps): Roster => {
   const refuse = async (
     channel: MemberChannel,
     error: HyperError,
-    hello: Hello | undefined,
+    hello: Hello | null,
   ): Promise<void> => {
     log.warn({ peer: channel.remotePeer, code: error.code, reason: error.message }, 'hello refused')
     await dismiss(channel, error, hello?.protocol)
   }
 
   const host = async (channel: MemberChannel): Promise<void> => {
-    let hello: Hello | undefined
+    let hello: Hello | null = null
     try {
       hello = await readHello(channel)
+      if (hello === null) return
       checkHello(hello, version, epoch)
       checkSecond(channel.remotePeer, hello)
     } catch (error) {
-      if (hello !== undefined) noteRefusal(channel.remotePeer, hello)
+      if (hello !== null) noteRefusal(channel.remotePeer, hello)
       await refuse(channel, toHyperError(error), hello)
       return
     }

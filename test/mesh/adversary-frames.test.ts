@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { setTimeout as pause } from 'node:timers/promises'
 import * as cbor from '@ipld/dag-cbor'
 import { limits } from '../../protocol/limits.ts'
+import { openAgentChannel } from '../../protocol/mesh/agent-channel.ts'
 import { sayHello } from '../support/coordinator.ts'
 import { eventually } from '../support/eventually.ts'
 import { makeHello } from '../support/ledger-words.ts'
@@ -79,6 +80,22 @@ test('members that break the protocol', async (t) => {
     raw.message(makeHello())
     await siege.cutOff(node.peerId, 'BAD_PARAMETER')
   })
+
+  await t.test(
+    'a channel that is closed in order before a hello is no offence, and not logged',
+    async (t2) => {
+      const key = await coordinator.enrol()
+      const early = await openAgentChannel(await siege.node(key))
+      await early.close()
+      const { answer, channel } = await sayHello(t2, coordinator, key)
+      assert.equal(answer.type, 'welcome')
+      await channel.close()
+      assert.deepEqual(
+        coordinator.logged.filter(({ peer, code }) => peer === idOf(key) && code !== undefined),
+        [],
+      )
+    },
+  )
 
   await t.test('an offender is kept off and told so, longer each time, then let in', async (t2) => {
     const key = await coordinator.enrol()

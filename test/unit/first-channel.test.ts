@@ -6,7 +6,7 @@ import { openEarly } from '../../agent/first-channel.ts'
 import type { AgentChannel } from '../../protocol/mesh/agent-channel.ts'
 import { eventually } from '../support/eventually.ts'
 
-const createBench = () => {
+const createBench = (keepMs?: number) => {
   const opened: PromiseWithResolvers<AgentChannel>[] = []
   const signals: AbortSignal[] = []
   const closed: number[] = []
@@ -28,7 +28,7 @@ const createBench = () => {
     signal.addEventListener('abort', () => one.reject(signal.reason))
     opened.push(one)
     return one.promise
-  })
+  }, keepMs)
   return { first, opened, signals, closed, ends, channel }
 }
 
@@ -82,4 +82,26 @@ test('one that nobody took is closed, also one that is just being opened', async
   const dialling = createBench()
   await dialling.first.close()
   assert.ok(dialling.signals[0]?.aborted)
+})
+
+test('one that nobody asks for is closed before a hello is waited for in vain', async () => {
+  const { first, opened, closed, channel } = createBench(10)
+  opened[0]?.resolve(channel(0))
+  await eventually(() => closed.length === 1)
+  const asked = first.open(never)
+  await eventually(() => opened.length === 2)
+  const later = channel(1)
+  opened[1]?.resolve(later)
+  assert.equal(await asked, later)
+})
+
+test('one that was asked for is kept, also if it was asked for while it was opened', async () => {
+  for (const isEarly of [true, false]) {
+    const { first, opened, closed, channel } = createBench(10)
+    const asked = isEarly ? first.open(never) : null
+    opened[0]?.resolve(channel(0))
+    await (asked ?? first.open(never))
+    await new Promise((resolve) => setTimeout(resolve, 30))
+    assert.deepEqual(closed, [])
+  }
 })
