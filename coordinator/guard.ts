@@ -4,7 +4,7 @@
  *
  * - a message that does not parse, is too long or out of turn; an advert that is damaged or another's:
  *   cut off;
- * - heartbeats, adverts or connections again and again, many streams: cut off (FLOODED);
+ * - heartbeats, adverts, frames of gossip or connections again and again, many streams: cut off (FLOODED);
  * - very many other messages: read more slowly. Results are never dropped, and the stream's window
  *   slows the sender down.
  */

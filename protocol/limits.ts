@@ -405,6 +405,9 @@ export const limits = {
   /** Heartbeats, and adverts, of one member: an agent sends one heartbeat and two adverts a second. */
   memberWordsBurstMax: 30,
   memberWordsPerSecondMax: 4,
+  /** Frames of gossip of one member: two adverts a second, and what gossipsub says itself. */
+  memberGossipBurstMax: 100,
+  memberGossipPerSecondMax: 10,
   /**
    * All messages of one member; over it the channel is slowed down. At once for a full outbox after a
    * reconnection, and after it for more than a large host can start and end in a second.

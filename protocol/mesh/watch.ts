@@ -4,12 +4,14 @@
  *
  * - its oldest connections are ended above a bound: those that broke unnoticed go first;
  * - one that connects again and again, opens stream after stream, or holds many open, is an offender;
+ * - so is one that gossips frame after frame, be it adverts or gossipsub's own words: what it still has in
+ *   our buffers is not read, for that would hold up everybody else;
  * - a connection without a channel is of no use: it is ended;
  * - one that was heard by gossip, and then not for several adverts, is cut off, so that the agent
  *   connects anew: gossipsub gives up a peer for good, in silence, after one frame that it cannot read.
  */
 
-import type { Connection } from '@libp2p/interface'
+import type { Connection, PeerId } from '@libp2p/interface'
 import { HyperError } from '../errors.ts'
 import { limits } from '../limits.ts'
 import { AGENT_PROTOCOL } from '../messages.ts'
@@ -38,6 +40,14 @@ export const watchMembers = (node: CoordinatorNode, deps: WatchDeps): Watch => {
     },
     now,
   )
+  const frames = createRates(
+    {
+      perSecond: limits.memberGossipPerSecondMax,
+      burst: limits.memberGossipBurstMax,
+      namesMax: limits.membersMax,
+    },
+    now,
+  )
   const openedAt = new WeakMap<Connection, number>()
   const advertAt = new Map<string, number>()
 
@@ -59,6 +69,26 @@ export const watchMembers = (node: CoordinatorNode, deps: WatchDeps): Watch => {
       const peerId = connection.remotePeer.toString()
       onOffence(peerId, new HyperError('FLOODED', 'it opens stream after stream'))
     })
+  }
+
+  /** Counted before they are decoded. Gossipsub alone has them one by one, and that is not among its types. */
+  const countFrames = (): void => {
+    const { gossip } = node.libp2p.services
+    const read: unknown = Reflect.get(gossip, 'pipePeerReadStream')
+    if (typeof read !== 'function') throw new Error('frames of gossip cannot be counted')
+    const counted = async function* <F>(peer: PeerId, source: AsyncIterable<F>): AsyncGenerator<F> {
+      const peerId = peer.toString()
+      for await (const frame of source) {
+        if (!frames.take(peerId)) {
+          onOffence(peerId, new HyperError('FLOODED', 'it gossips frame after frame'))
+          return
+        }
+        yield frame
+      }
+    }
+    Reflect.set(gossip, 'pipePeerReadStream', <F>(peer: PeerId, source: AsyncIterable<F>) =>
+      read.call(gossip, peer, counted(peer, source)),
+    )
   }
 
   const onOpen = (connection: Connection): void => {
@@ -93,6 +123,7 @@ export const watchMembers = (node: CoordinatorNode, deps: WatchDeps): Watch => {
     connection.abort(new HyperError('UNREACHABLE', 'its adverts do not come'))
   }
 
+  countFrames()
   node.libp2p.addEventListener('connection:open', ({ detail }) => onOpen(detail))
   node.libp2p.addEventListener('peer:disconnect', ({ detail }) =>
     advertAt.delete(detail.toString()),

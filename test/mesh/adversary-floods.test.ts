@@ -11,7 +11,7 @@ import { sayHello } from '../support/coordinator.ts'
 import { eventually } from '../support/eventually.ts'
 import { makeHello, makeResult } from '../support/ledger-words.ts'
 import { advertOf, idOf } from '../support/mesh.ts'
-import { layer, openRaw, type Siege } from '../support/siege.ts'
+import { layer, openRaw, type Siege, varint } from '../support/siege.ts'
 
 const key = { call: '01234567-89ab-4def-8123-456789abcdef', attempt: 1, epoch: 1 }
 
@@ -24,6 +24,40 @@ const sessionOf = async (t: TestContext, siege: Siege) => {
   const { channel, answer } = await sayHello(t, siege.coordinator, memberKey, { slots: 0 })
   assert.equal(answer.type, 'welcome')
   return { channel, peerId: idOf(memberKey), session: answer.session, memberKey }
+}
+
+const field = (number: number, bytes: Uint8Array): Buffer =>
+  Buffer.concat([varint(number * 8 + 2), varint(bytes.byteLength), bytes])
+
+/** In gossipsub's own form: of an RPC field 3 is its control messages. */
+const control = (number: number, message: Uint8Array): Buffer => field(3, field(number, message))
+const topic = field(1, Buffer.from(ADVERT_TOPIC))
+const ids = Buffer.concat(Array.from({ length: 1000 }, () => field(2, Buffer.alloc(20, 1))))
+
+const GOSSIP: readonly (readonly [what: string, rpc: Uint8Array])[] = [
+  ['nothing, again and again', new Uint8Array()],
+  ['messages that it has', control(1, Buffer.concat([topic, ids]))],
+  ['messages that it wants', control(2, field(1, Buffer.alloc(20, 1)))],
+  ['what does not parse', control(2, Buffer.alloc(20, 1))],
+  ['grafts', control(3, topic)],
+  ['prunes', control(4, topic)],
+  [
+    'subscriptions',
+    field(1, Buffer.concat([Buffer.from([8, 1]), field(2, Buffer.from(ADVERT_TOPIC))])),
+  ],
+  [
+    'subscriptions of other topics',
+    field(1, Buffer.concat([Buffer.from([8, 1]), field(2, Buffer.from('other'))])),
+  ],
+]
+const GOSSIP_PIECE = 64 * 1024
+const GOSSIP_BYTES = 16 * 1024 * 1024
+
+/** As many frames of it as there is room for. */
+const fill = (rpc: Uint8Array, bytes: number): Buffer => {
+  const frame = Buffer.concat([varint(rpc.byteLength), rpc])
+  const count = Math.max(1, Math.floor(bytes / frame.byteLength))
+  return Buffer.concat(Array.from({ length: count }, () => frame))
 }
 
 const subscribed = (node: AgentNode): Promise<boolean> =>
@@ -120,6 +154,23 @@ test('members that flood', async (t) => {
         await siege.cutOff(node.peerId, 'FLOODED')
         await eventually(raw.isClosed)
         await Promise.all(streams)
+      })
+    })
+  }
+
+  for (const [what, rpc] of GOSSIP) {
+    await t.test(`gossip: ${what}`, async () => {
+      const node = await siege.node()
+      await siege.during(async () => {
+        const raw = await openRaw(node)
+        raw.message(makeHello({ slots: 0 }))
+        const stream = await raw.connection.newStream('/meshsub/1.1.0')
+        const piece = fill(rpc, GOSSIP_PIECE)
+        for (let sent = 0; sent < GOSSIP_BYTES && stream.status === 'open'; sent += GOSSIP_PIECE) {
+          if (!stream.send(piece)) await stream.onDrain().catch(() => undefined)
+        }
+        await siege.cutOff(node.peerId, 'FLOODED')
+        await eventually(raw.isClosed)
       })
     })
   }
