@@ -117,12 +117,13 @@ test('a new start finds the network, and sets rules again that somebody took awa
   await bench.open()
   await bench.connect([{ key, verdict: 'cancel' }])
   await bench.quiet()
+  // The agent is there before its rules are; a call with a network waits for them.
+  assert.deepEqual((await say(get(`${GATEWAY}:8088`))).split('\n'), ['no'])
   assert.equal((await ours())[0]?.Id, before?.Id)
   const once = await rules()
   for (const from of ['INPUT', 'DOCKER-USER']) {
     assert.equal(once.match(new RegExp(`^-A ${from} -i`, 'gm'))?.length, 1, once)
   }
-  assert.deepEqual((await say(get(`${GATEWAY}:8088`))).split('\n'), ['no'])
 })
 
 test('an engine that answers again has its rules set again', async () => {
