@@ -67,11 +67,16 @@ const lookFar = async (input: Input): Promise<Far> => {
       endpoint: '',
     }))
     const isNamed = endpoint !== undefined || (await hasContext(environment))
+    const hasToken = environment.token !== undefined || environment.keys !== undefined
+    const isAbsent = code === 'UNREACHABLE'
+    const isStrange = code === 'UNAUTHORIZED' && !hasToken
     const next = line.slice(message.length).replace(/^\. /, '')
-    if (isNamed || code !== 'UNREACHABLE') {
+    if (isNamed || !(isAbsent || isStrange)) {
       return { findings: [{ check: 'coordinator', state: 'bad', message, next }], mesh: null }
     }
-    const none = `none is known here, and none answers at ${at}`
+    const none = isAbsent
+      ? `none is known here, and none answers at ${at}`
+      : `none is known here; one answers at ${at}, and wants a token`
     const finding: Finding = {
       ...{ check: 'coordinator', state: 'warning', message: none },
       next: `Where only an agent runs, that is fine. ${next}`,

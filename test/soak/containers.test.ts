@@ -127,8 +127,8 @@ test('coordinator and agent in containers join, serve a call, and stop in order'
   const said = await logsOf(agent)
   assert.match(said, /are kept from this host’s ports/)
   assert.doesNotMatch(said, /another disk is watched/)
-  // Only what it finds of the agent counts here, not its status: that is of all findings.
-  const { out } = await run(agent, ['hyper', 'doctor', '--json'])
+  const { code, out } = await run(agent, ['hyper', 'doctor', '--json'])
+  assert.equal(code, 0, `nobody has logged in there, which is no fault: ${out}`)
   const doctor = JSON.parse(out) as readonly {
     readonly check: string
     readonly state: string
