@@ -15,6 +15,7 @@ import {
   freeRoom,
   initialState,
   isQuiet,
+  type Renewable,
   renewable,
   reportOf,
 } from './agent-state.ts'
@@ -50,7 +51,7 @@ export interface RunningAttempt {
 export interface Attempts {
   hello(): Pick<Hello, 'attempts' | 'outbox' | 'epochSeen' | 'draining'>
   /** What the next heartbeat renews. */
-  renewable(): readonly AttemptKey[]
+  renewable(): Renewable
   /** What is given to calls in all, and what is free of it. */
   room(): Room
   free(): Room

@@ -82,7 +82,7 @@ const playAttempts = (onChange: () => void): PlayedAttempts & { epochSeen: () =>
       current = null
     },
     receive,
-    renewable: () => [...held.values()],
+    renewable: () => ({ attempts: [...held.values()], results: [] }),
     free: () => ({ ...ROOM, slots: SLOTS - held.size }),
     isDraining: () => false,
     epochSeen: () => epoch,

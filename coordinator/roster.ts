@@ -91,7 +91,10 @@ export const createRoster = (deps: Deps): Roster => {
     presence.heard(agentId)
     switch (message.type) {
       case 'heartbeat':
-        apply({ type: 'heartbeat', agentId, keys: message.attempts })
+        apply({
+          ...{ type: 'heartbeat', agentId },
+          ...{ keys: message.attempts, results: message.results ?? [] },
+        })
         break
       case 'draining':
         session.isDraining = message.draining

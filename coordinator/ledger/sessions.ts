@@ -165,8 +165,7 @@ export const connectAgent = (
 
 export const heartbeat = (
   ledger: Ledger,
-  agentId: string,
-  keys: readonly AttemptKey[],
+  { agentId, keys, results }: Extract<LedgerEvent, { type: 'heartbeat' }>,
   nowMs: number,
   effects: Effect[],
 ): void => {
@@ -183,6 +182,11 @@ export const heartbeat = (
     } else if (lease !== undefined) {
       renewLease(lease, nowMs)
     }
+  }
+  // It may have overtaken its result, or the other way round: one that is taken has no lease any more.
+  for (const key of results) {
+    const lease = leaseOf(ledger, key, agentId)
+    if (lease !== undefined) renewLease(lease, nowMs)
   }
   effects.push({ type: 'send', agentId, order: { type: 'renewed', session: agent.session } })
 }
