@@ -429,6 +429,8 @@ export const limits = {
   advertBytesMax: 96 * KiB,
   /** One gossip frame. A longer one silences its sender for good, so this is generous. */
   gossipFrameBytesMax: 256 * KiB,
+  /** Of each kind of gossipsub's own words in a frame; there is one topic, and nobody else to tell of. */
+  gossipItemsMax: 16,
   /** What strangers and damaged adverts can make us log: one line of a kind in this time. */
   dropLogMs: 10 * second,
   /** A ticket that is made: people copy it, and chats and terminals break longer lines. */

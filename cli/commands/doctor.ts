@@ -7,7 +7,7 @@ import type { Client } from '../../client/client.ts'
 import type { ExaminationConfig, Finding } from '../../protocol/daemon.ts'
 import { EXIT, toHyperError } from '../../protocol/errors.ts'
 import { VERSION } from '../../protocol/version.ts'
-import { chooseTarget, hasContext } from '../context.ts'
+import { chooseTarget, hasContext, type Target } from '../context.ts'
 import { startDaemon } from '../daemon.ts'
 import { examinationConfigOf } from '../daemon-config.ts'
 import type { Input } from '../input.ts'
@@ -63,11 +63,10 @@ const lookFar = async (input: Input): Promise<Far> => {
     return await askCoordinator(await input.connect())
   } catch (error) {
     const { code, message, line } = toHyperError(error)
-    const { endpoint: at } = await chooseTarget(endpoint, environment).catch(() => ({
-      endpoint: '',
-    }))
+    const target: Target = await chooseTarget(endpoint, environment).catch(() => ({ endpoint: '' }))
+    const at = target.endpoint
     const isNamed = endpoint !== undefined || (await hasContext(environment))
-    const hasToken = environment.token !== undefined || environment.keys !== undefined
+    const hasToken = target.token !== undefined || target.keys !== undefined
     const isAbsent = code === 'UNREACHABLE'
     const isStrange = code === 'UNAUTHORIZED' && !hasToken
     const next = line.slice(message.length).replace(/^\. /, '')

@@ -14,7 +14,6 @@
  */
 
 import type { Stream } from '@libp2p/interface'
-import { lpStream } from '@libp2p/utils'
 import type { Logger as Log } from 'pino'
 import { raceAbort } from '../abort.ts'
 import { HyperError, messageOf } from '../errors.ts'
@@ -51,15 +50,9 @@ interface ChannelDeps<Out, In> {
 
 export const createChannel = <Out, In>(deps: ChannelDeps<Out, In>): Channel<Out, In> => {
   const { stream, remotePeer, encode, decode, log } = deps
-  const frames = lpStream(stream, {
-    maxDataLength: limits.messageBytesMax,
-    // One incomplete message, and all that a resumed stream hands over at once.
-    maxBufferSize: limits.messageBytesMax + stream.maxReadBufferLength,
-  })
   const { promise: closed, resolve: resolveClosed } = Promise.withResolvers<Error | null>()
   let state: 'open' | 'closing' | 'closed' = 'open'
   let bytesReceived = 0
-  let hasRemoteClosed = false
 
   const settle = (reason: Error | null): void => {
     if (state === 'closed') return
@@ -76,25 +69,20 @@ export const createChannel = <Out, In>(deps: ChannelDeps<Out, In>): Channel<Out,
     const message = `the connection to ${remotePeer} was lost: ${messageOf(error)}`
     abort(new HyperError('UNREACHABLE', message, { cause: error }))
   }
-  const outgoing = createOutgoing({ stream, frames, encode, laneOf: deps.laneOf, onBroken: lost })
-  const incoming = createIncoming({ stream, frames, decode })
+  const outgoing = createOutgoing({ stream, encode, laneOf: deps.laneOf, onBroken: lost })
+  const incoming = createIncoming({ stream, decode })
 
   const onReadEnd = (error: unknown): void => {
     if (state === 'closed') return
-    const isStreamOver = stream.status !== 'open' || hasRemoteClosed
-    if (error instanceof HyperError || !isStreamOver) {
+    if (error instanceof HyperError) {
       log.warn({ peer: remotePeer, err: error }, 'channel closed for a wrong message')
-      abort(
-        error instanceof HyperError
-          ? error
-          : new HyperError('BAD_PARAMETER', messageOf(error), { cause: error }),
-      )
-    } else if (hasRemoteClosed) {
-      settle(null)
-      stream.close({ signal: closeSignal() }).catch(lost)
-    } else {
-      lost(error)
-    }
+      abort(error)
+    } else lost(error)
+  }
+  const onRemoteClosed = (): void => {
+    if (state === 'closed') return
+    settle(null)
+    stream.close({ signal: closeSignal() }).catch(lost)
   }
 
   const close = async (): Promise<void> => {
@@ -117,11 +105,7 @@ export const createChannel = <Out, In>(deps: ChannelDeps<Out, In>): Channel<Out,
   stream.addEventListener('message', ({ data }) => {
     bytesReceived += data.byteLength
   })
-  // Told only by the other side's own end of stream, not by a connection that breaks.
-  stream.addEventListener('remoteCloseWrite', () => {
-    hasRemoteClosed = true
-  })
-  incoming.readAll().catch(onReadEnd)
+  incoming.readAll().then(onRemoteClosed, onReadEnd)
   return {
     remotePeer,
     messages: incoming.messages,

@@ -1,24 +1,29 @@
 /**
- * The receiving half of a channel: reads frames, decodes them and keeps them until they are taken.
+ * The receiving half of a channel: cuts what comes into messages and keeps them until they are taken.
  * When more than limits.channelInboxBytesMax lie untaken it pauses the stream, which stops the
  * sender through the window. What was received before the end can still be taken after it.
  *
  *   flowing ─the inbox is full─► paused ─it has room, and no whole frame is left of what came─► flowing
  *
  * To resume gives the sender a whole window at once, which is more than a frame. Done for each frame
- * that is taken it would fill the buffer of `frames` faster than that is emptied, until it breaks.
+ * that is taken it would bring more than is emptied, without end. So bytes are pulled: the stream goes
+ * on when the next frame needs more of them.
  */
 
-import { setImmediate as turn } from 'node:timers/promises'
-import type { Stream } from '@libp2p/interface'
-import type { LengthPrefixedStream } from '@libp2p/utils'
+import type { Stream, StreamMessageEvent } from '@libp2p/interface'
+import { decode as cut } from 'it-length-prefixed'
 import { HyperError, messageOf } from '../errors.ts'
 import { limits } from '../limits.ts'
 
+type Bytes = StreamMessageEvent['data']
+
 export interface Incoming<In> {
   readonly messages: AsyncIterableIterator<In>
-  /** Reads until the stream ends or a message is wrong; always rejects. */
-  readonly readAll: () => Promise<never>
+  /**
+   * Reads until the other side has closed its end in order. Rejects with BAD_PARAMETER for what is no
+   * message, with anything else where the stream broke.
+   */
+  readonly readAll: () => Promise<void>
   /** No more will come. */
   readonly end: () => void
   /** Nobody takes any more: drops what is there and what still comes. */
@@ -27,46 +32,47 @@ export interface Incoming<In> {
 
 interface IncomingDeps<In> {
   readonly stream: Stream
-  readonly frames: LengthPrefixedStream<Stream>
   readonly decode: (bytes: Uint8Array) => In
 }
 
-export const createIncoming = <In>({ stream, frames, decode }: IncomingDeps<In>): Incoming<In> => {
+export const createIncoming = <In>({ stream, decode }: IncomingDeps<In>): Incoming<In> => {
+  const pieces = pull(stream)
   const inbox: { message: In; bytes: number }[] = []
   let inboxBytes = 0
   let isEnded = false
   let isDiscarding = false
   let arrival = Promise.withResolvers<void>()
   let room = Promise.withResolvers<void>()
+  // A stream that is reset while paused must not leave this waiting for room.
+  stream.addEventListener('close', () => room.resolve(), { once: true })
 
   const roomInInbox = async (): Promise<void> => {
     if (inboxBytes <= limits.channelInboxBytesMax || stream.status !== 'open') return
-    if (isReadable(stream)) stream.pause()
+    if (stream.readStatus === 'readable') stream.pause()
     room = Promise.withResolvers()
     await room.promise
   }
 
-  const readFrame = async (): Promise<Uint8Array> => {
-    const frame = frames.read()
-    if (stream.readStatus === 'paused') {
-      // One that has come is there without any I/O.
-      const isThere = await Promise.race([frame.then(() => true), turn(false)])
-      if (!isThere && stream.readStatus === 'paused') stream.resume()
-    }
-    return (await frame).subarray()
-  }
-
-  const readAll = async (): Promise<never> => {
-    // A stream that is reset while paused must not leave this waiting for room.
-    stream.addEventListener('close', () => room.resolve(), { once: true })
-    for (;;) {
-      const bytes = await readFrame()
+  const read = async (): Promise<void> => {
+    for await (const frame of cut(pieces.untilEnd(), FRAMES)) {
       if (isDiscarding) continue
-      inbox.push({ message: decodeFrame(decode, bytes), bytes: bytes.byteLength })
+      const bytes = frame.subarray()
+      inbox.push({ message: decode(bytes), bytes: bytes.byteLength })
       inboxBytes += bytes.byteLength
       arrival.resolve()
       await roomInInbox()
     }
+  }
+
+  const readAll = async (): Promise<void> => {
+    try {
+      await read()
+    } catch (error) {
+      // A frame that is cut off by a line which broke is not a wrong one.
+      if (pieces.breach() === null) throw wrong(error)
+    }
+    const breach = pieces.breach()
+    if (breach !== null) throw breach
   }
 
   const next = async (): Promise<IteratorResult<In>> => {
@@ -108,14 +114,64 @@ export const createIncoming = <In>({ stream, frames, decode }: IncomingDeps<In>)
   }
 }
 
-const isReadable = (stream: Stream): boolean =>
-  stream.readStatus === 'readable' || stream.readStatus === 'paused'
+const FRAMES = {
+  maxDataLength: limits.messageBytesMax,
+  onLength(length: number): void {
+    // It would be looked at only when more comes.
+    if (length === 0) throw new Error('it is empty')
+  },
+}
 
-const decodeFrame = <In>(decode: (bytes: Uint8Array) => In, bytes: Uint8Array): In => {
-  try {
-    return decode(bytes)
-  } catch (error) {
-    const message = `a message does not parse: ${messageOf(error)}`
-    throw new HyperError('BAD_PARAMETER', message, { cause: error })
+const wrong = (error: unknown): HyperError =>
+  new HyperError('BAD_PARAMETER', `a message does not parse: ${messageOf(error)}`, { cause: error })
+
+/** What comes on a stream, from this very turn on. */
+const pull = (stream: Stream) => {
+  const came: Bytes[] = []
+  let news = Promise.withResolvers<void>()
+  let hasRemoteClosed = false
+  let closing: Error | undefined
+  let breach: Error | null = null
+
+  stream.addEventListener('message', ({ data }) => {
+    came.push(data)
+    news.resolve()
+  })
+  stream.addEventListener('remoteCloseWrite', () => {
+    hasRemoteClosed = true
+    news.resolve()
+  })
+  stream.addEventListener('close', ({ error }) => {
+    closing = error
+    news.resolve()
+  })
+
+  /** Also on a line that is closed: what had come before is handed over first. */
+  const resume = (): void => {
+    try {
+      stream.resume()
+    } catch {
+      // The sender cannot be told to go on, and will not be there.
+    }
+  }
+
+  return {
+    /** Why it ended before the other side had closed its end. */
+    breach: () => breach,
+    async *untilEnd(): AsyncGenerator<Bytes> {
+      for (;;) {
+        const next = came.shift()
+        if (next !== undefined) yield next
+        else if (stream.readStatus === 'paused') resume()
+        else if (hasRemoteClosed) return
+        else if (stream.status !== 'open') {
+          breach = closing ?? new Error('the stream is closed')
+          return
+        } else {
+          news = Promise.withResolvers()
+          await news.promise
+        }
+      }
+    },
   }
 }

@@ -248,6 +248,20 @@ const dialServices = () => ({
   }),
 })
 
+/**
+ * An agent publishes one advert a frame, and watch.ts counts frames: each costs no more than that. A frame
+ * with more in it is not read.
+ */
+const GOSSIP_RPC = {
+  maxMessages: 1,
+  maxSubscriptions: limits.gossipItemsMax,
+  maxControlMessages: limits.gossipItemsMax,
+  maxIhaveMessageIDs: limits.gossipItemsMax,
+  maxIwantMessageIDs: limits.gossipItemsMax,
+  maxIdontwantMessageIDs: limits.gossipItemsMax,
+  maxPeerInfos: limits.gossipItemsMax,
+}
+
 const gossip = () =>
   gossipsub({
     fallbackToFloodsub: false,
@@ -255,6 +269,7 @@ const gossip = () =>
     allowedTopics: [ADVERT_TOPIC],
     tagMeshPeers: false,
     maxInboundDataLength: limits.gossipFrameBytesMax,
+    decodeRpcLimits: GOSSIP_RPC,
     scoreParams: { IPColocationFactorWeight: 0 },
   })
 

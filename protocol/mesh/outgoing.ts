@@ -16,7 +16,7 @@
  */
 
 import type { Stream } from '@libp2p/interface'
-import type { LengthPrefixedStream } from '@libp2p/utils'
+import { encode as prefix } from 'it-length-prefixed'
 import { HyperError } from '../errors.ts'
 import type { Lane } from '../lane.ts'
 import { limits } from '../limits.ts'
@@ -36,7 +36,6 @@ export interface Outgoing<Out> {
 
 interface OutgoingDeps<Out> {
   readonly stream: Stream
-  readonly frames: LengthPrefixedStream<Stream>
   readonly encode: (message: Out) => Uint8Array
   readonly laneOf: (message: Out) => Lane
   /** The stream takes no more. Must call `fail` before it returns. */
@@ -44,7 +43,7 @@ interface OutgoingDeps<Out> {
 }
 
 export const createOutgoing = <Out>(deps: OutgoingDeps<Out>): Outgoing<Out> => {
-  const { stream, frames, encode, onBroken } = deps
+  const { stream, encode, onBroken } = deps
   const waiting = createWaiting(deps.laneOf)
   let failure: Error | undefined
   let pumping: Promise<void> | undefined
@@ -56,7 +55,7 @@ export const createOutgoing = <Out>(deps: OutgoingDeps<Out>): Outgoing<Out> => {
       const batch = takeBatch(waiting, encode)
       if (batch.frames.length === 0) continue
       try {
-        await frames.writeV(batch.frames)
+        stream.send(joined(batch.frames))
         await unsentBelow(stream, limits.streamUnsentBytesMax)
       } catch (error) {
         onBroken(error)
@@ -111,7 +110,14 @@ const takeBatch = <Out>(waiting: WaitingMessages<Out>, encode: (message: Out) =>
   return batch
 }
 
-/** A write returns at the first window update, however much is unsent: so this looks itself. */
+/** As one piece, so that small ones share a frame of the muxer. */
+const joined = ([first = new Uint8Array(), ...others]: readonly Uint8Array[]) => {
+  const list = prefix.single(first)
+  for (const frame of others) list.append(prefix.single(frame))
+  return list
+}
+
+/** A stream tells at the first window update that it takes more, however much is unsent: so this looks itself. */
 const unsentBelow = async (stream: Stream, bytesMax: number): Promise<void> => {
   while (stream.writeBufferLength > bytesMax && stream.status === 'open') {
     const { promise, resolve } = Promise.withResolvers<void>()

@@ -34,11 +34,23 @@ const control = (number: number, message: Uint8Array): Buffer => field(3, field(
 const topic = field(1, Buffer.from(ADVERT_TOPIC))
 const ids = Buffer.concat(Array.from({ length: 1000 }, () => field(2, Buffer.alloc(20, 1))))
 
+/** As an advert, by a key that did not sign it: to look at the signature costs most. */
+const forged = field(
+  2,
+  Buffer.concat([
+    field(1, Buffer.from([0, 36, 8, 1, 18, 32, ...Buffer.alloc(32, 7)])),
+    field(3, Buffer.alloc(8)),
+    field(4, Buffer.from(ADVERT_TOPIC)),
+    field(5, Buffer.alloc(64)),
+  ]),
+)
+
 const GOSSIP: readonly (readonly [what: string, rpc: Uint8Array])[] = [
   ['nothing, again and again', new Uint8Array()],
   ['messages that it has', control(1, Buffer.concat([topic, ids]))],
   ['messages that it wants', control(2, field(1, Buffer.alloc(20, 1)))],
   ['what does not parse', control(2, Buffer.alloc(20, 1))],
+  ['hundreds of adverts in one frame', Buffer.concat(Array.from({ length: 400 }, () => forged))],
   ['grafts', control(3, topic)],
   ['prunes', control(4, topic)],
   [

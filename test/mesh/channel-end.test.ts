@@ -1,9 +1,17 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as pause } from 'node:timers/promises'
 import * as cbor from '@ipld/dag-cbor'
-import { agentStream, megabyte, result, take } from '../support/channel.ts'
+import { AGENT_PROTOCOL } from '../../protocol/messages.ts'
+import { agentStream, assign, megabyte, result, take } from '../support/channel.ts'
 import { eventually } from '../support/eventually.ts'
 import { heartbeat, openPair, renewed, startMesh } from '../support/mesh.ts'
+
+/** What does not move for so long stands still. */
+const STILL_MS = 100
+const OPEN_MS = 5000
+/** Several of them fill an inbox, and several its window. */
+const SOME_BYTES = 300_000
 
 test('closing sends what waits; both sides see an orderly end', async (t) => {
   const { mine, theirs } = await openPair(await startMesh(t))
@@ -94,3 +102,49 @@ test('a message that cannot be sent fails alone', async (t) => {
   await next
   assert.deepEqual(await take(theirs, 1), [heartbeat(1)])
 })
+
+test('what was received before the line broke can be taken after it, to the last whole message', async (t) => {
+  const { agent, mine, theirs } = await openPair(await startMesh(t))
+  const stream = agentStream(agent)
+  const sends = Array.from({ length: 20 }, () => theirs.send(assign(new Uint8Array(SOME_BYTES))))
+  const ends = Promise.allSettled(sends)
+  // Nobody takes: the inbox is full, the stream paused, its window used up.
+  const received = (): number => mine.bytesReceived() + stream.readBufferLength
+  let before = -1
+  await eventually(async () => {
+    const isStill = received() === before && stream.readStatus === 'paused'
+    before = received()
+    await pause(STILL_MS)
+    return isStill
+  })
+  assert.ok(stream.readBufferLength > 0, 'some of it lies before the pause')
+  theirs.abort(new Error('it breaks'))
+  await eventually(() => stream.status === 'reset')
+  let taken = 0
+  for await (const message of mine.messages) {
+    assert.equal(message.type === 'assign' && message.assignment.payload.byteLength, SOME_BYTES)
+    taken += 1
+  }
+  await ends
+  assert.equal(taken, Math.floor(before / SOME_BYTES))
+  assert.ok((await mine.closed) instanceof Error)
+})
+
+for (const [what, bytes] of [
+  ['a message that is cut short', [100, 1, 2, 3]],
+  ['a length beyond all bounds', [0x80, 0x80, 0x80, 0x20, 1]],
+  ['an empty message', [0]],
+] as const) {
+  test(`${what} before the end of a stream is no orderly end`, async (t) => {
+    const mesh = await startMesh(t)
+    const agent = await mesh.member()
+    const connection = await agent.whereabouts.reach(AbortSignal.timeout(OPEN_MS))
+    const stream = await connection.newStream(AGENT_PROTOCOL)
+    stream.send(Uint8Array.from(bytes))
+    await stream.close().catch(() => undefined)
+    const channel = await eventually(() => mesh.channels[0])
+    const reason = await channel.closed
+    assert.ok(reason instanceof Error && 'code' in reason)
+    assert.equal(reason.code, 'BAD_PARAMETER')
+  })
+}
