@@ -75,8 +75,6 @@ export const initialState = (deps: {
   }
 }
 
-const keysOf = (attempts: readonly Attempt[]): AttemptKey[] => attempts.map(({ key }) => key)
-
 export const all = (state: AgentState): Attempt[] => [...state.attempts.values()]
 export const isHeld = (attempt: Attempt): boolean => attempt.phase !== 'ended'
 export const isUnacknowledged = (attempt: Attempt): boolean =>
@@ -113,18 +111,14 @@ export const reportOf = (state: AgentState): Pick<Hello, 'attempts' | 'outbox'> 
     .map((attempt) => attempt.key),
 })
 
-/** Attempts whose leases a heartbeat renews. */
-export interface Renewable {
-  readonly attempts: readonly AttemptKey[]
-  /** Theirs have ended: the coordinator may have them already, and then looks for no such attempts. */
-  readonly results: readonly AttemptKey[]
-}
-
-export const renewable = (state: AgentState): Renewable => ({
-  attempts: keysOf(all(state).filter((attempt) => isHeld(attempt) || isDying(attempt))),
-  // Of a full outbox the last: the first ones have no leases any more.
-  results: keysOf(all(state).filter(isUnacknowledged)).slice(-limits.resultsRenewedMax),
-})
+/**
+ * Attempts whose leases a heartbeat renews. Not those whose results were reported: the coordinator
+ * would hear of them again after it ended them.
+ */
+export const renewable = (state: AgentState): readonly AttemptKey[] =>
+  all(state)
+    .filter((attempt) => isHeld(attempt) || isDying(attempt))
+    .map((attempt) => attempt.key)
 
 /** Nothing runs, nothing is being written or removed. Results may wait for an acknowledgement. */
 export const isQuiet = (state: AgentState): boolean =>

@@ -15,7 +15,6 @@ import {
   freeRoom,
   initialState,
   isQuiet,
-  type Renewable,
   renewable,
   reportOf,
 } from './agent-state.ts'
@@ -51,7 +50,7 @@ export interface RunningAttempt {
 export interface Attempts {
   hello(): Pick<Hello, 'attempts' | 'outbox' | 'epochSeen' | 'draining'>
   /** What the next heartbeat renews. */
-  renewable(): Renewable
+  renewable(): readonly AttemptKey[]
   /** What is given to calls in all, and what is free of it. */
   room(): Room
   free(): Room

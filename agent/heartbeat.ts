@@ -1,5 +1,5 @@
 /**
- * Heartbeats of one session: every second while attempts or results are held, else every five. They renew the
+ * Heartbeats of one session: every second while attempts are held, else every five. They renew the
  * leases of what they name. Each is answered; a coordinator that is silent for too long is given
  * up, by ending the channel.
  */
@@ -40,9 +40,8 @@ export const startHeartbeat = (deps: {
       channel.abort(new HyperError('UNREACHABLE', 'the coordinator fell silent'))
       return
     }
-    const { attempts: held, results } = attempts.renewable()
-    const everyMs =
-      held.length + results.length > 0 ? limits.heartbeatBusyMs : limits.heartbeatIdleMs
+    const held = attempts.renewable()
+    const everyMs = held.length > 0 ? limits.heartbeatBusyMs : limits.heartbeatIdleMs
     // Timers fire a little early or late: half a beat decides.
     if (isSending || nowMs - sentAt < everyMs - limits.heartbeatBusyMs / 2) return
     sentAt = nowMs
@@ -50,8 +49,7 @@ export const startHeartbeat = (deps: {
     const done = (): void => {
       isSending = false
     }
-    const named = { attempts: [...held], ...(results.length > 0 ? { results: [...results] } : {}) }
-    channel.send({ type: 'heartbeat', session, ...named }).then(done, done)
+    channel.send({ type: 'heartbeat', session, attempts: [...held] }).then(done, done)
   }
 
   beat()

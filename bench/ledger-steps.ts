@@ -139,7 +139,7 @@ const saturated = () => {
       Array.from({ length: times }, () => () => handle(ledger, event(), NOW, [])),
     )
   const heartbeat = run(PLACEMENTS, () => ({
-    ...{ type: 'heartbeat', agentId: '12D3KooWAgent1', keys: [], results: [] },
+    ...{ type: 'heartbeat', agentId: '12D3KooWAgent1', keys: [] },
   }))
   const arrival = run(PLACEMENTS, () => acceptEvent(terms))
   for (let at = 0; at < 1_000; at += 1) bench.accept(bench.account(`b${at}`, 10), 3)

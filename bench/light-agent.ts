@@ -82,7 +82,7 @@ const playAttempts = (onChange: () => void): PlayedAttempts & { epochSeen: () =>
       current = null
     },
     receive,
-    renewable: () => ({ attempts: [...held.values()], results: [] }),
+    renewable: () => [...held.values()],
     free: () => ({ ...ROOM, slots: SLOTS - held.size }),
     isDraining: () => false,
     epochSeen: () => epoch,

@@ -91,10 +91,7 @@ export const createRoster = (deps: Deps): Roster => {
     presence.heard(agentId)
     switch (message.type) {
       case 'heartbeat':
-        apply({
-          ...{ type: 'heartbeat', agentId },
-          ...{ keys: message.attempts, results: message.results ?? [] },
-        })
+        apply({ type: 'heartbeat', agentId, keys: message.attempts })
         break
       case 'draining':
         session.isDraining = message.draining

@@ -121,8 +121,6 @@ export const limits = {
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,
   heartbeatIdleMs: 5 * second,
-  /** Results on their way that a heartbeat names, 60 bytes each: more than a host has on a slow line. */
-  resultsRenewedMax: 512,
   /**
    * An agent that holds attempts is suspect, and is offered nothing new, after two heartbeats that
    * did not come and a margin: with the next look at the clocks it is seen within 3 s.

@@ -218,15 +218,11 @@ const ToAgent = Type.Union([
 
 const ToCoordinator = Type.Union([
   HelloSchema,
-  /**
-   * Renews the leases of the attempts it names: all that the agent holds, and those whose results are on
-   * their way. On a slow line that takes longer than a lease lasts.
-   */
+  /** Renews the leases of the attempts it names; all that the agent holds. */
   Type.Object({
     type: Type.Literal('heartbeat'),
     session: Count(),
     attempts: AttemptsOf(AttemptKeySchema),
-    results: Type.Optional(AttemptsOf(AttemptKeySchema)),
   }),
   /** The function's process was started. */
   Type.Object({ type: Type.Literal('started'), session: Count(), key: AttemptKeySchema }),

@@ -4,7 +4,7 @@
  * coordinator is upgraded first, then the agents one by one.
  *
  *   3  welcome tells the coordinator's addresses; an agent asks for the credentials of a pull; more codes
- *      of goodbye; a heartbeat names results that are on their way, which others do not look for
+ *      of goodbye
  *   2  the oldest that is served
  */
 

@@ -165,7 +165,8 @@ export const connectAgent = (
 
 export const heartbeat = (
   ledger: Ledger,
-  { agentId, keys, results }: Extract<LedgerEvent, { type: 'heartbeat' }>,
+  agentId: string,
+  keys: readonly AttemptKey[],
   nowMs: number,
   effects: Effect[],
 ): void => {
@@ -182,11 +183,6 @@ export const heartbeat = (
     } else if (lease !== undefined) {
       renewLease(lease, nowMs)
     }
-  }
-  // It may have overtaken its result, or the other way round: one that is taken has no lease any more.
-  for (const key of results) {
-    const lease = leaseOf(ledger, key, agentId)
-    if (lease !== undefined) renewLease(lease, nowMs)
   }
   effects.push({ type: 'send', agentId, order: { type: 'renewed', session: agent.session } })
 }

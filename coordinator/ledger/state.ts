@@ -197,10 +197,11 @@ export interface Now {
   readonly wall: string
 }
 
-/** What an agent says of one attempt; of those it holds, and of those whose results are on their way. */
-type Said = { readonly agentId: string; readonly key: AttemptKey }
-type Keys = readonly AttemptKey[]
-type Renewals = { readonly agentId: string; readonly keys: Keys; readonly results: Keys }
+/** What an agent says of one attempt. */
+interface Said {
+  readonly agentId: string
+  readonly key: AttemptKey
+}
 
 export type LedgerEvent =
   | {
@@ -235,7 +236,7 @@ export type LedgerEvent =
   | { readonly type: 'advert'; readonly agentId: string; readonly advert: Advert }
   /** The operator's word, of which an agent that is here is told; and the agent's own. */
   | { readonly type: 'drain' | 'draining'; readonly agentId: string; readonly draining: boolean }
-  | (Renewals & { readonly type: 'heartbeat' })
+  | { readonly type: 'heartbeat'; readonly agentId: string; readonly keys: readonly AttemptKey[] }
   | (Said & { readonly type: 'started' })
   | (Said & { readonly type: 'refused'; readonly message: string })
   | (Said & { readonly type: 'gone' })

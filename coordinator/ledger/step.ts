@@ -204,7 +204,7 @@ export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Ef
       return
     case 'heartbeat':
       hearAgent(ledger, event.agentId, now.ms)
-      heartbeat(ledger, event, now.ms, effects)
+      heartbeat(ledger, event.agentId, event.keys, now.ms, effects)
       return
     case 'started':
       hearAgent(ledger, event.agentId, now.ms)

@@ -126,12 +126,10 @@ export const createAgentProcess = (
       own.close()
       return
     }
-    const { attempts: held, results } = attempts.renewable()
-    const named = [...held, ...results]
-    beats.push({ sentMs: nowMs, attempts: named.map(attemptName) })
-    const words = { attempts: [...held], results: [...results] }
-    say({ type: 'heartbeat', session, ...words }).catch(() => undefined)
-    const everyMs = named.length > 0 ? tempo.busyMs : tempo.idleMs
+    const held = attempts.renewable()
+    beats.push({ sentMs: nowMs, attempts: held.map(attemptName) })
+    say({ type: 'heartbeat', session, attempts: [...held] }).catch(() => undefined)
+    const everyMs = held.length > 0 ? tempo.busyMs : tempo.idleMs
     process.after(everyMs, () => beat(own, heard, sinceMs))
   }
 

@@ -102,7 +102,7 @@ export const createModel = () => {
     for (const effect of next.effects) check(effect)
     const free = freeRoom(state)
     assert.ok(free.slots >= 0 && free.memoryBytes >= 0)
-    assert.ok(renewable(state).attempts.length <= room.slots)
+    assert.ok(renewable(state).length <= room.slots)
   }
 
   const welcome = (): void => {

@@ -70,11 +70,8 @@ export const createBench = (quota = 10) => {
       apply({ type: 'started', ...said(agentId, call) }),
     refuse: (agentId: string, call: Call): Effect[] =>
       apply({ type: 'refused', ...said(agentId, call), message: 'no room' }),
-    heartbeat: (
-      agentId: string,
-      keys: readonly AttemptKey[],
-      results: readonly AttemptKey[] = [],
-    ): Effect[] => apply({ type: 'heartbeat', agentId, keys, results }),
+    heartbeat: (agentId: string, keys: readonly AttemptKey[]): Effect[] =>
+      apply({ type: 'heartbeat', agentId, keys }),
     end: (
       agentId: string,
       key: AttemptKey,

@@ -4,13 +4,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
 import type { AgentEffect, AgentEvent } from '../../agent/agent-events.ts'
-import {
-  freeRoom,
-  initialState,
-  renewable,
-  reportOf,
-  withoutAttempt,
-} from '../../agent/agent-state.ts'
+import { freeRoom, initialState, reportOf, withoutAttempt } from '../../agent/agent-state.ts'
 import { step } from '../../agent/attempt.ts'
 import { attemptName } from '../../protocol/call.ts'
 import { limits } from '../../protocol/limits.ts'
@@ -155,13 +149,6 @@ test('what an earlier process left is told in the hello, and settled by the verd
     { type: 'report', key: kept, session: 1 },
   ])
   assert.deepEqual([...next.attempts.keys()], [running, cancelled, kept].map(attemptName))
-  assert.deepEqual(renewable(next).results, [kept])
-  const { state: taken } = step(next, {
-    type: 'order',
-    order: { type: 'acknowledge', session: 1, epoch: 1, key: kept },
-    unfit: '',
-  })
-  assert.deepEqual(renewable(taken).results, [])
 })
 
 test('an attempt that is over never runs again, and is not said never to have run', () => {

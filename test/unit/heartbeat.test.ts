@@ -16,7 +16,6 @@ const startBench = (t: TestContext, { isStuck = false } = {}) => {
   const sent: { readonly atMs: number; readonly message: AgentMessage }[] = []
   const aborts: { readonly atMs: number; readonly reason: Error }[] = []
   const held: (typeof key)[] = []
-  const results: (typeof key)[] = []
   let bytes = 0
   const beat = startHeartbeat({
     channel: {
@@ -31,11 +30,11 @@ const startBench = (t: TestContext, { isStuck = false } = {}) => {
       bytesReceived: () => bytes,
     },
     session: 3,
-    attempts: { renewable: () => ({ attempts: held, results }) },
+    attempts: { renewable: () => held },
   })
   t.after(beat.stop)
   return {
-    ...{ sent, aborts, held, results, beat },
+    ...{ sent, aborts, held, beat },
     receive(count: number): void {
       bytes += count
     },
@@ -63,19 +62,6 @@ test('an idle agent beats at once and every five seconds; one with attempts ever
   held.pop()
   await pass(10, beat.heard)
   assert.deepEqual(times().slice(7), [19, 24])
-})
-
-test('results on their way are named every second, until they are taken', async (t) => {
-  const { beat, results, pass, sent, times } = startBench(t)
-  await pass(1, beat.heard)
-  results.push(key)
-  await pass(2, beat.heard)
-  assert.deepEqual(times(), [0, 2, 3])
-  const named = { type: 'heartbeat', session: 3, attempts: [], results: [key] }
-  assert.deepEqual(sent.at(-1)?.message, named)
-  results.pop()
-  await pass(10, beat.heard)
-  assert.deepEqual(times().slice(3), [8, 13])
 })
 
 test('a silent coordinator is given up, not before its time', async (t) => {

@@ -145,7 +145,7 @@ const createWorld = (random: Random) => {
     if (dice < 13) return { type: 'draining', agentId, draining }
     if (dice < 14) return { type: 'drain', agentId, draining }
     return isHere(ledger.agents.get(agentId))
-      ? { type: 'heartbeat', agentId, keys: keysOf(agentId), results: [] }
+      ? { type: 'heartbeat', agentId, keys: keysOf(agentId) }
       : connect()
   }
   const ofOwner = (): LedgerEvent => {

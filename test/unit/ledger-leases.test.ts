@@ -52,41 +52,6 @@ describe('a lease', () => {
   })
 })
 
-describe('an attempt whose result is on its way', () => {
-  test('keeps its lease for as long as that takes, and then ends', () => {
-    const bench = createBench()
-    bench.connect('one')
-    bench.connect('two')
-    const call = bench.accept()
-    const key = bench.keyOf(call)
-    const [holder = ''] = [...bench.ledger.leases.values()].map(({ agentId }) => agentId)
-    bench.start(holder, call)
-    for (let beat = 0; beat < 180; beat += 1) {
-      bench.pass(second)
-      bench.heartbeat(holder, [], [key])
-    }
-    assert.equal(call.state, 'running')
-    assert.deepEqual(bench.keyOf(call), key)
-    assert.equal(outcomeIn(bench.end(holder, key), call)?.state, 'finished')
-    assert.equal(bench.ledger.leases.size, 0)
-  })
-
-  test('is neither cancelled nor waited for by a heartbeat that its result has overtaken', () => {
-    const bench = createBench()
-    bench.connect('one')
-    const ended = bench.accept()
-    const endedKey = bench.keyOf(ended)
-    bench.end('one', endedKey)
-    const again = bench.accept({ retryOnExit: 1 })
-    const againKey = bench.keyOf(again)
-    bench.end('one', againKey, 'CALL_EXITED')
-    const effects = bench.heartbeat('one', [], [endedKey, againKey])
-    assert.deepEqual(ordersIn(effects, 'cancel'), [])
-    bench.pass(minute)
-    assert.notDeepEqual(bench.keyOf(again), againKey, 'it is run again')
-  })
-})
-
 describe('a call whose attempt was lost', () => {
   test('goes back to its place, before calls that came later', () => {
     const bench = createBench(1)
