@@ -13,6 +13,7 @@ import { limits } from '../protocol/limits.ts'
 import { openDiskRoom } from './disk-room.ts'
 import { loadIdentity } from './identity.ts'
 import { openSecretBox } from './secret-box.ts'
+import { watchSilence } from './session.ts'
 import { openStore, type Store } from './store/store.ts'
 import { wireCoordinator } from './wiring.ts'
 
@@ -82,7 +83,7 @@ const enliven = async (
     ...{ store, log, isStopping, onFault },
     secrets: await openSecretBox(join(config.home, SECRETS_KEY)),
     nowMs: clock.nowMs,
-    wallMs: Date.now,
+    ...{ wallMs: Date.now, watchSilence },
     newId: randomUUID,
     newCallId: randomUUID,
     isEpochRaised: config.raiseEpoch,

@@ -28,7 +28,7 @@ import type { LedgerEvent, Order } from './ledger/state.ts'
 import type { Membership } from './membership.ts'
 import { createPace } from './pace.ts'
 import type { Presence } from './presence.ts'
-import { createSession, type Session, watchSilence } from './session.ts'
+import { createSession, type Session, type WatchSilence } from './session.ts'
 
 export interface Roster {
   /**
@@ -65,6 +65,7 @@ interface Deps {
   readonly pullAuth: (agentId: string, key: AttemptKey) => string | null
   /** An agent asked to leave the mesh for good. */
   readonly onLeave: (agentId: string) => void
+  readonly watchSilence: WatchSilence
   readonly log: Log
 }
 
@@ -120,6 +121,11 @@ export const createRoster = (deps: Deps): Roster => {
     }
   }
 
+  const hearBulk = (agentId: string): void => {
+    presence.heard(agentId)
+    apply({ type: 'bulk', agentId })
+  }
+
   const begin = (channel: MemberChannel, hello: Hello): Session => {
     const agentId = channel.remotePeer
     giveWay(agentId, hello)
@@ -163,10 +169,13 @@ export const createRoster = (deps: Deps): Roster => {
   }
 
   const converse = async (session: Session): Promise<void> => {
-    const watch = watchSilence(session.channel)
+    const watch = deps.watchSilence(session.channel, () => {
+      if (sessions.get(session.agentId) === session) hearBulk(session.agentId)
+    })
     const pace = createPace(deps.settled)
     try {
       for await (const message of session.channel.messages) {
+        if (message.type === 'heartbeat') watch.beat()
         hear(session, message)
         await pace(message)
       }
@@ -178,7 +187,7 @@ export const createRoster = (deps: Deps): Roster => {
     } catch (error) {
       end(session, toHyperError(error))
     } finally {
-      clearInterval(watch)
+      watch.stop()
     }
   }
 

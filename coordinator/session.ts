@@ -77,12 +77,30 @@ export const createSession = (of: {
   }
 }
 
-/** Closes a channel on which no byte comes: a large result on a slow line is no silence. */
-export const watchSilence = (channel: MemberChannel): NodeJS.Timeout => {
+/**
+ * Looks every second at what comes of an agent. One of whom nothing came for long is given up. `onBulk` tells that
+ * results are on their way: many bytes come, or few and no heartbeat, which waits behind them on a slow line.
+ */
+export const watchSilence = (channel: MemberChannel, onBulk: () => void) => {
   let received = channel.bytesReceived()
-  return setInterval(() => {
-    const now = channel.bytesReceived()
-    if (now === received) channel.abort(new HyperError('UNREACHABLE', 'the agent fell silent'))
-    received = now
-  }, limits.heartbeatSilenceMs)
+  // Looks and not time: what came while this process was away is still to be read.
+  let [silentLooks, beatlessLooks] = [0, 0]
+  const look = (): void => {
+    const bytes = channel.bytesReceived() - received
+    received += bytes
+    silentLooks = bytes === 0 ? silentLooks + 1 : 0
+    beatlessLooks += 1
+    if (bytes >= limits.bulkBytesMin || (bytes > 0 && beatlessLooks > 2)) onBulk()
+    if (silentLooks * limits.heartbeatBusyMs < limits.heartbeatSilenceMs) return
+    channel.abort(new HyperError('UNREACHABLE', 'the agent fell silent'))
+  }
+  const timer = setInterval(look, limits.heartbeatBusyMs)
+  return {
+    /** A heartbeat came. */
+    beat(): void {
+      beatlessLooks = 0
+    },
+    stop: (): void => clearInterval(timer),
+  }
 }
+export type WatchSilence = typeof watchSilence

@@ -27,6 +27,7 @@ import { createPullOnAgent } from './pull-on-agent.ts'
 import { settleRestored } from './restored.ts'
 import { createRoster } from './roster.ts'
 import type { SecretBox } from './secret-box.ts'
+import type { WatchSilence } from './session.ts'
 import type { TellLoss } from './store/damage.ts'
 import type { Store } from './store/store.ts'
 import { createSuspicion } from './suspicion.ts'
@@ -44,6 +45,8 @@ export interface WiringDeps {
   readonly tellLoss: TellLoss | null
   readonly secrets: SecretBox
   readonly isStopping: () => boolean
+  /** By the machine’s own timers. */
+  readonly watchSilence: WatchSilence
   /** Ends the process: memory is not to be trusted any more. */
   readonly onFault: (error: unknown) => void
   readonly log: Log
@@ -68,6 +71,7 @@ const wireRoster = async (
     ...{ membership, presence, apply, settled },
     pullAuth: (agentId, key) => pullAuthFor(core.ledger, accounts.registryAuth, agentId, key),
     onEpochAhead: watchEpochs(start, record).told,
+    watchSilence: deps.watchSilence,
     onLeave: (agentId) => {
       membership.remove(agentId, 'left').then(
         () => apply({ type: 'forget', agentId, reason: 'it left the mesh' }),

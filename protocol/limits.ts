@@ -121,6 +121,8 @@ export const limits = {
   lostAfterMs: 10 * minute,
   heartbeatBusyMs: second,
   heartbeatIdleMs: 5 * second,
+  /** Of an agent in a second: heartbeats of most hosts are far smaller, so results are among it. */
+  bulkBytesMin: 64 * KiB,
   /**
    * An agent that holds attempts is suspect, and is offered nothing new, after two heartbeats that
    * did not come and a margin: with the next look at the clocks it is seen within 3 s.
@@ -293,6 +295,8 @@ export const limits = {
    * Enough for the line never to run dry.
    */
   streamUnsentBytesMax: 64 * KiB,
+  /** What a stream is given at once: on a line of 64 KiB/s the other side sees it come every second. */
+  streamPieceBytes: 64 * KiB,
   /** Messages that wait on one channel; more than one order for each slot of the largest agent. */
   channelWaitingMax: 20_000,
   /** Small messages are written together up to this: one frame of the encryption holds no more. */

@@ -163,6 +163,20 @@ export const connectAgent = (
   if (agent.isDrained) tellDrain(agent, effects)
 }
 
+/**
+ * Results are on their way, which a heartbeat does not name, and on a slow line they take longer than a lease
+ * lasts. That is no silence: no lease ends meanwhile. Of a copy's leases nothing is known, and they run out.
+ */
+export const hearBulk = (ledger: Ledger, agentId: string, nowMs: number): void => {
+  const agent = ledger.agents.get(agentId)
+  if (agent === undefined || agent.session === 0) return
+  for (const lease of agent.leases) {
+    if (lease.isDoubtful) continue
+    lease.renewedMs = nowMs
+    lease.silentSinceMs = null
+  }
+}
+
 export const heartbeat = (
   ledger: Ledger,
   agentId: string,

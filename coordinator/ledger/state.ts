@@ -198,10 +198,7 @@ export interface Now {
 }
 
 /** What an agent says of one attempt. */
-interface Said {
-  readonly agentId: string
-  readonly key: AttemptKey
-}
+type Said = { readonly agentId: string; readonly key: AttemptKey }
 
 export type LedgerEvent =
   | {
@@ -237,6 +234,7 @@ export type LedgerEvent =
   /** The operator's word, of which an agent that is here is told; and the agent's own. */
   | { readonly type: 'drain' | 'draining'; readonly agentId: string; readonly draining: boolean }
   | { readonly type: 'heartbeat'; readonly agentId: string; readonly keys: readonly AttemptKey[] }
+  | { readonly type: 'bulk'; readonly agentId: string }
   | (Said & { readonly type: 'started' })
   | (Said & { readonly type: 'refused'; readonly message: string })
   | (Said & { readonly type: 'gone' })

@@ -32,7 +32,7 @@ import { createQueue } from './queue.ts'
 import { endReservation, renewReservations } from './reservations.ts'
 import { commitResult, expireOwed, settleDelivery } from './results.ts'
 import { review } from './room.ts'
-import { attemptGone, connectAgent, heartbeat, neverStarted } from './sessions.ts'
+import { attemptGone, connectAgent, hearBulk, heartbeat, neverStarted } from './sessions.ts'
 import type { Account, Call, Effect, Ledger, LedgerEvent, Now } from './state.ts'
 import { countHeads, returnAside } from './waiting.ts'
 
@@ -205,6 +205,10 @@ export const handle = (ledger: Ledger, event: LedgerEvent, now: Now, effects: Ef
     case 'heartbeat':
       hearAgent(ledger, event.agentId, now.ms)
       heartbeat(ledger, event.agentId, event.keys, now.ms, effects)
+      return
+    case 'bulk':
+      hearAgent(ledger, event.agentId, now.ms)
+      hearBulk(ledger, event.agentId, now.ms)
       return
     case 'started':
       hearAgent(ledger, event.agentId, now.ms)

@@ -54,7 +54,19 @@ export const createIncoming = <In>({ stream, decode }: IncomingDeps<In>): Incomi
   }
 
   const read = async (): Promise<void> => {
-    for await (const frame of cut(pieces.untilEnd(), FRAMES)) {
+    let isWhole = true
+    const frames = cut(pieces.untilEnd(), {
+      maxDataLength: limits.messageBytesMax,
+      onLength(length) {
+        // It would be looked at only when more comes.
+        if (length === 0) throw new Error('it is empty')
+        isWhole = false
+      },
+      onData() {
+        isWhole = true
+      },
+    })
+    for await (const frame of frames) {
       if (isDiscarding) continue
       const bytes = frame.subarray()
       inbox.push({ message: decode(bytes), bytes: bytes.byteLength })
@@ -62,6 +74,7 @@ export const createIncoming = <In>({ stream, decode }: IncomingDeps<In>): Incomi
       arrival.resolve()
       await roomInInbox()
     }
+    if (!isWhole) throw new Error('it is cut short')
   }
 
   const readAll = async (): Promise<void> => {
@@ -114,14 +127,6 @@ export const createIncoming = <In>({ stream, decode }: IncomingDeps<In>): Incomi
   }
 }
 
-const FRAMES = {
-  maxDataLength: limits.messageBytesMax,
-  onLength(length: number): void {
-    // It would be looked at only when more comes.
-    if (length === 0) throw new Error('it is empty')
-  },
-}
-
 const wrong = (error: unknown): HyperError =>
   new HyperError('BAD_PARAMETER', `a message does not parse: ${messageOf(error)}`, { cause: error })
 
@@ -146,6 +151,11 @@ const pull = (stream: Stream) => {
     news.resolve()
   })
 
+  const isOpen = (): boolean => stream.status === 'open' || stream.status === 'closing'
+  /** Also where the other side had closed its end before this one listened. */
+  const hasEnded = (): boolean =>
+    hasRemoteClosed || (stream.remoteWriteStatus === 'closed' && stream.readBufferLength === 0)
+
   /** Also on a line that is closed: what had come before is handed over first. */
   const resume = (): void => {
     try {
@@ -163,9 +173,11 @@ const pull = (stream: Stream) => {
         const next = came.shift()
         if (next !== undefined) yield next
         else if (stream.readStatus === 'paused') resume()
-        else if (hasRemoteClosed) return
-        else if (stream.status !== 'open') {
-          breach = closing ?? new Error('the stream is closed')
+        else if (isOpen() && hasEnded()) return
+        else if (!isOpen()) {
+          if (!hasRemoteClosed || stream.status === 'aborted') {
+            breach = closing ?? new Error('the stream is closed')
+          }
           return
         } else {
           news = Promise.withResolvers()

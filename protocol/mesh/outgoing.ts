@@ -55,8 +55,7 @@ export const createOutgoing = <Out>(deps: OutgoingDeps<Out>): Outgoing<Out> => {
       const batch = takeBatch(waiting, encode)
       if (batch.frames.length === 0) continue
       try {
-        stream.send(joined(batch.frames))
-        await unsentBelow(stream, limits.streamUnsentBytesMax)
+        await give(stream, joined(batch.frames))
       } catch (error) {
         onBroken(error)
         for (const sender of batch.senders) sender.reject(failure ?? error)
@@ -115,6 +114,17 @@ const joined = ([first = new Uint8Array(), ...others]: readonly Uint8Array[]) =>
   const list = prefix.single(first)
   for (const frame of others) list.append(prefix.single(frame))
   return list
+}
+
+/**
+ * Piece by piece: a frame of the muxer is as long as its window, and the other side sees nothing of it before
+ * it is whole. On a slow line that would look like silence.
+ */
+const give = async (stream: Stream, list: ReturnType<typeof joined>): Promise<void> => {
+  for (let at = 0; at < list.byteLength; at += limits.streamPieceBytes) {
+    stream.send(list.sublist(at, Math.min(at + limits.streamPieceBytes, list.byteLength)))
+    await unsentBelow(stream, limits.streamUnsentBytesMax)
+  }
 }
 
 /** A stream tells at the first window update that it takes more, however much is unsent: so this looks itself. */

@@ -132,6 +132,7 @@ test('what was received before the line broke can be taken after it, to the last
 
 for (const [what, bytes] of [
   ['a message that is cut short', [100, 1, 2, 3]],
+  ['a length alone', [100]],
   ['a length beyond all bounds', [0x80, 0x80, 0x80, 0x20, 1]],
   ['an empty message', [0]],
 ] as const) {

@@ -74,6 +74,8 @@ const openRooms = async (
       return scheduler.nowMs()
     },
     wallMs: () => wallMsAt(scheduler.nowMs()),
+    // A link has a watch of its own, in virtual time (link.ts).
+    watchSilence: () => ({ beat: () => undefined, stop: () => undefined }),
     isEpochRaised: false,
     secrets: createSecretBox(null, async () => undefined),
     tellLoss: null,

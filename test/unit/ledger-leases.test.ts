@@ -52,6 +52,45 @@ describe('a lease', () => {
   })
 })
 
+describe('an attempt whose result is on its way', () => {
+  test('keeps its lease for as long as that takes, and then ends', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const call = bench.accept()
+    const key = bench.keyOf(call)
+    for (let looks = 0; looks < 180; looks += 1) {
+      bench.pass(second)
+      bench.apply({ type: 'bulk', agentId: 'one' })
+    }
+    assert.deepEqual([call.state, bench.keyOf(call)], ['leased', key])
+    assert.equal(outcomeIn(bench.end('one', key), call)?.state, 'finished')
+  })
+
+  test('loses it where no more of that comes, however well its agent is heard', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const call = bench.accept()
+    bench.apply({ type: 'bulk', agentId: 'one' })
+    for (let beats = 0; beats < 25; beats += 1) {
+      bench.pass(second)
+      bench.heartbeat('one', [])
+    }
+    assert.equal(call.attemptsLost, 1)
+  })
+
+  test('is given nothing by another’s', () => {
+    const bench = createBench()
+    bench.connect('one')
+    const call = bench.accept()
+    bench.connect('two')
+    for (let looks = 0; looks < 25; looks += 1) {
+      bench.pass(second)
+      bench.apply({ type: 'bulk', agentId: 'two' })
+    }
+    assert.equal(call.attemptsLost, 1)
+  })
+})
+
 describe('a call whose attempt was lost', () => {
   test('goes back to its place, before calls that came later', () => {
     const bench = createBench(1)

@@ -1,0 +1,62 @@
+/** What the coordinator sees of an agent between its messages. */
+
+import assert from 'node:assert/strict'
+import { type TestContext, test } from 'node:test'
+import { watchSilence } from '../../coordinator/session.ts'
+import { limits } from '../../protocol/limits.ts'
+import type { MemberChannel } from '../../protocol/mesh/agent-channel.ts'
+
+/** A channel that the test plays, second by second. */
+const startBench = (t: TestContext) => {
+  t.mock.timers.enable({ apis: ['setInterval'] })
+  let bytes = 0
+  const told = { bulk: 0, aborts: 0 }
+  const channel = {
+    bytesReceived: () => bytes,
+    abort: () => {
+      told.aborts += 1
+    },
+  }
+  const watch = watchSilence(channel as unknown as MemberChannel, () => {
+    told.bulk += 1
+  })
+  t.after(watch.stop)
+  return {
+    told,
+    pass(seconds: number, each: { readonly bytes: number; readonly hasBeat: boolean }): void {
+      for (let n = 0; n < seconds; n += 1) {
+        bytes += each.bytes
+        if (each.hasBeat) watch.beat()
+        t.mock.timers.tick(limits.heartbeatBusyMs)
+      }
+    },
+  }
+}
+
+test('an agent that beats is no news', (t) => {
+  const { pass, told } = startBench(t)
+  pass(60, { bytes: 200, hasBeat: true })
+  assert.deepEqual(told, { bulk: 0, aborts: 0 })
+})
+
+test('many bytes are results on their way, also beside heartbeats', (t) => {
+  const { pass, told } = startBench(t)
+  pass(10, { bytes: limits.bulkBytesMin, hasBeat: true })
+  assert.equal(told.bulk, 10)
+})
+
+test('few bytes are that where no heartbeat comes through, and no silence', (t) => {
+  const { pass, told } = startBench(t)
+  pass(60, { bytes: 1, hasBeat: false })
+  assert.deepEqual(told, { bulk: 58, aborts: 0 })
+})
+
+test('an agent of whom nothing comes is given up, not before its time', (t) => {
+  const { pass, told } = startBench(t)
+  const looks = limits.heartbeatSilenceMs / limits.heartbeatBusyMs
+  pass(1, { bytes: 1, hasBeat: true })
+  pass(looks - 1, { bytes: 0, hasBeat: false })
+  assert.equal(told.aborts, 0)
+  pass(1, { bytes: 0, hasBeat: false })
+  assert.equal(told.aborts, 1)
+})
