@@ -175,7 +175,7 @@ export const createRoster = (deps: Deps): Roster => {
     const pace = createPace(deps.settled)
     try {
       for await (const message of session.channel.messages) {
-        if (message.type === 'heartbeat') watch.beat()
+        watch.heard()
         hear(session, message)
         await pace(message)
       }

@@ -79,26 +79,27 @@ export const createSession = (of: {
 
 /**
  * Looks every second at what comes of an agent. One of whom nothing came for long is given up. `onBulk` tells that
- * results are on their way: many bytes come, or few and no heartbeat, which waits behind them on a slow line.
+ * results are on their way: many bytes come, or some and no whole message of them.
  */
 export const watchSilence = (channel: MemberChannel, onBulk: () => void) => {
   let received = channel.bytesReceived()
   // Looks and not time: what came while this process was away is still to be read.
-  let [silentLooks, beatlessLooks] = [0, 0]
+  let silentLooks = 0
+  let hasHeard = false
   const look = (): void => {
     const bytes = channel.bytesReceived() - received
     received += bytes
     silentLooks = bytes === 0 ? silentLooks + 1 : 0
-    beatlessLooks += 1
-    if (bytes >= limits.bulkBytesMin || (bytes > 0 && beatlessLooks > 2)) onBulk()
+    if (bytes >= limits.bulkBytesMin || (bytes > 0 && !hasHeard)) onBulk()
+    hasHeard = false
     if (silentLooks * limits.heartbeatBusyMs < limits.heartbeatSilenceMs) return
     channel.abort(new HyperError('UNREACHABLE', 'the agent fell silent'))
   }
   const timer = setInterval(look, limits.heartbeatBusyMs)
   return {
-    /** A heartbeat came. */
-    beat(): void {
-      beatlessLooks = 0
+    /** A whole message came. */
+    heard(): void {
+      hasHeard = true
     },
     stop: (): void => clearInterval(timer),
   }

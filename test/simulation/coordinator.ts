@@ -75,7 +75,7 @@ const openRooms = async (
     },
     wallMs: () => wallMsAt(scheduler.nowMs()),
     // A link has a watch of its own, in virtual time (link.ts).
-    watchSilence: () => ({ beat: () => undefined, stop: () => undefined }),
+    watchSilence: () => ({ heard: () => undefined, stop: () => undefined }),
     isEpochRaised: false,
     secrets: createSecretBox(null, async () => undefined),
     tellLoss: null,

@@ -37,14 +37,20 @@ export const createOutside = (
     async tellsOf(id: string): Promise<string> {
       if (!isOciId(id)) return JSON.stringify(await docker.getContainer(id).inspect())
       const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
+      let hasConfig = false
       const told = pids.map(async (pid) => {
         const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => '')
         if (!command.includes(folderOf(id))) return ''
         const memory = join(`/proc/${pid}/root`, folderOf(id), 't')
-        return command + (await readFile(join(memory, 'config.json'), 'utf8'))
+        // Of its processes the keeper alone has it there for all of its life.
+        const config = await readFile(join(memory, 'config.json'), 'utf8').catch(() => '')
+        hasConfig ||= config !== ''
+        return command + config
       })
       const labels = await readFile(join(folderOf(id), 'labels.json'), 'utf8')
-      return labels + (await Promise.all(told)).join('')
+      const all = labels + (await Promise.all(told)).join('')
+      if (!hasConfig) throw new Error(`${id} tells nothing of its configuration`)
+      return all
     },
     /** Of one on a network. */
     async addressOf(id: string): Promise<string> {

@@ -23,40 +23,43 @@ const startBench = (t: TestContext) => {
   t.after(watch.stop)
   return {
     told,
-    pass(seconds: number, each: { readonly bytes: number; readonly hasBeat: boolean }): void {
+    pass(seconds: number, each: { readonly bytes: number; readonly isWhole: boolean }): void {
       for (let n = 0; n < seconds; n += 1) {
         bytes += each.bytes
-        if (each.hasBeat) watch.beat()
+        if (each.isWhole) watch.heard()
         t.mock.timers.tick(limits.heartbeatBusyMs)
       }
     },
   }
 }
 
-test('an agent that beats is no news', (t) => {
+test('an agent that says something now and then is no news', (t) => {
   const { pass, told } = startBench(t)
-  pass(60, { bytes: 200, hasBeat: true })
+  for (let n = 0; n < 12; n += 1) {
+    pass(4, { bytes: 0, isWhole: false })
+    pass(1, { bytes: 200, isWhole: true })
+  }
   assert.deepEqual(told, { bulk: 0, aborts: 0 })
 })
 
-test('many bytes are results on their way, also beside heartbeats', (t) => {
+test('many bytes are results on their way, also beside other messages', (t) => {
   const { pass, told } = startBench(t)
-  pass(10, { bytes: limits.bulkBytesMin, hasBeat: true })
+  pass(10, { bytes: limits.bulkBytesMin, isWhole: true })
   assert.equal(told.bulk, 10)
 })
 
-test('few bytes are that where no heartbeat comes through, and no silence', (t) => {
+test('few bytes are that where no message of them is whole, and no silence', (t) => {
   const { pass, told } = startBench(t)
-  pass(60, { bytes: 1, hasBeat: false })
-  assert.deepEqual(told, { bulk: 58, aborts: 0 })
+  pass(60, { bytes: 1, isWhole: false })
+  assert.deepEqual(told, { bulk: 60, aborts: 0 })
 })
 
 test('an agent of whom nothing comes is given up, not before its time', (t) => {
   const { pass, told } = startBench(t)
   const looks = limits.heartbeatSilenceMs / limits.heartbeatBusyMs
-  pass(1, { bytes: 1, hasBeat: true })
-  pass(looks - 1, { bytes: 0, hasBeat: false })
+  pass(1, { bytes: 1, isWhole: true })
+  pass(looks - 1, { bytes: 0, isWhole: false })
   assert.equal(told.aborts, 0)
-  pass(1, { bytes: 0, hasBeat: false })
+  pass(1, { bytes: 0, isWhole: false })
   assert.equal(told.aborts, 1)
 })
