@@ -103,6 +103,12 @@ export const renewLease = (lease: Lease, nowMs: number): void => {
   lease.isDoubtful = false
 }
 
+/** Silence until now does not count: nothing was heard of it that could have been. */
+export const forgiveLease = (lease: Lease, nowMs: number): void => {
+  lease.renewedMs = nowMs
+  lease.silentSinceMs = null
+}
+
 /** The call has its final state: the lease stands for the container alone. */
 export const markOver = (lease: Lease): void => {
   assert(!lease.isOver, 'a call ends once')

@@ -10,7 +10,7 @@ import { limits } from '../../protocol/limits.ts'
 import { returnToQueue, writeCall } from './calls.ts'
 import { endCall, endingWithout } from './ending.ts'
 import { countAsLost } from './grants.ts'
-import { endLease, leaseEndMs, markSilent } from './leases.ts'
+import { endLease, forgiveLease, leaseEndMs, markSilent } from './leases.ts'
 import type { Call, Effect, Lease, Ledger, Now } from './state.ts'
 
 const agentName = (ledger: Ledger, lease: Lease): string =>
@@ -88,10 +88,7 @@ export const expireLeases = (ledger: Ledger, now: Now, effects: Effect[]): void 
 
 /** The coordinator itself was away: no agent could reach it, so no silence counts. */
 export const forgiveSilence = (ledger: Ledger, nowMs: number): void => {
-  for (const lease of ledger.leases.values()) {
-    lease.renewedMs = nowMs
-    lease.silentSinceMs = null
-  }
+  for (const lease of ledger.leases.values()) forgiveLease(lease, nowMs)
   for (const agent of ledger.agents.values()) agent.heardMs = nowMs
 }
 

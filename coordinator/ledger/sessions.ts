@@ -15,7 +15,7 @@ import type { Hello, Verdict } from '../../protocol/messages.ts'
 import { bringBackHopeless } from './aside.ts'
 import { returnToQueue, startCall, writeCall } from './calls.ts'
 import { countAsAlive, dropGrant, grantOf, hear, unhear } from './grants.ts'
-import { endLease, leaseOf, renewLease } from './leases.ts'
+import { endLease, forgiveLease, leaseOf, renewLease } from './leases.ts'
 import { changeMembership } from './line.ts'
 import { loseAttempt } from './lost.ts'
 import { introduceAgent, tellDrain } from './members.ts'
@@ -171,9 +171,7 @@ export const hearBulk = (ledger: Ledger, agentId: string, nowMs: number): void =
   const agent = ledger.agents.get(agentId)
   if (agent === undefined || agent.session === 0) return
   for (const lease of agent.leases) {
-    if (lease.isDoubtful) continue
-    lease.renewedMs = nowMs
-    lease.silentSinceMs = null
+    if (!lease.isDoubtful) forgiveLease(lease, nowMs)
   }
 }
 
